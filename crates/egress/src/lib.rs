@@ -1,0 +1,1 @@
+//! The only way out: every outbound HTTP request, under one policy.

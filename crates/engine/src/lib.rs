@@ -1,0 +1,1 @@
+//! Jobs: registry, admission, life cycle, dispatch, job store, result store.

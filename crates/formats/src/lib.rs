@@ -1,0 +1,1 @@
+//! Data formats: detect, read, write, cut, join.

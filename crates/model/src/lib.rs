@@ -1,0 +1,1 @@
+//! The vocabulary of the standards, without their syntax.

@@ -1,0 +1,1 @@
+//! The agent protocol: one Message enum, its wire forms, proxy and agent.

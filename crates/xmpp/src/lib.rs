@@ -1,0 +1,1 @@
+//! An XMPP server to embed and a client session.
