@@ -1,1 +1,39 @@
-//! The vocabulary of the standards, without their syntax.
+//! What the geoprocessing standards talk about, without their syntax.
+//!
+//! Processes and their descriptions, values, execute requests, jobs and errors: the words that WPS 1.0.0, WPS 2.0,
+//! OGC API - Processes and the agent protocol share. Every protocol is parsed *into* these types and rendered *from*
+//! them, so this crate knows no XML, no JSON, no HTTP and no runtime: it must outlive every syntax.
+//!
+//! Read these three first: [`Process`] (anything that can run), [`ExecuteRequest`] (what a client asks, before and
+//! after [`bind`]), [`Job`] (one small state machine).
+
+#![warn(missing_docs)]
+
+pub mod bind;
+pub mod description;
+pub mod error;
+pub mod id;
+pub mod job;
+pub mod process;
+pub mod request;
+pub mod value;
+
+pub use bind::{BoundRequest, BoundValue, bind};
+pub use description::{
+    AllowedValue, BoundingBoxDomain, ComplexDomain, DataDescription, Format, InputDescription, LiteralDomain,
+    LiteralType, Metadata, Occurs, OutputDescription, ProcessDescription, RangeClosure,
+};
+pub use error::{Error, Fault, FaultKind, Subject};
+pub use id::{InvalidIdentifier, JobId, ProcessId};
+pub use job::{Applied, DismissedBy, Job, JobEvent, JobState, Outcome};
+pub use process::{
+    Algorithm, AlgorithmSink, BoxFuture, Execution, LogLine, LogSource, OnRestart, OutputSink, Process,
+};
+pub use request::{
+    ExecuteRequest, ExecutionMode, FormatHint, HttpMethod, InputData, InputItem, OutputRequest, Reference,
+    ReferenceBody, ResponseForm, TextForm, Transmission,
+};
+pub use value::{BoundingBox, ComplexValue, Data, DataFile, Inputs, LiteralValue, Value};
+
+/// A point in time; the crate never reads a clock, time is always a parameter.
+pub use jiff::Timestamp;

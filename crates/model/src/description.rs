@@ -1,0 +1,406 @@
+//! Process descriptions: what a process takes and gives (WPS 1.0.0 §9, WPS 2.0 §9, OGC API - Processes §7.10).
+
+use crate::id::ProcessId;
+use serde::{Deserialize, Serialize};
+
+/// A process as its clients see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessDescription {
+    /// Identifier, unique on a server.
+    pub id: ProcessId,
+    /// One line for people.
+    pub title: String,
+    /// What it does, in sentences; may be empty.
+    #[serde(default)]
+    pub description: String,
+    /// Words to find it by.
+    #[serde(default)]
+    pub keywords: Vec<String>,
+    /// Links to more about it.
+    #[serde(default)]
+    pub metadata: Vec<Metadata>,
+    /// Version of the process, not of the protocol.
+    pub version: String,
+    /// In the order in which they are shown.
+    pub inputs: Vec<InputDescription>,
+    /// In the order in which they are shown; at least one.
+    pub outputs: Vec<OutputDescription>,
+    /// May be executed synchronously.
+    #[serde(default = "yes")]
+    pub sync_execute: bool,
+    /// May be executed asynchronously.
+    #[serde(default = "yes")]
+    pub async_execute: bool,
+    /// Running it twice does no harm: a lost run may be repeated on its own.
+    #[serde(default)]
+    pub idempotent: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl ProcessDescription {
+    /// The input of that identifier.
+    #[must_use]
+    pub fn input(&self, id: &str) -> Option<&InputDescription> {
+        self.inputs.iter().find(|input| input.id == id)
+    }
+
+    /// The output of that identifier.
+    #[must_use]
+    pub fn output(&self, id: &str) -> Option<&OutputDescription> {
+        self.outputs.iter().find(|output| output.id == id)
+    }
+}
+
+/// A link from a description to more about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// For people.
+    pub title: String,
+    /// Where it leads.
+    pub href: String,
+    /// What the link means, as a URI; may be empty.
+    #[serde(default)]
+    pub role: String,
+}
+
+/// How often an input may be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occurs {
+    /// 0 makes it optional.
+    pub min: u32,
+    /// `None` is unbounded.
+    pub max: Option<u32>,
+}
+
+impl Occurs {
+    /// Exactly one value.
+    pub const ONE: Self = Self { min: 1, max: Some(1) };
+    /// One value or none.
+    pub const OPTIONAL: Self = Self { min: 0, max: Some(1) };
+
+    /// Takes more than one value: OGC API - Processes gives such inputs as arrays.
+    #[must_use]
+    pub fn is_many(&self) -> bool {
+        self.max != Some(1)
+    }
+}
+
+/// One input of a process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InputDescription {
+    /// Identifier, unique among the inputs.
+    pub id: String,
+    /// One line for people.
+    pub title: String,
+    /// In sentences; may be empty.
+    #[serde(default)]
+    pub description: String,
+    /// Words to find it by.
+    #[serde(default)]
+    pub keywords: Vec<String>,
+    /// How often it may be given.
+    pub occurs: Occurs,
+    /// What it holds.
+    pub data: DataDescription,
+}
+
+/// One output of a process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutputDescription {
+    /// Identifier, unique among the outputs.
+    pub id: String,
+    /// One line for people.
+    pub title: String,
+    /// In sentences; may be empty.
+    #[serde(default)]
+    pub description: String,
+    /// Words to find it by.
+    #[serde(default)]
+    pub keywords: Vec<String>,
+    /// What it holds.
+    pub data: DataDescription,
+}
+
+/// The three kinds of data of all OGC processing interfaces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataDescription {
+    /// A number, a text, a date.
+    Literal(LiteralDomain),
+    /// A box with its coordinate reference system.
+    BoundingBox(BoundingBoxDomain),
+    /// Anything with a media type.
+    Complex(ComplexDomain),
+}
+
+/// The type of a literal, with the names of XML Schema part 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LiteralType {
+    /// Any characters.
+    String,
+    /// `true`, `false`, `1`, `0`.
+    Boolean,
+    /// A whole number between -2^63 and 2^63 - 1.
+    Integer,
+    /// An IEEE 754 double.
+    Double,
+    /// ISO 8601 date and time, with or without offset.
+    DateTime,
+    /// ISO 8601 date.
+    Date,
+    /// ISO 8601 time of day.
+    Time,
+    /// A URI.
+    #[serde(rename = "anyURI")]
+    AnyUri,
+}
+
+impl LiteralType {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::String,
+        Self::Boolean,
+        Self::Integer,
+        Self::Double,
+        Self::DateTime,
+        Self::Date,
+        Self::Time,
+        Self::AnyUri,
+    ];
+
+    /// The local name in XML Schema part 2, e.g. `dateTime`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Boolean => "boolean",
+            Self::Integer => "integer",
+            Self::Double => "double",
+            Self::DateTime => "dateTime",
+            Self::Date => "date",
+            Self::Time => "time",
+            Self::AnyUri => "anyURI",
+        }
+    }
+
+    /// By a name in use: the one of [`LiteralType::name`], or a synonym (`int`, `long`, `float`, `decimal`, …), bare, as `xs:name`
+    /// or as the URI `http://www.w3.org/TR/xmlschema-2/#name`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let local = name.rsplit(['#', ':', '/']).next().unwrap_or(name);
+        Some(match local {
+            "string" | "String" | "token" | "normalizedString" => Self::String,
+            "boolean" | "bool" => Self::Boolean,
+            "integer" | "int" | "long" | "short" | "byte" | "nonNegativeInteger" | "positiveInteger" => {
+                Self::Integer
+            }
+            "double" | "float" | "decimal" | "number" => Self::Double,
+            "dateTime" | "datetime" => Self::DateTime,
+            "date" => Self::Date,
+            "time" => Self::Time,
+            "anyURI" | "uri" => Self::AnyUri,
+            _ => return None,
+        })
+    }
+}
+
+/// What a literal may be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LiteralDomain {
+    /// Its type.
+    pub data_type: LiteralType,
+    /// Values and ranges allowed; empty allows any of the type.
+    #[serde(default)]
+    pub allowed: Vec<AllowedValue>,
+    /// Taken where the client gives none.
+    #[serde(default)]
+    pub default: Option<String>,
+    /// Units of measure; the first is the default; empty where it has no unit.
+    #[serde(default)]
+    pub uoms: Vec<String>,
+}
+
+impl LiteralDomain {
+    /// Any value of a type.
+    #[must_use]
+    pub fn any(data_type: LiteralType) -> Self {
+        Self { data_type, allowed: Vec::new(), default: None, uoms: Vec::new() }
+    }
+}
+
+/// A value or a range allowed for a literal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AllowedValue {
+    /// Exactly this.
+    Value(String),
+    /// Between two values of the type; an end that is `None` is open to infinity.
+    Range {
+        /// Lowest.
+        minimum: Option<String>,
+        /// Highest.
+        maximum: Option<String>,
+        /// Which ends belong to it.
+        closure: RangeClosure,
+    },
+}
+
+/// Which ends belong to a range (OWS Common 1.1 §10.7, `rangeClosure`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RangeClosure {
+    /// Both.
+    Closed,
+    /// Neither.
+    Open,
+    /// The upper end only.
+    OpenClosed,
+    /// The lower end only.
+    ClosedOpen,
+}
+
+/// What a bounding box may be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundingBoxDomain {
+    /// Identifiers of coordinate reference systems; the first is the default; never empty.
+    pub crs: Vec<String>,
+}
+
+/// What complex data may be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComplexDomain {
+    /// The first is the default; never empty.
+    pub formats: Vec<Format>,
+    /// Largest size taken, in bytes; `None` leaves it to the server's own limit.
+    #[serde(default)]
+    pub bytes_max: Option<u64>,
+}
+
+/// How complex data is written: the triple of WPS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Format {
+    /// Media type, e.g. `application/geo+json`.
+    pub media_type: String,
+    /// `base64` where the data is binary and has to travel in text, else `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    /// URL of an XML or JSON schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+}
+
+impl Format {
+    /// GeoJSON, RFC 7946.
+    pub const GEOJSON: &'static str = "application/geo+json";
+    /// GeoTIFF, OGC 19-008r4.
+    pub const GEOTIFF: &'static str = "image/tiff; application=geotiff";
+
+    /// A format with a media type only.
+    #[must_use]
+    pub fn new(media_type: impl Into<String>) -> Self {
+        Self { media_type: media_type.into(), encoding: None, schema: None }
+    }
+
+    /// Data that is not text: it travels as base64 inside XML and JSON.
+    #[must_use]
+    pub fn base64(media_type: impl Into<String>) -> Self {
+        Self { media_type: media_type.into(), encoding: Some("base64".into()), schema: None }
+    }
+
+    /// Binary data: declared base64, or of a media type that is no text.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        self.encoding.as_deref().is_some_and(|e| e.eq_ignore_ascii_case("base64"))
+            || !media_type_is_text(&self.media_type)
+    }
+
+    /// JSON or a `+json` type.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        let essence = media_type_essence(&self.media_type);
+        essence == "application/json" || essence.ends_with("+json")
+    }
+
+    /// XML or a `+xml` type.
+    #[must_use]
+    pub fn is_xml(&self) -> bool {
+        let essence = media_type_essence(&self.media_type);
+        essence == "application/xml" || essence == "text/xml" || essence.ends_with("+xml")
+    }
+}
+
+/// The type and subtype in lower case, without parameters: `Text/XML; charset=utf-8` is `text/xml`.
+#[must_use]
+pub fn media_type_essence(media_type: &str) -> String {
+    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The same media type: equal types and subtypes, and every parameter but `charset` that both name is equal.
+#[must_use]
+pub fn media_types_match(a: &str, b: &str) -> bool {
+    fn parameters(text: &str) -> impl Iterator<Item = (String, String)> + '_ {
+        text.split(';').skip(1).filter_map(|p| {
+            let (key, value) = p.split_once('=')?;
+            let key = key.trim().to_ascii_lowercase();
+            (key != "charset").then(|| (key, value.trim().trim_matches('"').to_ascii_lowercase()))
+        })
+    }
+    media_type_essence(a) == media_type_essence(b)
+        && parameters(a).all(|(key, value)| parameters(b).all(|(k, v)| k != key || v == value))
+}
+
+fn media_type_is_text(media_type: &str) -> bool {
+    let essence = media_type_essence(media_type);
+    essence.starts_with("text/")
+        || essence.ends_with("+json")
+        || essence.ends_with("+xml")
+        || matches!(
+            essence.as_str(),
+            "application/json"
+                | "application/xml"
+                | "application/geo+json-seq"
+                | "application/json-seq"
+                | "application/javascript"
+                | "application/yaml"
+                | "application/toml"
+                | "application/x-ndjson"
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types_match_by_essence_and_shared_parameters() {
+        assert!(media_types_match("text/xml", "TEXT/XML; charset=utf-8"));
+        assert!(media_types_match("image/tiff", "image/tiff; application=geotiff"));
+        assert!(!media_types_match("text/xml; subtype=gml/2.1.2", "text/xml; subtype=gml/3.2.1"));
+        assert!(!media_types_match("text/xml", "application/xml"));
+    }
+
+    #[test]
+    fn types_have_names_in_use() {
+        for data_type in LiteralType::ALL {
+            assert_eq!(LiteralType::from_name(data_type.name()), Some(data_type));
+        }
+        assert_eq!(LiteralType::from_name("xs:int"), Some(LiteralType::Integer));
+        assert_eq!(
+            LiteralType::from_name("http://www.w3.org/TR/xmlschema-2/#float"),
+            Some(LiteralType::Double)
+        );
+        assert_eq!(LiteralType::from_name("raster"), None);
+    }
+
+    #[test]
+    fn binary_formats_are_known_by_encoding_or_type() {
+        assert!(Format::new("image/tiff").is_binary());
+        assert!(Format::base64("text/plain").is_binary());
+        assert!(!Format::new(Format::GEOJSON).is_binary());
+        assert!(!Format::new("image/svg+xml").is_binary());
+    }
+}

@@ -1,0 +1,146 @@
+//! Anything that can run: it takes bound inputs and pushes into a sink.
+//!
+//! A built-in algorithm, an executable and a remote agent differ only in who pushes.
+
+use crate::description::ProcessDescription;
+use crate::error::Error;
+use crate::id::JobId;
+use crate::request::OutputRequest;
+use crate::value::{Inputs, Value};
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A boxed future, so that [`Process`] stays object-safe without a runtime.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A process that can be published.
+pub trait Process: Send + Sync {
+    /// What it takes and gives; cheap, called for every request.
+    fn description(&self) -> Arc<ProcessDescription>;
+
+    /// What becomes of its runs when the server was stopped in the middle.
+    fn on_restart(&self) -> OnRestart {
+        if self.description().idempotent { OnRestart::Requeue } else { OnRestart::Fail }
+    }
+
+    /// Runs once. Calls [`OutputSink::started`] when the work really begins, pushes outputs, and ends promptly with
+    /// [`Error::Dismissed`] once the sink is cancelled and *all its work has really ended*.
+    ///
+    /// # Errors
+    /// Whatever made it fail; the job then fails with it.
+    fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>>;
+}
+
+/// What becomes of a run when the server was stopped in the middle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRestart {
+    /// The job fails and says why.
+    Fail,
+    /// The job is run again from the start.
+    Requeue,
+    /// The run lives on elsewhere: [`Process::execute`] is called with [`Execution::resume`] once the process is back.
+    Reattach,
+}
+
+/// One run of a process.
+pub struct Execution {
+    /// The job it belongs to.
+    pub job: JobId,
+    /// 1 for the first run, one more each time the job is queued again.
+    pub attempt: u32,
+    /// The run was begun before the server restarted: find it again, do not start it.
+    pub resume: bool,
+    /// Bound and resolved inputs.
+    pub inputs: Inputs,
+    /// Outputs asked for, with resolved formats; never empty.
+    pub outputs: Vec<OutputRequest>,
+    /// Where everything goes.
+    pub sink: Arc<dyn OutputSink>,
+}
+
+/// Where a run pushes: outputs are append-only logs of chunks, progress and log lines are events of the job.
+pub trait OutputSink: Send + Sync {
+    /// The work has begun, `on` which machine where it is not this one. Later calls change the machine only.
+    fn started(&self, on: Option<&str>);
+
+    /// Appends one chunk to an output's log. The wait is the back-pressure: when it is over, the chunk is stored.
+    /// A file given as data is moved away if it lies below [`OutputSink::scratch`], else copied.
+    fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// How far it is, 0 to 100, and what it does; never goes back.
+    fn progress(&self, percent: f32, message: Option<&str>);
+
+    /// A line for the job's log.
+    fn log(&self, line: LogLine);
+
+    /// Ends when the run is to be ended: dismissed, or the server stops.
+    fn cancelled(&self) -> BoxFuture<'_, ()>;
+
+    /// The same, asked.
+    fn is_cancelled(&self) -> bool;
+
+    /// A folder of this run's own, which exists and is removed after the run.
+    fn scratch(&self) -> &Path;
+
+    /// Waits, or ends early when cancelled. Processes know no clock of their own.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()>;
+}
+
+/// A line of a job's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Who said it.
+    pub source: LogSource,
+    /// Without line end.
+    pub text: String,
+}
+
+/// Who said a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogSource {
+    /// The executable, on standard output.
+    Stdout,
+    /// The executable, on standard error.
+    Stderr,
+    /// Whoever runs the process: agent, supervisor, algorithm.
+    System,
+}
+
+/// A process as a plain function on a thread of its own: the engine runs it on its CPU pool.
+/// An algorithm can't know who called it.
+pub trait Algorithm: Send + Sync {
+    /// What it takes and gives; cheap.
+    fn description(&self) -> Arc<ProcessDescription>;
+
+    /// Runs once, on a thread that may block.
+    ///
+    /// # Errors
+    /// Whatever made it fail. Returns [`Error::Dismissed`] soon after [`AlgorithmSink::is_cancelled`] turns true.
+    fn run(&self, inputs: &Inputs, sink: &dyn AlgorithmSink) -> Result<(), Error>;
+}
+
+/// [`OutputSink`] for blocking code.
+pub trait AlgorithmSink {
+    /// Appends one chunk to an output's log and waits until it is stored.
+    ///
+    /// # Errors
+    /// Where it can't be stored.
+    fn write(&self, output: &str, chunk: Value) -> Result<(), Error>;
+
+    /// How far it is, 0 to 100, and what it does.
+    fn progress(&self, percent: f32, message: Option<&str>);
+
+    /// A line for the job's log.
+    fn log(&self, text: &str);
+
+    /// The run is to be ended.
+    fn is_cancelled(&self) -> bool;
+
+    /// A folder of this run's own.
+    fn scratch(&self) -> &Path;
+}
