@@ -1,0 +1,220 @@
+//! One fetch: check, resolve, connect to what passed, follow redirects through the same gate.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::client::Clients;
+use crate::clock::Clock;
+use crate::error::{EgressError, Fault, Reason, Refused, Wait};
+use crate::guard::Destination;
+use crate::headers;
+use crate::policy::Policy;
+use crate::reference::{URL_BYTES_MAX, shown};
+use crate::request::{Body, Method, Request};
+use crate::response::Response;
+
+/// Most addresses of one name that are tried. Large services publish eight.
+const ADDRESSES_MAX: usize = 16;
+
+/// The way out. Cheap to clone; clones share connections. Nothing is built until the first request.
+#[derive(Debug, Clone)]
+pub struct Egress {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    policy: Policy,
+    clients: Clients,
+}
+
+impl Egress {
+    /// The way out under `policy`.
+    pub fn new(policy: Policy) -> Self {
+        Self { shared: Arc::new(Shared { policy, clients: Clients::default() }) }
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.shared.policy
+    }
+
+    /// Judges what was typed, without a look-up: scheme, user name, host, port, addresses in any spelling.
+    /// For an early answer; [`Egress::fetch`] judges again, and every resolved address too.
+    ///
+    /// # Errors
+    ///
+    /// The reason, with a text for the client and one for the log.
+    pub fn check(&self, url: &Url) -> Result<(), Refused> {
+        match self.policy().check(url) {
+            Ok(_) => Ok(()),
+            Err(reason) => Err(Refused { reference: shown(url), reason }),
+        }
+    }
+
+    /// Builds the TLS configuration now, to report an unusable `ca_file` at start or in a configuration check.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Setup`], as text.
+    pub async fn check_tls(&self) -> Result<(), Fault> {
+        self.shared.clients.tls(self.policy()).await.map(|_| ())
+    }
+
+    /// Sends the request, follows redirects, and returns a response of success (2xx), or 304 to a conditional
+    /// request, whose body is still to be read. Dropping the future or the response ends the exchange.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`]; [`Fault::Status`] for other statuses.
+    pub async fn fetch(&self, request: Request) -> Result<Response, EgressError> {
+        self.fetch_any_status(request).await?.require_success()
+    }
+
+    /// Like [`Egress::fetch`], for callers that read the body of an error answer, such as an exception report.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`] but [`Fault::Status`].
+    pub async fn fetch_any_status(&self, request: Request) -> Result<Response, EgressError> {
+        let reference = shown(&request.url);
+        match self.exchange(request, &reference).await {
+            Ok(response) => Ok(response),
+            Err(fault) => Err(EgressError { reference, fault }),
+        }
+    }
+
+    async fn exchange(&self, request: Request, reference: &str) -> Result<Response, Fault> {
+        let policy = self.policy();
+        let total_ms_max = request.total_ms_max.map_or(policy.total_ms_max, |ms| ms.min(policy.total_ms_max));
+        let body_bytes_max =
+            request.body_bytes_max.map_or(policy.body_bytes_max, |bytes| bytes.min(policy.body_bytes_max));
+        let clock = Clock::start(policy.idle_ms_max, total_ms_max);
+        let mut hop = Hop::first(request)?;
+        for redirects in 0..=policy.redirects_max {
+            let answer = match self.send(&hop, &clock).await {
+                Err(Fault::Refused { reason, .. }) => return Err(Fault::Refused { reason, redirects }),
+                other => other?,
+            };
+            let Some(target) = redirect_target(&answer, &hop.url)? else {
+                return Response::open(answer, hop.method, hop.url, reference, clock, body_bytes_max);
+            };
+            hop.follow(answer.status().as_u16(), target);
+        }
+        Err(Fault::Redirects { max: policy.redirects_max })
+    }
+
+    async fn send(&self, hop: &Hop, clock: &Clock) -> Result<reqwest::Response, Fault> {
+        let policy = self.policy();
+        let addresses = self.vet(&hop.url, clock).await?;
+        let host = hop.url.host_str().unwrap_or_default();
+        let client = self.shared.clients.pinned_to(policy, host, addresses).await?;
+        let mut request = client.request(hop.method.to_http(), hop.url.clone()).headers(hop.headers.clone());
+        if let Some(body) = hop.body.open(policy.request_body_bytes_max, clock).await? {
+            request = request.header(CONTENT_LENGTH, body.bytes).body(body.content);
+        }
+        clock.wait(request.send()).await?.map_err(|e| Fault::from_transport(e, policy.connect_ms_max))
+    }
+
+    /// The addresses that may be connected to, in the order of the resolver. Never empty.
+    async fn vet(&self, url: &Url, clock: &Clock) -> Result<Vec<SocketAddr>, Fault> {
+        let policy = self.policy();
+        let (host, port) = match policy.check(url).map_err(refused)? {
+            Destination::Address(address) => return Ok(vec![address]),
+            Destination::Name { host, port } => (host, port),
+        };
+        let answers = look_up(&host, port, policy.connect_ms_max, clock).await?;
+        passing(answers, |ip| policy.judge(Some(&host), ip, port))
+    }
+}
+
+/// The answers that pass. An answer that doesn't is left out rather than failing the whole: nothing connects to
+/// it either way, and networks with DNS64 mix their own addresses among the public ones.
+fn passing(
+    answers: impl IntoIterator<Item = SocketAddr>,
+    judge: impl Fn(IpAddr) -> Result<(), Reason>,
+) -> Result<Vec<SocketAddr>, Fault> {
+    let mut passed = Vec::new();
+    let mut first_refusal = None;
+    for answer in answers {
+        match judge(answer.ip()) {
+            Ok(()) => passed.push(answer),
+            Err(reason) => first_refusal = first_refusal.or(Some(reason)),
+        }
+    }
+    passed.truncate(ADDRESSES_MAX);
+    match first_refusal {
+        Some(reason) if passed.is_empty() => Err(refused(reason)),
+        None if passed.is_empty() => Err(Fault::Lookup(std::io::ErrorKind::NotFound.into())),
+        _ => Ok(passed),
+    }
+}
+
+async fn look_up(
+    host: &str,
+    port: u16,
+    connect_ms_max: u64,
+    clock: &Clock,
+) -> Result<impl Iterator<Item = SocketAddr>, Fault> {
+    let looking = timeout(Duration::from_millis(connect_ms_max), lookup_host((host.to_owned(), port)));
+    match clock.wait(looking).await? {
+        Ok(answers) => answers.map_err(Fault::Lookup),
+        Err(_) => Err(Fault::TimedOut { wait: Wait::Connect, ms: connect_ms_max }),
+    }
+}
+
+fn refused(reason: Reason) -> Fault {
+    Fault::Refused { reason, redirects: 0 }
+}
+
+/// What is sent next: the request itself, then what its redirects make of it.
+struct Hop {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Body,
+}
+
+impl Hop {
+    fn first(request: Request) -> Result<Self, Fault> {
+        let mut headers = headers::checked(&request.headers).map_err(Fault::Header)?;
+        // No body may grow when unpacked, so none may come packed.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        Ok(Self { method: request.method, url: request.url, headers, body: request.body })
+    }
+
+    /// RFC 9110 §15.4: 303, and by custom 301 and 302 to a POST, ask for a GET; 307 and 308 for the same again.
+    fn follow(&mut self, status: u16, target: Url) {
+        let becomes_get = match status {
+            303 => self.method != Method::Head,
+            301 | 302 => self.method == Method::Post,
+            _ => false,
+        };
+        if becomes_get {
+            self.method = Method::Get;
+            self.body = Body::Empty;
+            self.headers.remove(CONTENT_TYPE);
+        }
+        if self.url.origin() != target.origin() {
+            headers::strip_for_other_origin(&mut self.headers);
+        }
+        self.url = target;
+        self.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+}
+
+/// Where the answer redirects to, if it does.
+fn redirect_target(answer: &reqwest::Response, url: &Url) -> Result<Option<Url>, Fault> {
+    if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let location = location.filter(|text| text.len() <= URL_BYTES_MAX).ok_or(Fault::RedirectLocation)?;
+    url.join(location).map(Some).map_err(|_| Fault::RedirectLocation)
+}
