@@ -1,0 +1,129 @@
+//! Errors as exceptions (`exception.yaml`, RFC 7807).
+
+use anabranch_model::{Error, Fault, FaultKind, Subject};
+use serde::Serialize;
+
+/// The media type where a client asks for it; else exceptions are `application/json`, which the official suite compares literally.
+pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
+
+const OGC_TYPE: &str = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/";
+
+/// An exception.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// URI of the sort of error.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The sort, for people.
+    pub title: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// What happened.
+    pub detail: String,
+    /// The resource it happened at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Every fault of the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<ProblemFault>,
+    /// For a `Retry-After` header, in seconds.
+    #[serde(skip)]
+    pub retry_after_s: Option<u32>,
+}
+
+/// One fault of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProblemFault {
+    /// `input`, `output` or `parameter`.
+    pub subject: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Code of the sort of fault: the codes of OWS exceptions.
+    pub code: &'static str,
+    /// What is wrong.
+    pub detail: String,
+}
+
+impl Problem {
+    /// With the resource it happened at.
+    #[must_use]
+    pub fn at(mut self, instance: impl Into<String>) -> Self {
+        self.instance = Some(instance.into());
+        self
+    }
+
+    /// A problem of HTTP itself that has no type of its own: 405, 406, 415 and the like (RFC 7807 §4.2).
+    #[must_use]
+    pub fn http(status: u16, title: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank".into(),
+            title,
+            status,
+            detail: detail.into(),
+            instance: None,
+            faults: Vec::new(),
+            retry_after_s: None,
+        }
+    }
+}
+
+/// The exception for an error: the one mapping of OGC API - Processes.
+#[must_use]
+pub fn problem(error: &Error) -> Problem {
+    let (kind, status, title) = kind_of(error);
+    Problem {
+        kind: kind.map_or_else(|| "about:blank".into(), |name| format!("{OGC_TYPE}{name}")),
+        title,
+        status,
+        detail: error.client_text(),
+        instance: None,
+        faults: match error {
+            Error::Invalid(faults) => faults.iter().map(problem_fault).collect(),
+            _ => Vec::new(),
+        },
+        retry_after_s: match error {
+            Error::Busy { retry_after_s, .. } => Some(*retry_after_s),
+            _ => None,
+        },
+    }
+}
+
+/// The last part of the type's URI, the HTTP status, the title.
+fn kind_of(error: &Error) -> (Option<&'static str>, u16, &'static str) {
+    match error {
+        Error::Invalid(_) => (None, 400, "invalid request"),
+        Error::NoSuchProcess(_) => (Some("no-such-process"), 404, "no such process"),
+        Error::NoSuchJob(_) => (Some("no-such-job"), 404, "no such job"),
+        Error::NoSuchOutput { .. } => (Some("no-such-output"), 404, "no such output"),
+        Error::ResultNotReady(_) => (Some("result-not-ready"), 404, "result not ready"),
+        Error::Dismissed => (None, 410, "job dismissed"),
+        Error::NoSuchMode { .. } => (None, 400, "execution mode not supported"),
+        Error::TooLarge { .. } => (None, 413, "too large"),
+        Error::DataNotAccessible { .. } => (None, 400, "data not accessible"),
+        Error::ProcessFailed { .. } => (None, 500, "process failed"),
+        Error::TimedOut { .. } => (None, 500, "process timed out"),
+        Error::AgentLost { .. } => (None, 500, "agent lost"),
+        Error::Interrupted { .. } => (None, 500, "interrupted"),
+        Error::Busy { .. } => (None, 503, "busy"),
+        Error::NotEnoughStorage { .. } => (None, 507, "not enough storage"),
+        Error::Internal { .. } => (None, 500, "internal error"),
+    }
+}
+
+fn problem_fault(fault: &Fault) -> ProblemFault {
+    let subject = match fault.subject {
+        Subject::Input(_) => "input",
+        Subject::Output(_) => "output",
+        Subject::Parameter(_) => "parameter",
+    };
+    let code = match fault.kind {
+        FaultKind::Missing => "MissingParameterValue",
+        FaultKind::TooLarge => "FileSizeExceeded",
+        FaultKind::Unknown
+        | FaultKind::TooMany
+        | FaultKind::Malformed
+        | FaultKind::NotAllowed
+        | FaultKind::Unsupported => "InvalidParameterValue",
+    };
+    ProblemFault { subject, name: fault.subject.name().into(), code, detail: fault.to_string() }
+}

@@ -1,0 +1,256 @@
+//! Jobs: status (§7.12) and list (§11).
+
+use super::link::{BaseUrl, Link};
+use super::query::{Page, fault, pairs};
+use anabranch_model::{Error, Fault, FaultKind, Job, JobState, Outcome, Subject, Timestamp};
+use serde::Serialize;
+use std::ops::Bound;
+
+/// The status of a job (`statusCode.yaml`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StatusCode {
+    /// Written down, not begun.
+    Accepted,
+    /// Being worked on; also while it is being dismissed.
+    Running,
+    /// With results.
+    Successful,
+    /// Without.
+    Failed,
+    /// By request.
+    Dismissed,
+}
+
+impl StatusCode {
+    /// Of a job.
+    #[must_use]
+    pub fn of(job: &Job) -> Self {
+        match &job.state {
+            JobState::Accepted => Self::Accepted,
+            JobState::Running { .. } => Self::Running,
+            JobState::Finished(Outcome::Succeeded) => Self::Successful,
+            JobState::Finished(Outcome::Failed(_)) => Self::Failed,
+            JobState::Finished(Outcome::Dismissed(_)) => Self::Dismissed,
+        }
+    }
+
+    /// By its name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "accepted" => Self::Accepted,
+            "running" => Self::Running,
+            "successful" => Self::Successful,
+            "failed" => Self::Failed,
+            "dismissed" => Self::Dismissed,
+            _ => return None,
+        })
+    }
+}
+
+/// The status document (`statusInfo.yaml`).
+#[derive(Clone, Debug, Serialize)]
+pub struct StatusInfo {
+    /// Identifier.
+    #[serde(rename = "jobID")]
+    pub job_id: String,
+    /// What it executes.
+    #[serde(rename = "processID")]
+    pub process_id: String,
+    /// Always `process`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Where it stands.
+    pub status: StatusCode,
+    /// What it does, or why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// When its work began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// When it reached its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Timestamp>,
+    /// When anything about it changed last.
+    pub updated: Timestamp,
+    /// In per cent; absent after an end without success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<u8>,
+    /// `self`, `alternate`, and the results, once there are any.
+    pub links: Vec<Link>,
+}
+
+/// The list of jobs (`jobList.yaml`).
+#[derive(Clone, Debug, Serialize)]
+pub struct JobList {
+    /// One page of them.
+    pub jobs: Vec<StatusInfo>,
+    /// `self`, `alternate`, `next`.
+    pub links: Vec<Link>,
+}
+
+/// What a client wants listed (§11.3).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobQuery {
+    /// The page.
+    pub page: Page,
+    /// Of one of these processes; empty for all.
+    pub process_ids: Vec<String>,
+    /// With one of these statuses; empty for all.
+    pub statuses: Vec<StatusCode>,
+    /// Jobs of another type than `process` are asked for: there are none.
+    pub other_types_only: bool,
+    /// Accepted within this time.
+    pub created: Option<(Bound<Timestamp>, Bound<Timestamp>)>,
+    /// Running, or having run, at least so long, in seconds.
+    pub duration_min_s: Option<u64>,
+    /// At most so long, in seconds.
+    pub duration_max_s: Option<u64>,
+    /// The query as it came, without `cursor`, for links.
+    raw: String,
+}
+
+impl JobQuery {
+    /// From a query string; parameters it does not know are ignored.
+    ///
+    /// # Errors
+    /// Every parameter that is malformed.
+    pub fn parse(query: &str) -> Result<Self, Error> {
+        let mut parsed = Self::default();
+        let mut faults = Vec::new();
+        for (name, value) in pairs(query) {
+            parsed.take(&name, value, &mut faults);
+        }
+        let kept = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
+        parsed.raw = kept.collect::<Vec<_>>().join("&");
+        if faults.is_empty() { Ok(parsed) } else { Err(Error::Invalid(faults)) }
+    }
+
+    fn take(&mut self, name: &str, value: String, faults: &mut Vec<Fault>) {
+        let words = || value.split(',').map(str::trim).filter(|word| !word.is_empty());
+        let mut seconds = |value: &str| {
+            let seconds = value.parse::<u64>().ok();
+            if seconds.is_none() {
+                faults.push(fault(name, "must be a whole number of seconds", value));
+            }
+            seconds
+        };
+        match name {
+            "processID" => self.process_ids.extend(words().map(str::to_owned)),
+            "type" => self.other_types_only = !words().any(|word| word == "process"),
+            "minDuration" => self.duration_min_s = seconds(&value),
+            "maxDuration" => self.duration_max_s = seconds(&value),
+            "status" => {
+                for word in words() {
+                    match StatusCode::from_name(word) {
+                        Some(status) => self.statuses.push(status),
+                        None => faults.push(
+                            Fault::new(
+                                Subject::Parameter("status".into()),
+                                FaultKind::NotAllowed,
+                                "must be accepted, running, successful, failed or dismissed",
+                            )
+                            .with_value(word),
+                        ),
+                    }
+                }
+            }
+            "datetime" => match interval(&value) {
+                Some(created) => self.created = Some(created),
+                None => faults.push(fault("datetime", "must be an RFC 3339 time or interval", &value)),
+            },
+            _ => self.page.take(name, value, faults),
+        }
+    }
+
+    /// A job is wanted, as far as the query says.
+    #[must_use]
+    pub fn matches(&self, job: &Job, now: Timestamp) -> bool {
+        let duration_s = job.started.map(|started| {
+            let end = job.finished.unwrap_or(now);
+            u64::try_from(end.duration_since(started).as_secs()).unwrap_or(0)
+        });
+        !self.other_types_only
+            && (self.process_ids.is_empty() || self.process_ids.iter().any(|id| id == job.process.as_str()))
+            && (self.statuses.is_empty() || self.statuses.contains(&StatusCode::of(job)))
+            && self.created.is_none_or(|created| std::ops::RangeBounds::contains(&created, &job.created))
+            && self.duration_min_s.is_none_or(|min| duration_s.is_some_and(|duration| duration >= min))
+            && self.duration_max_s.is_none_or(|max| duration_s.is_some_and(|duration| duration <= max))
+    }
+}
+
+/// `time`, `time/time`, `../time` or `time/..` (§11.3.4).
+fn interval(text: &str) -> Option<(Bound<Timestamp>, Bound<Timestamp>)> {
+    let bound = |text: &str| match text {
+        "" | ".." => Some(Bound::Unbounded),
+        time => time.parse().ok().map(Bound::Included),
+    };
+    match text.split_once('/') {
+        Some((from, to)) => Some((bound(from)?, bound(to)?)),
+        None => {
+            let time: Timestamp = text.parse().ok()?;
+            Some((Bound::Included(time), Bound::Included(time)))
+        }
+    }
+}
+
+/// Describes where a job stands.
+#[must_use]
+pub fn status_info(job: &Job, base: &BaseUrl) -> StatusInfo {
+    let mut links = base.own_links(&format!("/jobs/{}", job.id), "");
+    links.push(Link::new("up", super::MEDIA_TYPE, base.at("/jobs")).titled("the jobs"));
+    let status = StatusCode::of(job);
+    if status == StatusCode::Successful {
+        links.push(Link::ogc("results", super::MEDIA_TYPE, base.results(&job.id)).titled("the results"));
+    }
+    let unsuccessful = matches!(status, StatusCode::Failed | StatusCode::Dismissed);
+    StatusInfo {
+        job_id: job.id.to_string(),
+        process_id: job.process.to_string(),
+        kind: "process",
+        status,
+        message: message(job),
+        created: job.created,
+        started: job.started,
+        finished: job.finished,
+        updated: job.updated,
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 0 to 100 by `Job::percent`
+        progress: (!unsuccessful).then(|| job.percent() as u8),
+        links,
+    }
+}
+
+fn message(job: &Job) -> Option<String> {
+    match &job.state {
+        JobState::Accepted => job.requeued.clone(),
+        JobState::Running { dismissing: Some(_), .. } => Some("the job is being dismissed".into()),
+        JobState::Running { message, .. } => message.clone(),
+        JobState::Finished(Outcome::Succeeded) => None,
+        JobState::Finished(Outcome::Failed(error)) => Some(error.client_text()),
+        JobState::Finished(Outcome::Dismissed(by)) => Some(crate::output::dismissed_text(*by).into()),
+    }
+}
+
+/// Makes one page of the list of jobs: `jobs` are those of the page, `next` the cursor of the page after it, if there is one.
+#[must_use]
+pub fn list<'a>(
+    jobs: impl IntoIterator<Item = &'a Job>,
+    query: &JobQuery,
+    next: Option<&str>,
+    base: &BaseUrl,
+) -> JobList {
+    let with = |cursor: Option<&str>| {
+        let cursor = cursor.map(|cursor| format!("cursor={}", super::link::segment(cursor)));
+        let parts: Vec<_> =
+            [Some(query.raw.clone()), cursor].into_iter().flatten().filter(|part| !part.is_empty()).collect();
+        if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
+    };
+    let mut links = base.own_links("/jobs", &with(query.page.cursor.as_deref()));
+    if next.is_some() {
+        links.push(Link::new("next", super::MEDIA_TYPE, base.at(&format!("/jobs{}", with(next)))));
+    }
+    JobList { jobs: jobs.into_iter().map(|job| status_info(job, base)).collect(), links }
+}

@@ -1,0 +1,1 @@
+//! Reading JSON: members in order, none twice, no deeper than a limit.

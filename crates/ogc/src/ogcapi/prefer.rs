@@ -1,0 +1,47 @@
+//! The `Prefer` header (RFC 7240): how a client says whether it waits (§7.11.2.3).
+
+/// What a client prefers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prefer {
+    /// `respond-async`: it does not wait.
+    pub respond_async: bool,
+    /// `wait=N`: how long it waits at most, in seconds.
+    pub wait_s: Option<u32>,
+    /// `return=`: what it wants to read.
+    pub returns: Option<Return>,
+}
+
+/// The preference `return` (RFC 7240 §4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Return {
+    /// Links.
+    Minimal,
+    /// Values.
+    Representation,
+}
+
+impl Prefer {
+    /// From all `Prefer` headers of a request. Preferences that are unknown or malformed are ignored, as RFC 7240 §2 demands; of
+    /// one that comes twice the first counts.
+    pub fn parse<'a>(headers: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut prefer = Self::default();
+        for preference in headers.into_iter().flat_map(|header| header.split(',')) {
+            let token = preference.split(';').next().unwrap_or_default();
+            let (name, value) = token.split_once('=').unwrap_or((token, ""));
+            let value = value.trim().trim_matches('"');
+            match name.trim().to_ascii_lowercase().as_str() {
+                "respond-async" => prefer.respond_async = true,
+                "wait" => prefer.wait_s = prefer.wait_s.or_else(|| value.parse().ok()),
+                "return" => {
+                    prefer.returns = prefer.returns.or(match value {
+                        "minimal" => Some(Return::Minimal),
+                        "representation" => Some(Return::Representation),
+                        _ => None,
+                    });
+                }
+                _ => {}
+            }
+        }
+        prefer
+    }
+}

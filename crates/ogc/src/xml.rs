@@ -1,0 +1,1 @@
+//! XML: the only module that names quick-xml.
