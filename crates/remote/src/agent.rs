@@ -1,0 +1,123 @@
+//! The agent's side: announces processes and runs them for the server.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anabranch_model::{BoxFuture, Process};
+use anabranch_xmpp::{Bus, ClientError, RoomJoin};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::load::LoadSource;
+
+/// A process that an agent offers.
+#[derive(Clone)]
+pub struct AgentService {
+    /// Its identifier must have a namespace (`default:GdalContour`).
+    pub process: Arc<dyn Process>,
+    /// Runs of it that are taken at once.
+    pub runs_max: u32,
+    /// Slots of [`AgentSettings::capacity`] that one run takes.
+    pub weight: u32,
+}
+
+/// The data plane as an agent sees it.
+pub trait AgentData: Send + Sync {
+    /// Downloads an input into a file that does not exist yet.
+    fn fetch<'a>(&'a self, url: &'a str, to: &'a Path) -> BoxFuture<'a, Result<(), DataError>>;
+    /// Uploads a chunk by PUT. May be repeated: the last one counts.
+    fn upload<'a>(&'a self, url: &'a str, file: &'a Path) -> BoxFuture<'a, Result<(), DataError>>;
+}
+
+/// Why bytes did not arrive.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct DataError {
+    /// For the client; says nothing about what is behind refused addresses.
+    pub reason: String,
+    /// Trying again may help: no connection, a server that is being restarted.
+    pub transient: bool,
+}
+
+/// How an [`Agent`] behaves.
+#[derive(Clone, Debug)]
+pub struct AgentSettings {
+    /// Rooms to be in; may be empty where the session joins them itself.
+    pub rooms: Vec<RoomJoin>,
+    /// Nickname of the server in those rooms.
+    pub orchestrator_nick: String,
+    /// Bare JID of the server's account, checked where the room shows real addresses; `None` trusts the nickname.
+    pub orchestrator_account: Option<String>,
+    /// Tells agents of one account apart, e.g. the host name.
+    pub instance: String,
+    /// Version of the agent program.
+    pub version: String,
+    /// Slots for runs, all services together.
+    pub capacity: u32,
+    /// Each run gets a folder of its own below; what earlier incarnations left there is removed at the start.
+    pub folder: PathBuf,
+    /// See [`AgentSettings::ORPHAN`].
+    pub orphan: Duration,
+    /// See [`AgentSettings::SHUTDOWN`].
+    pub shutdown: Duration,
+}
+
+impl AgentSettings {
+    /// Default nickname of the server.
+    pub const ORCHESTRATOR_NICK: &'static str = "orchestrator";
+    /// How long runs go on without a server: a weekend's repair is longer, but so is a machine kept busy for nobody.
+    pub const ORPHAN: Duration = Duration::from_secs(24 * 3600);
+    /// How long a shutdown waits for runs to end and for the server to hear of it.
+    pub const SHUTDOWN: Duration = Duration::from_secs(10);
+
+    /// With the constants above and no account to check.
+    #[must_use]
+    pub fn new(rooms: Vec<RoomJoin>, instance: impl Into<String>, folder: impl Into<PathBuf>) -> Self {
+        Self {
+            rooms,
+            orchestrator_nick: Self::ORCHESTRATOR_NICK.into(),
+            orchestrator_account: None,
+            instance: instance.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            capacity: 1,
+            folder: folder.into(),
+            orphan: Self::ORPHAN,
+            shutdown: Self::SHUTDOWN,
+        }
+    }
+}
+
+/// Why an agent stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The XMPP session has ended for good.
+    #[error("the XMPP session has ended")]
+    Session(#[source] Option<ClientError>),
+    /// The folder for runs can't be used.
+    #[error("the folder for runs '{}' can't be used", folder.display())]
+    Folder { folder: PathBuf, source: std::io::Error },
+}
+
+/// An agent.
+pub struct Agent;
+
+impl Agent {
+    /// Serves until `shutdown` is cancelled: then it takes no more runs, ends those under way (their process trees die with
+    /// them), tells the server, and leaves. A change of `services` is announced at once; runs under way are not touched.
+    ///
+    /// # Errors
+    /// Where the session ends for good or the folder can't be used.
+    pub async fn run(
+        bus: Bus,
+        services: watch::Receiver<Vec<AgentService>>,
+        settings: AgentSettings,
+        data: Arc<dyn AgentData>,
+        load: Arc<dyn LoadSource>,
+        shutdown: CancellationToken,
+    ) -> Result<(), AgentError> {
+        drop((bus, services, settings, data, load));
+        shutdown.cancelled().await;
+        Ok(())
+    }
+}

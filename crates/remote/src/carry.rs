@@ -1,0 +1,1 @@
+//! Values on their way: inline where small, else over the data plane.

@@ -1,0 +1,266 @@
+//! All that agents and server ever say to each other, without wire syntax.
+//!
+//! `S→A` is said by the server, `A→S` by an agent. Messages of a run (all with a [`RunId`](crate::RunId) in their
+//! [`Envelope`](crate::wire::Envelope)) are sequenced and repeated until acknowledged, except where noted; the others are
+//! repeated by whoever waits for the answer.
+
+use std::sync::Arc;
+
+use anabranch_model::{Error, Format, LiteralType, LogLine, OutputRequest, ProcessDescription, ProcessId};
+use bytes::Bytes;
+
+use crate::load::Load;
+use crate::run_id::RunId;
+
+/// One thing said.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// S→A: introduce yourself; answered by `Hello`.
+    Invite,
+    /// A→S: who I am; repeated until `Welcome`.
+    Hello(Hello),
+    /// S→A: answer to `Hello`; from now on register.
+    Welcome(Welcome),
+    /// A→S: I run this process; repeated until `Registered`.
+    Register(Register),
+    /// A→S: I no longer take new runs of it; repeated until `Registered`.
+    Unregister(Unregister),
+    /// S→A: answer to `Register` and `Unregister`.
+    Registered(Registered),
+    /// S→A: tell your load now.
+    LoadQuery,
+    /// A→S: how busy I am; never repeated, the next one is newer.
+    Load(LoadReport),
+    /// A→S: I leave in good order: no run of mine goes on.
+    Goodbye,
+
+    /// S→A, run: run this. A repeated one is answered by the state of the run.
+    Execute(Box<Execute>),
+    /// S→A, run: I am a new server and take the run over; say again what I have not acknowledged.
+    Attach,
+    /// S→A, run: end it; answered by `Aborted`, or by the end that was quicker.
+    Abort,
+    /// S→A, run: all is stored, forget the run and its folder.
+    Finish,
+
+    /// A→S, run: taken; it starts now.
+    Accepted,
+    /// A→S, run: not taken; the agent keeps no trace of it.
+    CannotExecute(CannotExecute),
+    /// A→S, run: the work itself has begun.
+    Started,
+    /// A→S, run.
+    Progress(Progress),
+    /// A→S, run: lines for the job's log.
+    Log(Log),
+    /// A→S, run: one chunk of one output.
+    Output(Output),
+    /// A→S, run: ended well; all outputs have been said before.
+    Completed,
+    /// A→S, run: ended, with this error; its texts may be shown to clients as [`Error::client_text`] does.
+    Failed(Error),
+    /// A→S, run: ended because of `Abort`, and nothing of it is alive.
+    Aborted,
+    /// A→S, run, not sequenced: I have no such run (any more).
+    Forgotten,
+
+    /// Run, not sequenced: nothing but the acknowledgement in the envelope.
+    Acknowledge,
+    /// Answer to something that could not be understood.
+    NotUnderstood(NotUnderstood),
+}
+
+/// Who an agent is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hello {
+    /// Tells agents of one account apart, e.g. the host name; stays the same over restarts.
+    pub instance: String,
+    /// New each time the agent process starts: runs of an older incarnation are dead.
+    pub incarnation: String,
+    /// Version of the agent program.
+    pub version: String,
+    /// Wire forms spoken, best first.
+    pub wires: Vec<String>,
+    /// Slots for runs, all services together.
+    pub capacity: u32,
+    /// Every run the agent keeps, live or ended and not yet finished.
+    pub runs: Vec<HeldRun>,
+}
+
+/// A run that an agent keeps, with where its link stands, so that a server which has forgotten can go on from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldRun {
+    pub run: RunId,
+    pub process: ProcessId,
+    /// First sequence number that the server has not acknowledged; equal to `next` where there is none.
+    pub oldest: u64,
+    /// Sequence number of the agent's next message.
+    pub next: u64,
+    /// Last sequence number that the agent has taken from the server.
+    pub received: u64,
+    /// It has ended; only messages are left.
+    pub ended: bool,
+}
+
+/// What the server answers to [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// The incarnation greeted, so that an answer to an earlier life is not taken for one to this.
+    pub incarnation: String,
+    /// Version of the server program.
+    pub version: String,
+    /// The wire form to be spoken, out of [`Hello::wires`].
+    pub wire: String,
+    /// How often the server wants [`LoadReport`]s, in milliseconds.
+    pub load_interval_ms: u64,
+}
+
+/// A process that an agent runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Register {
+    /// Grows with every [`Register`] and [`Unregister`] of one incarnation; older ones are ignored.
+    pub revision: u64,
+    pub description: Arc<ProcessDescription>,
+    /// Runs of this process that the agent takes at once.
+    pub runs_max: u32,
+    /// Slots of [`Hello::capacity`] that one run takes.
+    pub weight: u32,
+}
+
+/// A process that an agent runs no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unregister {
+    pub revision: u64,
+    pub process: ProcessId,
+}
+
+/// What the server makes of a [`Register`] or [`Unregister`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    pub revision: u64,
+    pub process: ProcessId,
+    /// Why the process is not taken; `None` where all is well.
+    pub refused: Option<String>,
+}
+
+/// How busy an agent is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoadReport {
+    pub load: Load,
+    /// Runs under way.
+    pub running: u32,
+    /// Slots taken.
+    pub slots: u32,
+}
+
+/// A run to be begun.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Execute {
+    pub process: ProcessId,
+    /// In the order of the description.
+    pub inputs: Vec<(String, Vec<CarriedValue>)>,
+    pub outputs: Vec<WantedOutput>,
+}
+
+/// An output asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WantedOutput {
+    pub request: OutputRequest,
+    /// Chunk `n` that is too large for a message is PUT to `<upload_url>/<n>`, `n` counting all chunks of the output
+    /// from 0. `None` where the server takes no uploads.
+    pub upload_url: Option<String>,
+}
+
+/// A value as it is carried: its bytes inline where they are few.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CarriedValue {
+    Literal { text: Payload, data_type: LiteralType, uom: Option<String> },
+    BoundingBox { crs: Option<String>, lower: Vec<f64>, upper: Vec<f64> },
+    Complex { data: Payload, format: Format },
+}
+
+/// Where the bytes of a value are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// At most [`INLINE_BYTES_MAX`](crate::wire::INLINE_BYTES_MAX).
+    Inline(Bytes),
+    /// Of an input: to be fetched here.
+    Url(String),
+    /// Of an output: uploaded as chunk `n`, see [`WantedOutput::upload_url`].
+    Uploaded { n: u64, bytes: u64 },
+    /// Of an output: a file in the folder shared by server and agents; the server confines the path.
+    Shared(String),
+}
+
+/// Why a run is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CannotExecute {
+    pub reason: String,
+    /// The agent will never take it (unknown process), rather than not now (no slot).
+    pub never: bool,
+}
+
+/// How far a run is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// 0 to 100.
+    pub percent: f32,
+    pub message: Option<String>,
+}
+
+/// Lines of a run's log, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Lines lost before these because nobody took them in time.
+    pub dropped: u64,
+    pub lines: Vec<LogLine>,
+}
+
+/// One chunk of one output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    pub id: String,
+    pub value: CarriedValue,
+}
+
+/// Something that could not be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotUnderstood {
+    /// The type of the message in question, shortened.
+    pub what: String,
+    pub reason: String,
+}
+
+impl Message {
+    /// Whether it belongs to a run and is sequenced on the link of that run.
+    #[must_use]
+    pub fn is_sequenced(&self) -> bool {
+        match self {
+            Self::Invite
+            | Self::Hello(_)
+            | Self::Welcome(_)
+            | Self::Register(_)
+            | Self::Unregister(_)
+            | Self::Registered(_)
+            | Self::LoadQuery
+            | Self::Load(_)
+            | Self::Goodbye
+            | Self::Forgotten
+            | Self::Acknowledge
+            | Self::NotUnderstood(_) => false,
+            Self::Execute(_)
+            | Self::Attach
+            | Self::Abort
+            | Self::Finish
+            | Self::Accepted
+            | Self::CannotExecute(_)
+            | Self::Started
+            | Self::Progress(_)
+            | Self::Log(_)
+            | Self::Output(_)
+            | Self::Completed
+            | Self::Failed(_)
+            | Self::Aborted => true,
+        }
+    }
+}
