@@ -269,6 +269,10 @@ impl Fault {
         if error.is_timeout() {
             return Self::TimedOut { wait: Wait::Connect, ms: connect_ms_max };
         }
+        if error.is_builder() {
+            // A URL that the URL standard takes and HTTP's grammar doesn't.
+            return Self::Refused { reason: Reason::NotAUrl, redirects: 0 };
+        }
         if is_tls(&error) {
             return Self::Tls(error);
         }

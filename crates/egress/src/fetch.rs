@@ -116,9 +116,12 @@ impl Egress {
         let host = hop.url.host_str().unwrap_or_default();
         let client = self.shared.clients.pinned_to(policy, host, addresses).await?;
         let mut request = client.request(hop.method.to_http(), hop.url.clone()).headers(hop.headers.clone());
-        if let Some(body) = hop.body.open(policy.request_body_bytes_max, clock).await? {
-            request = request.header(CONTENT_LENGTH, body.bytes).body(body.content);
-        }
+        request = match hop.body.open(policy.request_body_bytes_max, clock).await? {
+            Some(body) => request.header(CONTENT_LENGTH, body.bytes).body(body.content),
+            // RFC 9110 §8.6: without it, some servers answer 411.
+            None if matches!(hop.method, Method::Post | Method::Put) => request.header(CONTENT_LENGTH, 0),
+            None => request,
+        };
         clock.wait(request.send()).await?.map_err(|e| Fault::from_transport(e, policy.connect_ms_max))
     }
 
@@ -217,4 +220,34 @@ fn redirect_target(answer: &reqwest::Response, url: &Url) -> Result<Option<Url>,
     let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let location = location.filter(|text| text.len() <= URL_BYTES_MAX).ok_or(Fault::RedirectLocation)?;
     url.join(location).map(Some).map_err(|_| Fault::RedirectLocation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_built_before_something_is_sent() {
+        let egress = Egress::new(Policy::default());
+        let url = Url::parse("http://127.0.0.1/").unwrap();
+        assert!(egress.check(&url).is_err());
+        assert!(egress.fetch(Request::get(url)).await.is_err());
+        assert!(!egress.shared.clients.is_built());
+        egress.check_tls().await.unwrap();
+        assert!(egress.shared.clients.is_built());
+    }
+
+    #[test]
+    fn only_the_answers_that_pass_are_connected_to() {
+        let policy = Policy::default();
+        let pass = |answers: &[&str]| {
+            let answers: Vec<SocketAddr> = answers.iter().map(|text| text.parse().unwrap()).collect();
+            passing(answers, |ip| policy.judge(Some("example.org"), ip, 80))
+        };
+        let mixed = pass(&["10.0.0.1:80", "8.8.8.8:80", "[::1]:80", "[2606:4700::1111]:80"]).unwrap();
+        assert_eq!(mixed, ["8.8.8.8:80".parse().unwrap(), "[2606:4700::1111]:80".parse().unwrap()]);
+        assert!(matches!(pass(&["10.0.0.1:80", "169.254.169.254:80"]), Err(Fault::Refused { .. })));
+        assert!(matches!(pass(&[]), Err(Fault::Lookup(_))));
+        assert_eq!(pass(&["8.8.8.8:80"; 50]).unwrap().len(), ADDRESSES_MAX);
+    }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use url::Url;
@@ -157,7 +157,10 @@ impl Body {
                 let failed = |source| Fault::RequestFile { path: path.clone(), source };
                 let (file, bytes) = open_regular(path).await.map_err(failed)?;
                 refuse_above(bytes_max, bytes)?;
-                OpenBody { bytes, content: stream_file(file, bytes, clock.clone()) }
+                OpenBody {
+                    bytes,
+                    content: reqwest::Body::wrap_stream(file_pieces(file, bytes, clock.clone())),
+                }
             }
         };
         Ok(Some(body))
@@ -188,9 +191,8 @@ fn stream_bytes(bytes: Bytes, clock: Clock) -> reqwest::Body {
 }
 
 /// Exactly `bytes` of the file: what is appended meanwhile is left out; a file that shrinks fails the transfer.
-fn stream_file(file: File, bytes: u64, clock: Clock) -> reqwest::Body {
-    let rest = file.take(bytes);
-    reqwest::Body::wrap_stream(stream::try_unfold((rest, clock), |(mut rest, clock)| async move {
+fn file_pieces(file: File, bytes: u64, clock: Clock) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::try_unfold((file.take(bytes), clock), |(mut rest, clock)| async move {
         clock.touch();
         let mut piece = BytesMut::with_capacity(SEND_PIECE_BYTES);
         let read = rest.read_buf(&mut piece).await?;
@@ -201,5 +203,26 @@ fn stream_file(file: File, bytes: u64, clock: Clock) -> reqwest::Body {
             ));
         }
         Ok((read > 0).then_some((piece.freeze(), (rest, clock))))
-    }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::TryStreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_changes_while_it_is_sent_keeps_its_announced_length_or_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("output");
+        std::fs::write(&path, "12345").unwrap();
+        let pieces = async |announced| {
+            let (file, _) = open_regular(&path).await.unwrap();
+            file_pieces(file, announced, Clock::start(1000, 1000)).try_collect::<Vec<_>>().await
+        };
+        assert_eq!(pieces(4).await.unwrap().concat(), b"1234");
+        assert_eq!(pieces(5).await.unwrap().concat(), b"12345");
+        assert_eq!(pieces(6).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
 }

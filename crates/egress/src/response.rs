@@ -185,9 +185,19 @@ struct PartialFile {
 
 impl PartialFile {
     async fn create(path: &Path) -> std::io::Result<Self> {
+        let path = path.to_owned();
+        // The guard is made where the file is: a caller that leaves while the file is being created drops the
+        // closure's result, and the file with it.
+        tokio::task::spawn_blocking(move || Self::create_blocking(path)).await?
+    }
+
+    fn create_blocking(path: PathBuf) -> std::io::Result<Self> {
         // `create_new`: never through a link that someone else placed there, never over another job's file.
-        let file = File::options().write(true).create_new(true).open(path).await?;
-        Ok(Self { writer: BufWriter::with_capacity(SAVE_BUFFER_BYTES, file), path: Some(path.to_owned()) })
+        let file = std::fs::File::options().write(true).create_new(true).open(&path)?;
+        Ok(Self {
+            writer: BufWriter::with_capacity(SAVE_BUFFER_BYTES, File::from_std(file)),
+            path: Some(path),
+        })
     }
 
     async fn finish(mut self) -> std::io::Result<()> {
