@@ -1,1 +1,31 @@
 //! Jobs: registry, admission, life cycle, dispatch, job store, result store.
+//!
+//! An [`Engine`] takes an execute request of any protocol, binds it, writes the job down, runs it when a slot is free and
+//! keeps what it puts out. It knows no protocol: whoever answers a client turns [`JobView`] and [`Results`] into bytes.
+//!
+//! Read these three first: [`Engine`] (what can be asked of it), [`Registry`] (what can be executed), [`JobView`] (what is
+//! seen of a job).
+//!
+//! Invariants: no state of a job is shown before it is committed (progress excepted); a job changes through
+//! [`anabranch_model::Job::apply`] only; nothing changes after its end; `dismissed` is never said of work that still goes on;
+//! a visible chunk is a complete chunk.
+//!
+//! What it is not: it parses no document, opens no port, starts no executable and knows no agent.
+
+mod counts;
+mod cpu;
+mod engine;
+mod limits;
+mod list;
+mod log;
+mod registry;
+mod run;
+mod view;
+
+pub use counts::{Counts, ProcessCounts};
+pub use engine::{Engine, EngineConfig, OpenError, Recovered};
+pub use limits::Limits;
+pub use list::{Cursor, InvalidCursor, JobFilter, JobPage, PAGE_JOBS_DEFAULT, PAGE_JOBS_MAX, StateName};
+pub use log::{LogEntry, LogPage};
+pub use registry::Registry;
+pub use view::{ChunkPage, JobHandle, JobView, OutputLog, OutputSummary, Results, StoredRequest};

@@ -1,0 +1,113 @@
+//! CPU work: algorithms as processes, run on a pool of threads of their own.
+
+use anabranch_model::{
+    Algorithm, AlgorithmSink, BoxFuture, Error, Execution, LogLine, LogSource, OutputSink, Process,
+    ProcessDescription, Value,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
+
+/// Algorithms begun or about to begin for each CPU thread: one works, one is at hand when it ends. More would be taken
+/// up by a thread that waits inside another algorithm's parallel loop, on top of that one's stack.
+const RUNS_PER_THREAD: usize = 2;
+
+/// The threads that compute. Never a tokio worker: those must stay free to answer.
+pub(crate) struct CpuPool {
+    threads: rayon::ThreadPool,
+    /// Who waits here when full: the runs of algorithms, in order, at most `parallel_runs_max` of them.
+    slots: Arc<Semaphore>,
+}
+
+impl CpuPool {
+    pub(crate) fn new(threads: usize, stack_bytes: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .stack_size(stack_bytes)
+            .thread_name(|n| format!("anabranch-cpu-{n}"))
+            .build()?;
+        let slots = Arc::new(Semaphore::new(threads.current_num_threads() * RUNS_PER_THREAD));
+        Ok(Self { threads, slots })
+    }
+}
+
+/// An algorithm as a process.
+pub(crate) struct CpuProcess {
+    algorithm: Arc<dyn Algorithm>,
+    pool: Arc<CpuPool>,
+}
+
+impl CpuProcess {
+    pub(crate) fn new(algorithm: Arc<dyn Algorithm>, pool: Arc<CpuPool>) -> Self {
+        Self { algorithm, pool }
+    }
+}
+
+impl Process for CpuProcess {
+    fn description(&self) -> Arc<ProcessDescription> {
+        self.algorithm.description()
+    }
+
+    fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(async move {
+            let sink = Arc::clone(&execution.sink);
+            let slot = tokio::select! {
+                slot = Arc::clone(&self.pool.slots).acquire_owned() => {
+                    slot.map_err(|_closed| Error::internal("the CPU pool is closed"))?
+                }
+                () = sink.cancelled() => return Err(Error::Dismissed),
+            };
+            let (end, ended) = oneshot::channel();
+            let algorithm = Arc::clone(&self.algorithm);
+            let runtime = Handle::current();
+            self.pool.threads.spawn(move || {
+                let result = run(algorithm.as_ref(), &execution, runtime);
+                drop((execution, algorithm, slot));
+                // Nobody listens any more only where the whole runtime is gone.
+                let _ = end.send(result);
+            });
+            ended.await.unwrap_or_else(|_lost| Err(Error::internal("a CPU thread lost its run")))
+        })
+    }
+}
+
+fn run(algorithm: &dyn Algorithm, execution: &Execution, runtime: Handle) -> Result<(), Error> {
+    if execution.sink.is_cancelled() {
+        return Err(Error::Dismissed);
+    }
+    execution.sink.started(None);
+    let sink = BlockingSink { sink: execution.sink.as_ref(), runtime };
+    catch_unwind(AssertUnwindSafe(|| algorithm.run(&execution.inputs, &sink)))
+        .unwrap_or_else(|payload| Err(crate::run::panicked(payload.as_ref())))
+}
+
+/// The sink for code that blocks.
+struct BlockingSink<'a> {
+    sink: &'a dyn OutputSink,
+    runtime: Handle,
+}
+
+impl AlgorithmSink for BlockingSink<'_> {
+    fn write(&self, output: &str, chunk: Value) -> Result<(), Error> {
+        // This thread belongs to the CPU pool, never to the runtime, so it may block on it.
+        self.runtime.block_on(self.sink.write(output, chunk))
+    }
+
+    fn progress(&self, percent: f32, message: Option<&str>) {
+        self.sink.progress(percent, message);
+    }
+
+    fn log(&self, text: &str) {
+        self.sink.log(LogLine { source: LogSource::System, text: text.to_owned() });
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.sink.is_cancelled()
+    }
+
+    fn scratch(&self) -> &Path {
+        self.sink.scratch()
+    }
+}

@@ -1,0 +1,123 @@
+//! Listing jobs: filters, pages, cursors.
+
+use crate::view::JobView;
+use anabranch_model::{ProcessId, Timestamp};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most jobs on one page: what one answer can reasonably hold.
+pub const PAGE_JOBS_MAX: usize = 10_000;
+
+/// Jobs on a page where the filter asks for none in particular.
+pub const PAGE_JOBS_DEFAULT: usize = 100;
+
+/// Which jobs are wanted; everything left out allows all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobFilter {
+    /// Of these processes; empty allows all.
+    pub processes: Vec<ProcessId>,
+    /// In these states; empty allows all.
+    pub states: Vec<StateName>,
+    /// Accepted at or after this moment.
+    pub created_from: Option<Timestamp>,
+    /// Accepted at or before this moment.
+    pub created_to: Option<Timestamp>,
+    /// From start to end, or to now while running: at least this long. Jobs not begun have no duration.
+    pub duration_min: Option<Duration>,
+    /// At most this long.
+    pub duration_max: Option<Duration>,
+    /// Jobs on a page, at most [`PAGE_JOBS_MAX`].
+    pub limit: usize,
+    /// Where the page begins: [`JobPage::next`] of the page before.
+    pub after: Option<Cursor>,
+}
+
+impl JobFilter {
+    /// All jobs, [`PAGE_JOBS_DEFAULT`] a page.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            processes: Vec::new(),
+            states: Vec::new(),
+            created_from: None,
+            created_to: None,
+            duration_min: None,
+            duration_max: None,
+            limit: PAGE_JOBS_DEFAULT,
+            after: None,
+        }
+    }
+}
+
+/// The states that filters tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StateName {
+    /// Written down, not begun.
+    Accepted,
+    /// Being worked on, or being dismissed.
+    Running,
+    /// Ended with results.
+    Succeeded,
+    /// Ended without.
+    Failed,
+    /// Ended by request.
+    Dismissed,
+}
+
+/// Some jobs, newest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobPage {
+    /// The jobs.
+    pub jobs: Vec<Arc<JobView>>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<Cursor>,
+}
+
+/// A place in the list. Opaque to clients: print and parse it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Microseconds since 1970 of the last job of the page before.
+    pub(crate) created_us: i64,
+    /// Its sequence number.
+    pub(crate) sequence: i64,
+}
+
+/// A text that is no cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor of this list")]
+pub struct InvalidCursor;
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}.{:x}", self.created_us, self.sequence)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = InvalidCursor;
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let (created, sequence) = text.split_once('.').ok_or(InvalidCursor)?;
+        let number = |text: &str| u64::from_str_radix(text, 16).map_err(|_not_hexadecimal| InvalidCursor);
+        Ok(Self { created_us: number(created)?.cast_signed(), sequence: number(sequence)?.cast_signed() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_round_trip() {
+        for cursor in [
+            Cursor { created_us: 1_700_000_000_000_000, sequence: 7 },
+            Cursor { created_us: -5, sequence: i64::MAX },
+        ] {
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+        for bad in ["", ".", "1", "1.", "x.1", "1.2.3"] {
+            assert_eq!(bad.parse::<Cursor>(), Err(InvalidCursor), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What others see of a job: snapshots, requests, results. All of it immutable.
+
+use anabranch_model::{ExecuteRequest, Job, JobId, OutputRequest, Timestamp, Value};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// A job at one moment. Whatever it shows was written down before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobView {
+    /// The job.
+    pub job: Job,
+    /// Its outputs so far, in the order asked for.
+    pub outputs: Vec<OutputSummary>,
+    /// When it will be removed with its results; `None` until it has finished.
+    pub expires: Option<Timestamp>,
+}
+
+/// How far an output is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputSummary {
+    /// Identifier.
+    pub id: String,
+    /// Chunks stored.
+    pub chunks: u64,
+    /// Their size together; literals count their characters.
+    pub bytes: u64,
+}
+
+/// The request a job came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredRequest {
+    /// As it was asked; large inline values have become files.
+    pub request: ExecuteRequest,
+    /// Outputs after binding: formats resolved, all of them where the request named none.
+    pub outputs: Vec<OutputRequest>,
+}
+
+/// The outputs of a job that succeeded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Results {
+    /// In the order asked for; those asked for by default and never written are absent.
+    pub outputs: Vec<OutputLog>,
+}
+
+impl Results {
+    /// The output of that identifier.
+    #[must_use]
+    pub fn output(&self, id: &str) -> Option<&OutputLog> {
+        self.outputs.iter().find(|output| output.id == id)
+    }
+}
+
+/// An output: an append-only log of chunks. A batch output is a log of length one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputLog {
+    /// Identifier.
+    pub id: String,
+    /// How it was asked for, with the resolved format.
+    pub request: OutputRequest,
+    /// In order. Files belong to the result store: open them at once, they vanish with the job.
+    pub chunks: Vec<Value>,
+}
+
+/// A stretch of an output's log, of a job that may still be running.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChunkPage {
+    /// How the output was asked for, with the resolved format.
+    pub request: OutputRequest,
+    /// Number of the first chunk here, from 0.
+    pub first: u64,
+    /// The chunks from there.
+    pub chunks: Vec<Value>,
+    /// Chunks stored so far.
+    pub total: u64,
+    /// The job at the same moment; once it has finished, nothing more will come.
+    pub view: Arc<JobView>,
+}
+
+/// A job just submitted.
+#[derive(Debug)]
+pub struct JobHandle {
+    id: JobId,
+    receiver: watch::Receiver<Arc<JobView>>,
+}
+
+impl JobHandle {
+    pub(crate) fn new(id: JobId, receiver: watch::Receiver<Arc<JobView>>) -> Self {
+        Self { id, receiver }
+    }
+
+    /// Its identifier.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// The job as it is now.
+    #[must_use]
+    pub fn view(&self) -> Arc<JobView> {
+        Arc::clone(&self.receiver.borrow())
+    }
+
+    /// Follows the job.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<JobView>> {
+        self.receiver.clone()
+    }
+
+    /// Waits for its end. Where the engine goes away first, the last state seen is returned.
+    pub async fn finished(&mut self) -> Arc<JobView> {
+        let end = self.receiver.wait_for(|view| view.job.is_finished()).await;
+        let end = end.ok().map(|view| Arc::clone(&view));
+        end.unwrap_or_else(|| self.view())
+    }
+}
