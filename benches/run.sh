@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Builds the server, installs the peers, runs the workloads, prints a table for each.
+#
+#   benches/run.sh                     all of them, about five minutes
+#   benches/run.sh sync_echo simplify  only these
+#
+# ANABRANCH_BIN=FILE measures that binary instead of building one.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+[ $# -gt 0 ] || set -- startup sync_echo async_echo remote simplify
+for workload in "$@"; do
+    [ -f "$workload.py" ] || { echo "no such workload: $workload" >&2; exit 2; }
+done
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+if ! command -v wrk >/dev/null; then
+    as_root apt-get update -q
+    as_root apt-get install -qy wrk
+fi
+# The stamp is written last, so that a broken installation is repeated and a changed list is installed.
+if ! cmp -s requirements.txt .venv/requirements.txt; then
+    python3 -m venv .venv
+    .venv/bin/pip install --quiet --requirement requirements.txt
+    cp requirements.txt .venv/requirements.txt
+fi
+if [ -z "${ANABRANCH_BIN:-}" ]; then
+    cargo build --release --package anabranch-server
+    export ANABRANCH_BIN="${CARGO_TARGET_DIR:-$PWD/../target}/release/anabranch"
+fi
+
+# Beside the results and not in /tmp, which may be memory: a job store that never waits for a disk proves nothing.
+mkdir -p out
+BENCH_WORK="$(mktemp -d "$PWD/out/run.XXXXXX")"
+export BENCH_WORK
+trap 'rm -rf "$BENCH_WORK"' EXIT
+
+failed=0
+for workload in "$@"; do
+    python3 "$workload.py" || failed=1
+done
+exit "$failed"
