@@ -1,1 +1,28 @@
-//! Executables as processes.
+//! Executables as processes: service files, argument building, the run's own folder, supervision, progress, outputs.
+//!
+//! It is *not* a shell (argv is built value by value), *not* a scheduler (who admits a run decides elsewhere) and can't know
+//! whether it runs on the server or on an agent.
+//!
+//! Read these three first: [`Service`] (what a service file says), [`CommandProcess`] (a service as a process),
+//! [`supervise_main`] (the small process between us and the executable, by which nothing is ever left running).
+//!
+//! Invariants: no shell; no argument holds two values; no process of a run outlives the run, not even when this program
+//! is killed; no output lies outside the run's folder; nothing an executable says can make memory grow.
+
+#![warn(missing_docs)]
+
+mod folder;
+mod native;
+mod os;
+mod process;
+mod report;
+mod run;
+pub mod service;
+pub mod template;
+
+pub use folder::{SERVICE_FILE_BYTES_MAX, load_file, load_folder};
+pub use native::check;
+pub use os::{SUPERVISE, Supervisor, supervise_main};
+pub use process::{CommandProcess, Settings};
+pub use report::{Located, Report};
+pub use service::Service;
