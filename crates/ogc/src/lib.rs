@@ -13,6 +13,8 @@ pub mod output;
 pub mod ows;
 mod payload;
 pub mod service;
+#[cfg(test)]
+mod testing;
 pub mod wps_1_0;
 mod xml;
 

@@ -16,6 +16,7 @@ pub mod prefer;
 pub mod processes;
 pub mod query;
 pub mod results;
+mod schema;
 
 pub use exception::{Problem, problem};
 pub use execute::{Execute, Subscriber};

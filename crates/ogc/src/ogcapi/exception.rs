@@ -127,3 +127,37 @@ fn problem_fault(fault: &Fault) -> ProblemFault {
     };
     ProblemFault { subject, name: fault.subject.name().into(), code, detail: fault.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::check_golden_json;
+    use anabranch_model::JobId;
+
+    #[test]
+    fn every_error_has_its_exception() {
+        let job = JobId::from_bytes([7; 16]);
+        let text = String::from;
+        let errors = [
+            Error::Invalid(vec![
+                Fault::new(Subject::Input("a".into()), FaultKind::Missing, "is required"),
+                Fault::new(Subject::Output("b".into()), FaultKind::Unknown, "is unknown").with_value("x"),
+            ]),
+            Error::NoSuchProcess("x".into()),
+            Error::NoSuchJob("x".into()),
+            Error::NoSuchOutput { job, output: text("x") },
+            Error::ResultNotReady(job),
+            Error::Dismissed,
+            Error::TooLarge { what: text("the request body"), bytes_max: 10 },
+            Error::DataNotAccessible { input: text("a"), reason: text("can't be read") },
+            Error::ProcessFailed { message: text("exit code 1"), detail: text("SECRET") },
+            Error::TimedOut { seconds_max: 5 },
+            Error::Busy { limit: text("10 jobs are running"), retry_after_s: 7 },
+            Error::NotEnoughStorage { detail: text("SECRET") },
+            Error::internal("SECRET"),
+        ];
+        let problems: Vec<_> = errors.iter().map(problem).collect();
+        assert!(!serde_json::to_string(&problems).unwrap().contains("SECRET"));
+        check_golden_json("ogcapi/exceptions.json", &problems);
+    }
+}

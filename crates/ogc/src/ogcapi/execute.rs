@@ -1,7 +1,19 @@
-//! Execute requests (§7.11).
+//! Execute requests (§7.11, `execute.yaml`).
+//!
+//! Accepted on purpose: unknown members; one value without an array where several are allowed; an object for complex JSON
+//! data that is not wrapped in `{"value": …}`, as long as it has no member `href` or `value`.
+//! Refused on purpose: a member that comes twice; a body with no member that execute requests have.
 
+use super::json::{self, DEPTH_MAX, Kind, Members};
 use super::prefer::Prefer;
-use anabranch_model::{Error, ExecuteRequest, ProcessDescription};
+use anabranch_model::bind::FAULTS_MAX;
+use anabranch_model::{
+    BoundingBox, DataDescription, Error, ExecuteRequest, ExecutionMode, Fault, FaultKind, FormatHint,
+    InputData, InputDescription, InputItem, OutputRequest, ProcessDescription, Reference, ResponseForm,
+    Subject, TextForm, Transmission,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// A request and what goes with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +29,8 @@ pub struct Execute {
 }
 
 /// Whom to call back (`subscriber.yaml`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Subscriber {
     /// With the results.
     pub success_uri: Option<String>,
@@ -27,10 +40,301 @@ pub struct Subscriber {
     pub failed_uri: Option<String>,
 }
 
-/// Parses the body of an execute request.
+/// The members that an execute request may have; every one may be absent.
+const MEMBERS: [&str; 4] = ["inputs", "outputs", "response", "subscriber"];
+
+/// Parses the body of an execute request. The description tells values that are arrays from arrays of values
+/// (req/core/process-execute-input-array).
 ///
 /// # Errors
-/// Every fault found, each with the input, output or member it is about.
-pub fn parse(_body: &[u8], _process: &ProcessDescription, _prefer: &Prefer) -> Result<Execute, Error> {
-    unimplemented!()
+/// [`Error::Invalid`] with every fault found, each with the input, output or member it is about.
+pub fn parse(body: &[u8], process: &ProcessDescription, prefer: &Prefer) -> Result<Execute, Error> {
+    let members = read(body).map_err(Error::invalid)?;
+    let mut faults = Vec::new();
+    check_members(&members, "the request", Subject::Parameter, &mut faults);
+    if !members.is_empty() && !MEMBERS.iter().any(|name| members.get(name).is_some()) {
+        let rule = "is required: the body has no member that execute requests have";
+        faults.push(Fault::new(Subject::Parameter("inputs".into()), FaultKind::Missing, rule));
+    }
+    let inputs = members.get("inputs").map(|raw| inputs(raw, process, &mut faults)).unwrap_or_default();
+    let outputs = members.get("outputs").map(|raw| outputs(raw, &mut faults)).unwrap_or_default();
+    let response = response(members.get("response"), &mut faults);
+    let subscriber = members.get("subscriber").and_then(|raw| subscriber(raw, &mut faults));
+    if !faults.is_empty() {
+        faults.truncate(FAULTS_MAX);
+        return Err(Error::Invalid(faults));
+    }
+    let (mode, preference_applied) = mode(process, prefer);
+    Ok(Execute {
+        request: ExecuteRequest {
+            process: process.id.clone(),
+            inputs,
+            outputs,
+            mode,
+            response,
+            lineage: false,
+        },
+        wait_s: if mode == ExecutionMode::Async { prefer.wait_s } else { None },
+        preference_applied,
+        subscriber,
+    })
 }
+
+/// The body as an object.
+fn read(body: &[u8]) -> Result<Members<'_>, Fault> {
+    let malformed = |rule: String| Fault::new(Subject::Parameter("body".into()), FaultKind::Malformed, rule);
+    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    let text = std::str::from_utf8(body).map_err(|_not_text| malformed("must be UTF-8".into()))?;
+    if !json::depth_is_allowed(text) {
+        return Err(malformed(format!("must not be nested deeper than {DEPTH_MAX}")));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        if error.is_data() {
+            return malformed("must be a JSON object".into());
+        }
+        malformed(format!("must be JSON: line {}, column {}", error.line(), error.column()))
+    })
+}
+
+fn check_members(
+    members: &Members<'_>,
+    of: &str,
+    subject: impl Fn(String) -> Subject,
+    faults: &mut Vec<Fault>,
+) {
+    if let Some(name) = members.duplicate() {
+        let rule = format!("is given twice in {of}: a member may come once");
+        faults.push(Fault::new(subject(name.to_owned()), FaultKind::TooMany, rule));
+    }
+}
+
+/// Without `Prefer: respond-async`: synchronously where the process can be executed so, else asynchronously; with it: the other way
+/// round (req/core/process-execute-default-execution-mode, …-auto-execution-mode).
+fn mode(process: &ProcessDescription, prefer: &Prefer) -> (ExecutionMode, Option<String>) {
+    if process.async_execute && (prefer.respond_async || !process.sync_execute) {
+        let applied = prefer.respond_async.then(|| match prefer.wait_s {
+            Some(wait_s) => format!("respond-async, wait={wait_s}"),
+            None => "respond-async".to_owned(),
+        });
+        return (ExecutionMode::Async, applied);
+    }
+    (ExecutionMode::Sync, None)
+}
+
+fn inputs(raw: &RawValue, process: &ProcessDescription, faults: &mut Vec<Fault>) -> Vec<InputItem> {
+    let Some(members) = Members::of(raw) else {
+        faults.push(not_an_object("inputs"));
+        return Vec::new();
+    };
+    check_members(&members, "inputs", Subject::Input, faults);
+    let mut items = Vec::with_capacity(members.iter().count());
+    for (id, raw) in members.iter() {
+        let description = process.input(id);
+        let many = description.is_some_and(|input| input.occurs.is_many());
+        let values = if many { json::array(raw) } else { None };
+        for raw in values.unwrap_or_else(|| vec![raw]) {
+            match item(id, raw, description) {
+                Ok(item) => items.push(item),
+                Err(fault) => faults.push(fault),
+            }
+        }
+    }
+    items
+}
+
+fn not_an_object(member: &str) -> Fault {
+    Fault::new(Subject::Parameter(member.into()), FaultKind::Malformed, "must be an object")
+}
+
+/// One value of an input (`inlineOrRefData.yaml`).
+fn item(id: &str, raw: &RawValue, description: Option<&InputDescription>) -> Result<InputItem, Fault> {
+    let is_box = description.is_some_and(|input| matches!(input.data, DataDescription::BoundingBox(_)));
+    let bare = |data| InputItem {
+        id: id.to_owned(),
+        data,
+        format: FormatHint::default(),
+        data_type: None,
+        uom: None,
+    };
+    let Some(members) = Members::of(raw) else {
+        return Ok(bare(value(id, raw, is_box)?));
+    };
+    if is_box && members.get("bbox").is_some() {
+        return Ok(bare(bounding_box(id, raw)?));
+    }
+    if let Some(href) = members.string("href") {
+        only_once(id, &members)?;
+        let media_type = members.string("type");
+        let format = FormatHint { media_type, ..format_hint(&members) };
+        return Ok(InputItem { format, ..bare(InputData::Reference(Reference::get(href))) });
+    }
+    // `measurement` is the word of the standard's own examples for a number with a unit.
+    if let Some(inner) = members.get("value").or_else(|| members.get("measurement")) {
+        only_once(id, &members)?;
+        let data = value(id, inner, is_box)?;
+        return Ok(InputItem { format: format_hint(&members), uom: members.string("uom"), ..bare(data) });
+    }
+    Ok(bare(value(id, raw, is_box)?))
+}
+
+fn only_once(id: &str, members: &Members<'_>) -> Result<(), Fault> {
+    match members.duplicate() {
+        None => Ok(()),
+        Some(name) => {
+            let rule = format!("has the member '{name}' twice");
+            Err(Fault::new(Subject::Input(id.into()), FaultKind::TooMany, rule))
+        }
+    }
+}
+
+/// A value without its format (`inputValue.yaml`).
+fn value(id: &str, raw: &RawValue, is_box: bool) -> Result<InputData, Fault> {
+    let as_written = |form| InputData::Text { text: raw.get().to_owned(), form };
+    Ok(match json::kind(raw) {
+        Kind::Null => {
+            let fault = Fault::new(Subject::Input(id.into()), FaultKind::Malformed, "must have a value");
+            return Err(fault.with_value("null"));
+        }
+        Kind::String => match json::string(raw) {
+            Some(text) => InputData::Text { text, form: TextForm::JsonString },
+            // Half of a surrogate pair is JSON by grammar and no text.
+            None => {
+                let rule = "must be a string of Unicode characters";
+                return Err(
+                    Fault::new(Subject::Input(id.into()), FaultKind::Malformed, rule).with_value(raw.get())
+                );
+            }
+        },
+        Kind::Number => as_written(TextForm::JsonNumber),
+        Kind::Boolean => as_written(TextForm::JsonBoolean),
+        Kind::Object if is_box => bounding_box(id, raw)?,
+        Kind::Object | Kind::Array => as_written(TextForm::Json),
+    })
+}
+
+/// `bbox.yaml`: the lower corner, then the upper one.
+fn bounding_box(id: &str, raw: &RawValue) -> Result<InputData, Fault> {
+    #[derive(Deserialize)]
+    struct Document {
+        bbox: Vec<f64>,
+        crs: Option<String>,
+    }
+    let parsed = serde_json::from_str::<Document>(raw.get()).ok();
+    match parsed.filter(|document| matches!(document.bbox.len(), 4 | 6)) {
+        Some(Document { bbox, crs }) => {
+            let (lower, upper) = bbox.split_at(bbox.len() / 2);
+            let (lower, upper) = (lower.to_vec(), upper.to_vec());
+            Ok(InputData::BoundingBox(BoundingBox { crs, lower, upper }))
+        }
+        None => {
+            let rule =
+                "must be a bounding box: an object with 4 or 6 numbers in 'bbox' and a string in 'crs'";
+            Err(Fault::new(Subject::Input(id.into()), FaultKind::Malformed, rule).with_value(raw.get()))
+        }
+    }
+}
+
+/// `format.yaml`: beside the value, or in a member `format`. A schema that is an object has no URL to compare and is left out.
+fn format_hint(members: &Members<'_>) -> FormatHint {
+    let nested = members.get("format").and_then(Members::of).unwrap_or_default();
+    let find = |name| members.string(name).or_else(|| nested.string(name));
+    FormatHint { media_type: find("mediaType"), encoding: find("encoding"), schema: find("schema") }
+}
+
+fn outputs(raw: &RawValue, faults: &mut Vec<Fault>) -> Vec<OutputRequest> {
+    let Some(members) = Members::of(raw) else {
+        faults.push(not_an_object("outputs"));
+        return Vec::new();
+    };
+    check_members(&members, "outputs", Subject::Output, faults);
+    let mut requests = Vec::with_capacity(members.iter().count());
+    for (id, raw) in members.iter() {
+        match output(id, raw) {
+            Ok(request) => requests.push(request),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    requests
+}
+
+/// `output.yaml`.
+fn output(id: &str, raw: &RawValue) -> Result<OutputRequest, Fault> {
+    let fault = |kind, rule| Fault::new(Subject::Output(id.into()), kind, rule);
+    let Some(members) = Members::of(raw) else {
+        return Err(fault(FaultKind::Malformed, "must be an object").with_value(raw.get()));
+    };
+    let transmission = match members.get("transmissionMode") {
+        None => Transmission::Value,
+        Some(raw) => match json::string(raw).as_deref() {
+            Some("value") => Transmission::Value,
+            Some("reference") => Transmission::Reference,
+            _ => {
+                let rule = "must have the transmissionMode value or reference";
+                return Err(fault(FaultKind::NotAllowed, rule).with_value(raw.get()));
+            }
+        },
+    };
+    Ok(OutputRequest {
+        id: id.to_owned(),
+        format: format_hint(&members),
+        transmission,
+        uom: members.string("uom"),
+    })
+}
+
+/// `raw` where the client names none (`execute.yaml`).
+fn response(raw: Option<&RawValue>, faults: &mut Vec<Fault>) -> ResponseForm {
+    let Some(raw) = raw else { return ResponseForm::Raw };
+    match json::string(raw).as_deref() {
+        Some("raw") => ResponseForm::Raw,
+        Some("document") => ResponseForm::Document,
+        _ => {
+            let subject = Subject::Parameter("response".into());
+            let fault = Fault::new(subject, FaultKind::NotAllowed, "must be raw or document");
+            faults.push(fault.with_value(raw.get()));
+            ResponseForm::Raw
+        }
+    }
+}
+
+fn subscriber(raw: &RawValue, faults: &mut Vec<Fault>) -> Option<Subscriber> {
+    let parsed = serde_json::from_str(raw.get()).ok();
+    if parsed.is_none() {
+        let rule = "must be an object with the strings successUri, inProgressUri and failedUri";
+        faults.push(Fault::new(Subject::Parameter("subscriber".into()), FaultKind::Malformed, rule));
+    }
+    parsed
+}
+
+/// For fuzzing: any bytes may be refused, none may panic.
+#[doc(hidden)]
+pub fn fuzz_execute(body: &[u8]) {
+    let domain =
+        DataDescription::BoundingBox(anabranch_model::BoundingBoxDomain { crs: vec!["CRS84".into()] });
+    let Ok(id) = anabranch_model::ProcessId::new("fuzz") else { return };
+    let process = ProcessDescription {
+        id,
+        title: String::new(),
+        description: String::new(),
+        keywords: Vec::new(),
+        metadata: Vec::new(),
+        version: String::new(),
+        inputs: vec![InputDescription {
+            id: "box".into(),
+            title: String::new(),
+            description: String::new(),
+            keywords: Vec::new(),
+            occurs: anabranch_model::Occurs { min: 0, max: None },
+            data: domain,
+        }],
+        outputs: Vec::new(),
+        sync_execute: true,
+        async_execute: true,
+        idempotent: true,
+    };
+    // Refusing is an answer too.
+    let _parsed = parse(body, &process, &Prefer::default());
+}
+
+#[cfg(test)]
+mod tests;

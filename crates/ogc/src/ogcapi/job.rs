@@ -254,3 +254,77 @@ pub fn list<'a>(
     }
     JobList { jobs: jobs.into_iter().map(|job| status_info(job, base)).collect(), links }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_golden_json, faults, job};
+    use anabranch_model::JobEvent;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    #[test]
+    fn every_state_has_its_document() {
+        let base = BaseUrl::new("http://localhost:8080");
+        let mut job = job();
+        let mut states = vec![status_info(&job, &base)];
+        let now = job.created;
+        job.apply(JobEvent::Started { agent: None }, now);
+        job.apply(JobEvent::Progress { percent: 42.9, message: Some("buffering".into()) }, now);
+        states.push(status_info(&job, &base));
+        for end in [Ok(()), Err(Error::internal("/var/lib/secret"))] {
+            let mut job = job.clone();
+            job.apply(JobEvent::Ended(end), now);
+            states.push(status_info(&job, &base));
+        }
+        job.apply(JobEvent::DismissRequested(anabranch_model::DismissedBy::Client), now);
+        job.apply(JobEvent::Ended(Ok(())), now);
+        states.push(status_info(&job, &base));
+        check_golden_json("ogcapi/jobs.json", &states);
+    }
+
+    #[test]
+    fn queries_pick_jobs() {
+        let mut job = job();
+        let now = job.created;
+        job.apply(JobEvent::Started { agent: None }, now);
+        let later = now + std::time::Duration::from_secs(10);
+        for (query, expected) in [
+            ("", true),
+            ("type=process", true),
+            ("type=coverage", false),
+            ("processID=a,test:buffer", true),
+            ("processID=a", false),
+            ("status=accepted,running", true),
+            ("status=failed", false),
+            ("minDuration=10", true),
+            ("minDuration=11", false),
+            ("maxDuration=10&minDuration=1", true),
+            ("maxDuration=9", false),
+            ("datetime=2026-01-01T00:00:00Z/..", true),
+            ("datetime=../2026-01-01T00:00:00Z", false),
+            ("datetime=2026-01-02T03:04:05.678Z", true),
+        ] {
+            assert_eq!(JobQuery::parse(query).unwrap().matches(&job, later), expected, "{query}");
+        }
+        assert!(!JobQuery::parse("minDuration=0").unwrap().matches(&crate::testing::job(), at(0)));
+    }
+
+    #[test]
+    fn malformed_queries_name_every_parameter() {
+        let error = JobQuery::parse("status=lost&datetime=yesterday&minDuration=x&limit=0").unwrap_err();
+        let names: Vec<_> = faults(&error).into_iter().map(|(_, name)| name).collect();
+        assert_eq!(names, ["status", "datetime", "minDuration", "limit"]);
+    }
+
+    #[test]
+    fn the_next_page_keeps_the_query() {
+        let query = JobQuery::parse("status=running&cursor=a&limit=1").unwrap();
+        let job = job();
+        let list = list([&job], &query, Some("b c"), &BaseUrl::new("http://x"));
+        let next = list.links.iter().find(|link| link.rel == "next").unwrap();
+        assert_eq!(next.href, "http://x/jobs?status=running&limit=1&cursor=b%20c");
+    }
+}

@@ -1,0 +1,140 @@
+use super::*;
+use crate::testing::{faults, process};
+use anabranch_model::bind;
+
+fn parsed(body: &str) -> Execute {
+    parse(body.as_bytes(), &process(), &Prefer::default()).unwrap()
+}
+
+fn refused(body: &str) -> Vec<(FaultKind, String)> {
+    faults(&parse(body.as_bytes(), &process(), &Prefer::default()).unwrap_err())
+}
+
+fn text(text: &str, form: TextForm) -> InputData {
+    InputData::Text { text: text.into(), form }
+}
+
+#[test]
+fn every_form_of_input_is_read() {
+    let execute = parsed(
+        r#"{"inputs": {
+            "distance": {"value": 2.50, "uom": "km"},
+            "mode": ["exact", "fast & loose"],
+            "features": {"value": {"type":"FeatureCollection"}, "mediaType": "application/geo+json"},
+            "raster": [{"href": "http://x/1", "type": "image/tiff"}, {"value": "AP8=", "format": {"mediaType": "image/tiff", "encoding": "base64"}}],
+            "extent": {"bbox": [1, 2, 3, 4], "crs": "EPSG:4326"}
+        }, "extra": 1}"#,
+    );
+    let items = &execute.request.inputs;
+    let ids: Vec<_> = items.iter().map(|item| item.id.as_str()).collect();
+    assert_eq!(ids, ["distance", "mode", "mode", "features", "raster", "raster", "extent"]);
+    assert_eq!(items[0].data, text("2.50", TextForm::JsonNumber));
+    assert_eq!(items[0].uom.as_deref(), Some("km"));
+    assert_eq!(items[2].data, text("fast & loose", TextForm::JsonString));
+    assert_eq!(items[3].data, text(r#"{"type":"FeatureCollection"}"#, TextForm::Json));
+    assert_eq!(items[3].format.media_type.as_deref(), Some("application/geo+json"));
+    assert_eq!(items[4].data, InputData::Reference(Reference::get("http://x/1")));
+    assert_eq!(items[4].format.media_type.as_deref(), Some("image/tiff"));
+    assert_eq!(items[5].format.encoding.as_deref(), Some("base64"));
+    let crs = Some("EPSG:4326".into());
+    let expected = BoundingBox { crs, lower: vec![1.0, 2.0], upper: vec![3.0, 4.0] };
+    assert_eq!(items[6].data, InputData::BoundingBox(expected));
+    assert_eq!(execute.request.response, ResponseForm::Raw);
+    bind(&process(), &execute.request).unwrap();
+}
+
+#[test]
+fn lenient_forms_are_read_too() {
+    let execute = parsed(
+        r#"{"inputs": {"mode": "exact", "features": {"type": "FeatureCollection", "features": []},
+            "extent": {"value": {"bbox": [1,2,3,4,5,6]}}, "distance": {"measurement": 1, "uom": "m"}}}"#,
+    );
+    bind(&process(), &execute.request).unwrap();
+    // One value is allowed, so an array is that value.
+    let execute = parsed(r#"{"inputs": {"features": [1, 2]}}"#);
+    assert_eq!(execute.request.inputs[0].data, text("[1, 2]", TextForm::Json));
+}
+
+#[test]
+fn outputs_have_format_and_transmission() {
+    let execute = parsed(
+        r#"{"inputs": {}, "response": "document", "outputs": {
+            "buffered": {"format": {"mediaType": "text/xml"}, "transmissionMode": "reference"}, "area": {}},
+            "subscriber": {"successUri": "http://x/s"}}"#,
+    );
+    let outputs = &execute.request.outputs;
+    assert_eq!(outputs[0].format.media_type.as_deref(), Some("text/xml"));
+    assert_eq!(outputs[0].transmission, Transmission::Reference);
+    assert_eq!(outputs[1].transmission, Transmission::Value);
+    assert_eq!(execute.request.response, ResponseForm::Document);
+    assert_eq!(execute.subscriber.unwrap().success_uri.as_deref(), Some("http://x/s"));
+}
+
+#[test]
+fn every_fault_is_named_at_once() {
+    let found = refused(
+        r#"{"inputs": {"distance": null, "extent": {"bbox": [1,2,3]}, "features": {"value": 1, "value": 2}},
+            "outputs": {"area": {"transmissionMode": "mail"}, "picture": 1}, "response": "loud", "subscriber": []}"#,
+    );
+    let named: Vec<_> = found.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(named, ["distance", "extent", "features", "area", "picture", "response", "subscriber"]);
+    assert_eq!(found[2].0, FaultKind::TooMany);
+}
+
+#[test]
+fn members_that_come_twice_are_named() {
+    assert_eq!(refused(r#"{"inputs": {}, "inputs": {}}"#), [(FaultKind::TooMany, "inputs".into())]);
+    assert_eq!(
+        refused(r#"{"inputs": {"mode": "exact", "mode": "exact"}}"#),
+        [(FaultKind::TooMany, "mode".into())]
+    );
+    assert_eq!(
+        refused(r#"{"inputs": {}, "outputs": {"area": {}, "area": {}}}"#),
+        [(FaultKind::TooMany, "area".into())]
+    );
+}
+
+#[test]
+fn bodies_that_are_no_requests_are_refused() {
+    assert_eq!(refused(r#"{"invalid-execute-request": {}}"#), [(FaultKind::Missing, "inputs".into())]);
+    for bad in ["", "[]", "1", "{", "nonsense", "{\"inputs\": {}} x", "\u{1}"] {
+        assert_eq!(refused(bad), [(FaultKind::Malformed, "body".into())], "{bad:?}");
+    }
+    assert_eq!(refused(r#"{"inputs": []}"#), [(FaultKind::Malformed, "inputs".into())]);
+    assert_eq!(refused(r#"{"inputs": {"mode": "\ud800"}}"#), [(FaultKind::Malformed, "mode".into())]);
+    let latin = parse(b"{\"inputs\": {\"mode\": \"\xfc\"}}", &process(), &Prefer::default()).unwrap_err();
+    assert_eq!(faults(&latin), [(FaultKind::Malformed, "body".into())]);
+}
+
+#[test]
+fn depth_is_limited() {
+    let deep = format!("{{\"inputs\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    assert_eq!(refused(&deep), [(FaultKind::Malformed, "body".into())]);
+    fuzz_execute(deep.as_bytes());
+}
+
+#[test]
+fn a_body_without_inputs_is_left_to_binding() {
+    let execute = parsed("{}");
+    let error = bind(&process(), &execute.request).unwrap_err();
+    assert_eq!(faults(&error), [(FaultKind::Missing, "features".into())]);
+}
+
+#[test]
+fn the_mode_follows_preference_and_process() {
+    let async_wanted = Prefer::parse(["respond-async; x=1, wait=5", "return=minimal"]);
+    assert_eq!(async_wanted.wait_s, Some(5));
+    let cases = [
+        (true, true, Prefer::default(), ExecutionMode::Sync, None),
+        (true, true, async_wanted, ExecutionMode::Async, Some("respond-async, wait=5")),
+        (true, false, async_wanted, ExecutionMode::Sync, None),
+        (false, true, Prefer::default(), ExecutionMode::Async, None),
+        (false, true, async_wanted, ExecutionMode::Async, Some("respond-async, wait=5")),
+    ];
+    for (sync_execute, async_execute, prefer, expected, applied) in cases {
+        let process = ProcessDescription { sync_execute, async_execute, ..process() };
+        let execute = parse(b"{}", &process, &prefer).unwrap();
+        assert_eq!(execute.request.mode, expected);
+        assert_eq!(execute.preference_applied.as_deref(), applied);
+    }
+}
