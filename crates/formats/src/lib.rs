@@ -1,1 +1,16 @@
-//! Data formats: detect, read, write, cut, join.
+//! Data formats: what the bytes of a value are, and how to walk through them without holding them.
+//!
+//! This crate is *not* a geometry library and builds no object trees: it finds the structure of a document and leaves its
+//! bytes where they are, so that what a process does not change comes out byte for byte as it went in.
+//! It knows no runtime: everything reads from [`std::io::Read`].
+//!
+//! Read these three first: [`geojson::Splitter`] (a document as a stream of features), [`geojson::GeometryFinder`] (where the
+//! coordinates of a feature stand), [`geojson::Positions`] (coordinates as numbers that remember their bytes).
+
+pub mod detect;
+pub mod geojson;
+
+pub use detect::detect;
+
+#[doc(hidden)]
+pub use geojson::fuzz_geojson;

@@ -1,0 +1,77 @@
+//! Descriptions without boilerplate.
+
+use anabranch_model::{
+    AllowedValue, BoundingBoxDomain, ComplexDomain, DataDescription, Format, InputDescription, LiteralDomain,
+    LiteralType, Occurs, OutputDescription, ProcessId, RangeClosure,
+};
+
+/// The identifier of a built-in.
+///
+/// # Panics
+/// Where the text is none: it is a constant of this crate, and a test publishes every built-in.
+pub(crate) fn built_in(id: &'static str) -> ProcessId {
+    ProcessId::new(id).expect("identifiers of built-ins are constants that fit the rule")
+}
+
+pub(crate) fn input(
+    id: &str,
+    title: &str,
+    description: &str,
+    occurs: Occurs,
+    data: DataDescription,
+) -> InputDescription {
+    InputDescription {
+        id: id.into(),
+        title: title.into(),
+        description: description.into(),
+        keywords: Vec::new(),
+        occurs,
+        data,
+    }
+}
+
+pub(crate) fn output(id: &str, title: &str, description: &str, data: DataDescription) -> OutputDescription {
+    OutputDescription {
+        id: id.into(),
+        title: title.into(),
+        description: description.into(),
+        keywords: Vec::new(),
+        data,
+    }
+}
+
+pub(crate) fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Any value of a type.
+pub(crate) fn literal(data_type: LiteralType) -> DataDescription {
+    DataDescription::Literal(LiteralDomain::any(data_type))
+}
+
+/// One of some values.
+pub(crate) fn choice(data_type: LiteralType, values: &[&str]) -> DataDescription {
+    let allowed = values.iter().map(|value| AllowedValue::Value((*value).to_owned())).collect();
+    DataDescription::Literal(LiteralDomain { allowed, ..LiteralDomain::any(data_type) })
+}
+
+/// Between two values, which both belong to it.
+pub(crate) fn range(data_type: LiteralType, minimum: &str, maximum: Option<&str>) -> LiteralDomain {
+    let range = AllowedValue::Range {
+        minimum: Some(minimum.to_owned()),
+        maximum: maximum.map(str::to_owned),
+        closure: RangeClosure::Closed,
+    };
+    LiteralDomain { allowed: vec![range], ..LiteralDomain::any(data_type) }
+}
+
+/// Data in any of some formats; the first is the default.
+pub(crate) fn complex(formats: impl IntoIterator<Item = Format>) -> DataDescription {
+    DataDescription::Complex(ComplexDomain { formats: formats.into_iter().collect(), bytes_max: None })
+}
+
+/// A box in WGS 84, longitude first or latitude first.
+pub(crate) fn bounding_box() -> DataDescription {
+    let crs = ["http://www.opengis.net/def/crs/OGC/1.3/CRS84", "urn:ogc:def:crs:EPSG::4326", "EPSG:4326"];
+    DataDescription::BoundingBox(BoundingBoxDomain { crs: words(&crs) })
+}

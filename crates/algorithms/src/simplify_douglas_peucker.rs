@@ -1,0 +1,204 @@
+//! Simplifies lines and areas after Douglas and Peucker.
+//!
+//! **What.** Drops vertices of lines and rings, so that no dropped vertex was farther than the tolerance from the line that is
+//! left. Everything else (identifiers, attributes, foreign members, white space, order) comes out byte for byte as it went in, and so
+//! do the positions that stay, with all their digits and ordinates.
+//!
+//! **Units and CRS.** Distances are planar, in the units of the coordinates: degrees for RFC 7946 data in WGS 84, metres for projected
+//! data. The first two numbers of a position count; heights stay with their positions.
+//!
+//! **Steps.**
+//! 1. [`Splitter`] cuts the stream into features; bytes between them are copied.
+//! 2. `feature` finds the coordinates by structure, reads them as numbers that remember their bytes, and names the bytes that go.
+//! 3. `line` selects the vertices: between two kept vertices the one farthest from the segment that joins them (the first of several)
+//!    is kept if it is farther away than the tolerance, and parts the section in two; else all between them go.
+//! 4. What stays is copied to the result: no number is ever printed.
+//!
+//! **Source.** D. H. Douglas, T. K. Peucker: Algorithms for the reduction of the number of points required to represent a digitized
+//! line or its caricature. The Canadian Cartographer 10(2), 1973, 112-122. With the distance to the segment instead of the infinite
+//! line, as JTS has it: lines that turn back stay what they are.
+//!
+//! **Edge cases.** Tolerance 0 drops exactly collinear vertices. Lines keep both ends. Rings are closed lines: their first vertex stays,
+//! and a ring of fewer than four positions has collapsed: a hole is dropped, an outer ring takes its polygon along, and a Polygon
+//! whose ring collapses keeps its feature with empty `coordinates` (RFC 7946 §3.1: to be read as null). Points and null geometries
+//! stay. Not topology aware: neighbours may come apart, and a line may cross itself; nothing is repaired. A `bbox` is not computed
+//! anew: it still contains its feature. Memory does not depend on the size of the document, only on that of the largest feature.
+
+mod feature;
+mod line;
+
+use crate::describe::{built_in, complex, input, output, range, words};
+use crate::result_writer::ResultWriter;
+use anabranch_formats::geojson::{self, Feature, Piece, Splitter};
+use anabranch_model::{
+    Algorithm, AlgorithmSink, ComplexValue, DataDescription, Error, Fault, FaultKind, Format, Inputs,
+    LiteralType, Metadata, Occurs, ProcessDescription, Subject, Value,
+};
+use feature::{Failure, FeatureSimplifier};
+use line::Stopped;
+use std::sync::Arc;
+
+/// Distances computed for one feature before it is given up: half a minute or so. Real lines need n log n of them, 10^8 for a
+/// million vertices; a line of 90,000 vertices made to be slow needs as many as this.
+const DISTANCES_PER_FEATURE_MAX: u64 = 4_000_000_000;
+
+/// Bytes read between two reports of progress.
+const PROGRESS_BYTES: u64 = 4 << 20;
+
+const GEOJSON_SEQ: &str = "application/geo+json-seq";
+
+/// The process `simplify-douglas-peucker`; what it does stands at the head of its file.
+pub struct SimplifyDouglasPeucker {
+    description: Arc<ProcessDescription>,
+    distances_per_feature_max: u64,
+}
+
+impl Default for SimplifyDouglasPeucker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SimplifyDouglasPeucker {
+    /// With the limits of this file.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { description: Arc::new(describe()), distances_per_feature_max: DISTANCES_PER_FEATURE_MAX }
+    }
+}
+
+fn describe() -> ProcessDescription {
+    let data = input(
+        "data",
+        "Features to simplify",
+        "A GeoJSON FeatureCollection, Feature or geometry, or one of them per line or record. Lines and areas are simplified, \
+         points stay as they are.",
+        Occurs::ONE,
+        complex([Format::new(Format::GEOJSON), Format::new("application/json"), Format::new(GEOJSON_SEQ)]),
+    );
+    let tolerance = input(
+        "tolerance",
+        "Tolerance",
+        "How far a dropped vertex may lie from the simplified line, in the units of the coordinates (degrees for plain \
+         GeoJSON). 0 drops only vertices that lie exactly on the line between their neighbours.",
+        Occurs::ONE,
+        DataDescription::Literal(range(LiteralType::Double, "0", None)),
+    );
+    let result = output(
+        "result",
+        "Simplified features",
+        "The same document with fewer vertices: identifiers, attributes and order are unchanged. A record sequence comes out \
+         as a sequence.",
+        complex([Format::new(Format::GEOJSON), Format::new(GEOJSON_SEQ)]),
+    );
+    ProcessDescription {
+        id: built_in("simplify-douglas-peucker"),
+        title: "Simplify lines and areas (Douglas-Peucker)".into(),
+        description: "Drops vertices of lines and rings so that no dropped vertex was farther than the tolerance from the line \
+                      that is left. Distances are planar. Areas that collapse under the tolerance become empty. Features \
+                      are simplified one by one: common borders of neighbours may come apart."
+            .into(),
+        keywords: words(&["simplification", "generalization", "Douglas-Peucker", "vector", "line", "polygon", "GeoJSON"]),
+        metadata: vec![Metadata {
+            title: "Douglas and Peucker 1973".into(),
+            href: "https://doi.org/10.3138/FM57-6770-U75U-7727".into(),
+            role: String::new(),
+        }],
+        version: "1.0.0".into(),
+        inputs: vec![data, tolerance],
+        outputs: vec![result],
+        sync_execute: true,
+        async_execute: true,
+        idempotent: true,
+    }
+}
+
+impl Algorithm for SimplifyDouglasPeucker {
+    fn description(&self) -> Arc<ProcessDescription> {
+        Arc::clone(&self.description)
+    }
+
+    fn run(&self, inputs: &Inputs, sink: &dyn AlgorithmSink) -> Result<(), Error> {
+        let data = &inputs.complex("data")?.data;
+        let tolerance = inputs.number("tolerance")?;
+        let reader = data.open().map_err(|error| Error::internal(format!("input 'data': {error}")))?;
+        let is_cancelled = || sink.is_cancelled();
+        let mut simplifier = FeatureSimplifier::new(tolerance, self.distances_per_feature_max, &is_cancelled);
+        let mut splitter = Splitter::new(reader);
+        let mut result = ResultWriter::new(sink.scratch(), "simplified.geojson");
+        let mut progress = Progress { bytes: data.len(), reported: 0 };
+        while let Some(piece) = splitter.next().map_err(|error| unreadable(&error))? {
+            match piece {
+                Piece::Between(bytes) => result.write(bytes)?,
+                Piece::Feature(feature) => {
+                    let removals =
+                        simplifier.removals(&feature).map_err(|failure| self.error(failure, &feature))?;
+                    let mut from = 0;
+                    for removal in removals {
+                        result.write(&feature.bytes[from..removal.start])?;
+                        from = removal.end;
+                    }
+                    result.write(&feature.bytes[from..])?;
+                }
+            }
+            progress.report(splitter.offset(), splitter.features(), sink)?;
+        }
+        let media_type = if splitter.is_sequence() { GEOJSON_SEQ } else { Format::GEOJSON };
+        let value = ComplexValue { data: result.finish()?, format: Format::new(media_type) };
+        sink.write("result", Value::Complex(value))
+    }
+}
+
+impl SimplifyDouglasPeucker {
+    fn error(&self, failure: Failure, feature: &Feature<'_>) -> Error {
+        match failure {
+            Failure::Invalid(error) => unreadable(&error),
+            Failure::Stopped(Stopped::Cancelled, _) => Error::Dismissed,
+            Failure::Stopped(Stopped::Budget, positions) => Error::process_failed(format!(
+                "feature {} at byte {} needs more than the {} distances allowed for one feature: a line of {positions} \
+                 positions in it is of a shape that this algorithm needs the square of their number for; cut it into shorter \
+                 lines or choose a larger tolerance",
+                feature.number, feature.offset, self.distances_per_feature_max,
+            )),
+        }
+    }
+}
+
+fn unreadable(error: &geojson::Error) -> Error {
+    let rule = match error {
+        geojson::Error::Read(cause) => return Error::internal(format!("input 'data': {error}: {cause}")),
+        geojson::Error::Invalid { .. } | geojson::Error::TooLarge { .. } => {
+            format!("must be GeoJSON that can be simplified: {error}")
+        }
+    };
+    let kind = match error {
+        geojson::Error::TooLarge { .. } => FaultKind::TooLarge,
+        geojson::Error::Invalid { .. } | geojson::Error::Read(_) => FaultKind::Malformed,
+    };
+    Error::invalid(Fault::new(Subject::Input("data".into()), kind, rule))
+}
+
+/// Tells how far the run is, and sees that it is to be ended.
+struct Progress {
+    bytes: u64,
+    reported: u64,
+}
+
+impl Progress {
+    fn report(&mut self, read: u64, features: u64, sink: &dyn AlgorithmSink) -> Result<(), Error> {
+        if read - self.reported < PROGRESS_BYTES {
+            return Ok(());
+        }
+        self.reported = read;
+        if sink.is_cancelled() {
+            return Err(Error::Dismissed);
+        }
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // for people
+        let percent = (100.0 * read as f64 / self.bytes.max(1) as f64).min(100.0) as f32;
+        sink.progress(percent, Some(&format!("{features} features simplified")));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

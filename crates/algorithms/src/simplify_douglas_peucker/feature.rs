@@ -1,0 +1,210 @@
+//! Which bytes of a feature go.
+
+use super::line::{LineSimplifier, Stopped, Work};
+use anabranch_formats::geojson::{
+    self, Cursor, Feature, Flaw, Geometry, GeometryFinder, GeometryKind, Positions, read_position,
+};
+use std::ops::Range;
+
+/// A ring is a triangle at least: three corners and the first again (RFC 7946 §3.1.6).
+const RING_POSITIONS_MIN: usize = 4;
+
+/// Why a feature could not be simplified.
+pub(super) enum Failure {
+    /// It is no GeoJSON.
+    Invalid(geojson::Error),
+    /// A line of so many positions was given up.
+    Stopped(Stopped, usize),
+}
+
+/// The same, while only the feature's own bytes are known.
+enum Trouble {
+    Flaw(Flaw),
+    Stopped(Stopped, usize),
+}
+
+impl From<Flaw> for Trouble {
+    fn from(flaw: Flaw) -> Self {
+        Self::Flaw(flaw)
+    }
+}
+
+/// Simplifies features by naming the bytes that go; keeps its memory from one feature to the next.
+pub(super) struct FeatureSimplifier<'a> {
+    finder: GeometryFinder,
+    lines: Lines<'a>,
+    /// Distances that one feature may need.
+    distances_max: u64,
+}
+
+impl<'a> FeatureSimplifier<'a> {
+    pub(super) fn new(tolerance: f64, distances_max: u64, is_cancelled: &'a dyn Fn() -> bool) -> Self {
+        let lines = Lines {
+            tolerance,
+            positions: Positions::default(),
+            simplifier: LineSimplifier::default(),
+            work: Work::new(is_cancelled),
+            removed: Vec::new(),
+        };
+        Self { finder: GeometryFinder::default(), lines, distances_max }
+    }
+
+    /// The bytes that go, in order and apart from each other.
+    pub(super) fn removals(&mut self, feature: &Feature<'_>) -> Result<&[Range<usize>], Failure> {
+        self.lines.removed.clear();
+        self.lines.work.left = self.distances_max;
+        for geometry in self.finder.find(feature).map_err(Failure::Invalid)? {
+            match self.lines.geometry(feature.bytes, geometry) {
+                Ok(()) => {}
+                Err(Trouble::Flaw(flaw)) => return Err(Failure::Invalid(feature.locate(flaw))),
+                Err(Trouble::Stopped(stopped, positions)) => {
+                    return Err(Failure::Stopped(stopped, positions));
+                }
+            }
+        }
+        Ok(&self.lines.removed)
+    }
+}
+
+/// Reads the lines of geometries and collects what goes.
+struct Lines<'a> {
+    tolerance: f64,
+    positions: Positions,
+    simplifier: LineSimplifier,
+    work: Work<'a>,
+    removed: Vec<Range<usize>>,
+}
+
+/// A ring or polygon, and what becomes of it.
+struct Part {
+    range: Range<usize>,
+    collapses: bool,
+}
+
+impl Lines<'_> {
+    fn geometry(&mut self, bytes: &[u8], geometry: &Geometry) -> Result<(), Trouble> {
+        let mut cursor = Cursor::over(bytes, geometry.coordinates.clone());
+        match geometry.kind {
+            GeometryKind::Point if is_empty_array(bytes, &geometry.coordinates) => return Ok(()),
+            GeometryKind::Point => {
+                read_position(&mut cursor)?;
+            }
+            GeometryKind::MultiPoint => {
+                cursor.list(|cursor| read_position(cursor).map(|_| ()))?;
+            }
+            GeometryKind::LineString => self.line(&mut cursor)?,
+            GeometryKind::MultiLineString => {
+                cursor.list(|cursor| self.line(cursor))?;
+            }
+            GeometryKind::Polygon => {
+                let polygon = self.polygon(&mut cursor)?;
+                if polygon.collapses {
+                    self.removed.push(polygon.range.start + 1..polygon.range.end - 1);
+                }
+            }
+            GeometryKind::MultiPolygon => {
+                let mut polygons = Vec::new();
+                let removed_before = self.removed.len();
+                cursor.list::<Trouble>(|cursor| {
+                    polygons.push(self.polygon(cursor)?);
+                    Ok(())
+                })?;
+                self.drop_collapsed(&polygons, removed_before);
+            }
+        }
+        cursor.expect_end()?;
+        Ok(())
+    }
+
+    fn line(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Trouble> {
+        let range = self.positions.read_list(cursor)?;
+        match self.positions.points().len() {
+            0 => Ok(()),
+            1 => Err(Flaw::new(range.start, "a line must have two or more positions").into()),
+            _ => self.drop_vertices().map(|_kept| ()),
+        }
+    }
+
+    /// A polygon collapses with its outer ring, and holes collapse by themselves.
+    fn polygon(&mut self, cursor: &mut Cursor<'_>) -> Result<Part, Trouble> {
+        let removed_before = self.removed.len();
+        let mut rings = Vec::new();
+        let range = cursor.list::<Trouble>(|cursor| {
+            rings.push(self.ring(cursor)?);
+            Ok(())
+        })?;
+        let collapses = rings.first().is_some_and(|outer| outer.collapses);
+        if collapses {
+            self.removed.truncate(removed_before);
+        } else {
+            self.drop_collapsed(&rings, removed_before);
+        }
+        Ok(Part { range, collapses })
+    }
+
+    fn ring(&mut self, cursor: &mut Cursor<'_>) -> Result<Part, Trouble> {
+        let range = self.positions.read_list(cursor)?;
+        let points = self.positions.points();
+        if points.len() < RING_POSITIONS_MIN {
+            return Err(Flaw::new(range.start, "a ring must have four or more positions").into());
+        }
+        if points.first() != points.last() {
+            return Err(Flaw::new(range.start, "a ring must end where it begins").into());
+        }
+        let removed_before = self.removed.len();
+        let collapses = self.drop_vertices()? < RING_POSITIONS_MIN;
+        if collapses {
+            self.removed.truncate(removed_before);
+        }
+        Ok(Part { range, collapses })
+    }
+
+    /// Marks the vertices that go, each with what stands between it and the vertex before; gives how many stay.
+    /// The first vertex always stays.
+    fn drop_vertices(&mut self) -> Result<usize, Trouble> {
+        let points = self.positions.points();
+        let keep = self
+            .simplifier
+            .select(points, self.tolerance, &mut self.work)
+            .map_err(|stopped| Trouble::Stopped(stopped, points.len()))?;
+        let mut kept = 1;
+        // Vertices that go one after the other go as one range.
+        let mut going_from = None;
+        for (neighbours, keep) in self.positions.spans().windows(2).zip(&keep[1..]) {
+            let [before, here] = [neighbours[0].end as usize, neighbours[1].end as usize];
+            debug_assert!(before < here);
+            if !keep {
+                going_from.get_or_insert(before);
+                continue;
+            }
+            kept += 1;
+            if let Some(from) = going_from.take() {
+                self.removed.push(from..before);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Marks the parts that collapse, each with one separator, so that an array of the others is left.
+    fn drop_collapsed(&mut self, parts: &[Part], removed_before: usize) {
+        let mut one_stays = false;
+        for (index, part) in parts.iter().enumerate() {
+            if !part.collapses {
+                one_stays = true;
+                continue;
+            }
+            let range = match parts.get(index + 1) {
+                _ if one_stays => parts[index - 1].range.end..part.range.end,
+                Some(next) => part.range.start..next.range.start,
+                None => part.range.clone(),
+            };
+            self.removed.push(range);
+        }
+        self.removed[removed_before..].sort_unstable_by_key(|range| range.start);
+    }
+}
+
+/// A point without coordinates: `[]`.
+fn is_empty_array(bytes: &[u8], range: &Range<usize>) -> bool {
+    bytes.get(range.start + 1..range.end - 1).is_some_and(|inner| inner.trim_ascii().is_empty())
+}
