@@ -1,5 +1,6 @@
 //! What a session looks like to the program that uses it, whether the server is in-process or far away.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use minidom::Element;
@@ -185,7 +186,8 @@ impl Bus {
         let (event_tx, event_rx) = mpsc::channel(EVENTS_MAX);
         let (link_tx, link_rx) = watch::channel(false);
         let sender = BusSender { commands: command_tx, link: link_rx };
-        let driver = BusDriver { commands: command_rx, events: event_tx, link: link_tx };
+        let driver =
+            BusDriver { commands: command_rx, kept: VecDeque::new(), events: event_tx, link: link_tx };
         (Self { sender, receiver: BusReceiver { events: event_rx } }, driver)
     }
 
@@ -286,6 +288,8 @@ impl BusSender {
 #[derive(Debug)]
 pub struct BusDriver {
     commands: mpsc::Receiver<Command>,
+    /// Commands that survived the loss of a link: rooms to enter or leave, the end.
+    kept: VecDeque<Command>,
     events: mpsc::Sender<BusEvent>,
     link: watch::Sender<bool>,
 }
@@ -293,20 +297,42 @@ pub struct BusDriver {
 impl BusDriver {
     /// The next command; `None` when every sender is gone. Cancel-safe.
     pub async fn next_command(&mut self) -> Option<Command> {
-        self.commands.recv().await
+        match self.kept.pop_front() {
+            Some(command) => Some(command),
+            None => self.commands.recv().await,
+        }
     }
 
     /// A command that waits already, if there is one.
     pub fn try_next_command(&mut self) -> Option<Command> {
-        self.commands.try_recv().ok()
+        self.kept.pop_front().or_else(|| self.commands.try_recv().ok())
+    }
+
+    /// Tells the program that the link is lost, and which of its messages are lost with it.
+    pub async fn link_lost(&mut self, reason: String) -> bool {
+        // From here on messages are refused; what was accepted before is named, in order.
+        self.link.send_replace(false);
+        let mut open = self.emit(BusEvent::Down { reason }).await;
+        let mut kept = Vec::new();
+        while let Some(command) = self.try_next_command() {
+            match command {
+                Command::Send(Outgoing { to, id, .. }) => {
+                    let reason = "the link was lost".to_owned();
+                    open = self.emit(BusEvent::Dropped { to, id, reason }).await;
+                }
+                other => kept.push(other),
+            }
+        }
+        self.kept.extend(kept);
+        open
     }
 
     /// Tells the program, waiting while it is behind. `Up`, `Down` and `Fatal` also open or close the way for
     /// messages. Gives `false` when nobody listens any more.
     pub async fn emit(&mut self, event: BusEvent) -> bool {
         match &event {
-            BusEvent::Up { .. } => drop(self.link.send_replace(true)),
-            BusEvent::Down { .. } | BusEvent::Fatal(_) => drop(self.link.send_replace(false)),
+            BusEvent::Up { .. } => _ = self.link.send_replace(true),
+            BusEvent::Down { .. } | BusEvent::Fatal(_) => _ = self.link.send_replace(false),
             _ => {}
         }
         self.events.send(event).await.is_ok()

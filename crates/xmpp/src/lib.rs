@@ -16,6 +16,8 @@
 
 pub mod bus;
 pub mod client;
+pub mod server;
+pub mod wire;
 
 pub use bus::{
     Bus, BusDriver, BusEvent, BusReceiver, BusSender, Command, Incoming, MessageKind, OccupantChange,
@@ -24,3 +26,5 @@ pub use bus::{
 pub use client::ClientError;
 /// An XML element: the only foreign type in the public surface besides Tokio's.
 pub use minidom::Element;
+pub use wire::scram::ScramKeys;
+pub use wire::tls::{AcceptAnyCertificateForTests, Fingerprint, Identity, TlsError, Trust};

@@ -1,0 +1,293 @@
+//! The [`Domain`] behind a lock, with a bounded queue for each session: where the state machine meets tasks.
+//!
+//! Deliveries are queued under the lock, so that everyone sees what happens in a room in the same order. Queueing never
+//! waits: a session whose queue is full is ended.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use minidom::Element;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Limits;
+use super::domain::{BindError, Domain, Effect, SessionId};
+
+/// Memory that a queued stanza takes besides its text.
+const STANZA_OVERHEAD_BYTES: usize = 256;
+
+/// A session as told by [`ServerHandle::sessions`](super::ServerHandle::sessions).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    pub user: String,
+    pub resource: String,
+    /// `None` for a session within this process.
+    pub address: Option<SocketAddr>,
+    pub since: SystemTime,
+}
+
+/// What happened since the server started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    pub connections_accepted: u64,
+    /// Over a limit of connections.
+    pub connections_refused: u64,
+    /// Did not get as far as a bound session.
+    pub negotiations_failed: u64,
+    pub logins: u64,
+    pub logins_failed: u64,
+    pub stanzas_received: u64,
+    pub stanzas_delivered: u64,
+    /// Sessions ended because they did not take what was sent to them.
+    pub slow_readers_ended: u64,
+    /// Streams ended for a stanza too deep, too long or not well formed.
+    pub bad_streams_ended: u64,
+}
+
+macro_rules! tallies {
+    ($($name:ident),*) => {
+        #[derive(Debug, Default)]
+        pub(super) struct Tallies { $(pub(super) $name: AtomicU64),* }
+        impl Tallies {
+            fn read(&self) -> Counters {
+                Counters { $($name: self.$name.load(Ordering::Relaxed)),* }
+            }
+        }
+    };
+}
+tallies!(
+    connections_accepted,
+    connections_refused,
+    negotiations_failed,
+    logins,
+    logins_failed,
+    stanzas_received,
+    stanzas_delivered,
+    slow_readers_ended,
+    bad_streams_ended
+);
+
+pub(super) fn tally(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+#[derive(Debug)]
+pub(super) struct Router {
+    state: Mutex<State>,
+    pub(super) tallies: Tallies,
+    queue_stanzas_max: usize,
+    queue_bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    domain: Domain,
+    sessions: HashMap<SessionId, Entry>,
+    /// After shutdown no session begins.
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    queue: mpsc::Sender<Queued>,
+    waiting_bytes: Arc<AtomicUsize>,
+    end: oneshot::Sender<&'static str>,
+    info: SessionInfo,
+}
+
+#[derive(Debug)]
+struct Queued {
+    stanza: Element,
+    bytes: usize,
+}
+
+/// A bound session. Dropping it unbinds it, however its task ended, and its rooms are told at once.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) jid: String,
+    id: SessionId,
+    router: Arc<Router>,
+    queue: mpsc::Receiver<Queued>,
+    waiting_bytes: Arc<AtomicUsize>,
+    end: oneshot::Receiver<&'static str>,
+}
+
+/// What a session has to do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Stanza(Element),
+    /// Close the stream with this condition.
+    End(&'static str),
+}
+
+impl Router {
+    pub(super) fn new(domain: Domain, limits: &Limits) -> Arc<Self> {
+        let state = State { domain, sessions: HashMap::new(), closed: false };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            tallies: Tallies::default(),
+            queue_stanzas_max: limits.queue_stanzas_max,
+            queue_bytes_max: limits.queue_bytes_max,
+        })
+    }
+
+    pub(super) fn attach(
+        self: &Arc<Self>,
+        user: &str,
+        resource: &str,
+        address: Option<SocketAddr>,
+    ) -> Result<Attached, BindError> {
+        let mut effects = Vec::new();
+        let mut state = self.lock();
+        if state.closed {
+            return Err(BindError::Closed);
+        }
+        let bound = state.domain.bind(user, resource, &mut effects);
+        self.apply(&mut state, effects, 0);
+        let (id, jid) = bound?;
+        // Full means that the session is ended by `apply`.
+        let (queue_tx, queue) = mpsc::channel(self.queue_stanzas_max);
+        let (end_tx, end) = oneshot::channel();
+        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let (bare, resource) = jid.split_once('/').unwrap_or((&jid, ""));
+        let user = bare.split_once('@').map_or(bare, |(user, _)| user).to_owned();
+        let info = SessionInfo { user, resource: resource.to_owned(), address, since: SystemTime::now() };
+        let entry = Entry { queue: queue_tx, waiting_bytes: Arc::clone(&waiting_bytes), end: end_tx, info };
+        state.sessions.insert(id, entry);
+        Ok(Attached { jid, id, router: Arc::clone(self), queue, waiting_bytes, end })
+    }
+
+    /// Ends the sessions of an account; gives how many there were.
+    pub(super) fn disconnect(&self, user: &str) -> usize {
+        let mut state = self.lock();
+        let mut effects = Vec::new();
+        let sessions = state.domain.sessions_of(user);
+        for session in &sessions {
+            state.domain.end(*session, "not-authorized", &mut effects);
+        }
+        self.apply(&mut state, effects, 0);
+        sessions.len()
+    }
+
+    /// Ends all sessions, and lets no more begin.
+    pub(super) fn shut_down(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        for (_, entry) in std::mem::take(&mut state.sessions) {
+            // A session that is ending already needs no reason.
+            let _ = entry.end.send("system-shutdown");
+        }
+    }
+
+    pub(super) fn sessions(&self) -> Vec<SessionInfo> {
+        self.lock().sessions.values().map(|entry| entry.info.clone()).collect()
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        self.tallies.read()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Carries out effects, and the effects of those: a session that is ended leaves its rooms, which tell others.
+    /// That comes to an end, because each round but the last ends a session.
+    fn apply(&self, state: &mut State, mut effects: Vec<Effect>, stanza_bytes: usize) {
+        while !effects.is_empty() {
+            let mut further = Vec::new();
+            for effect in effects {
+                match effect {
+                    Effect::Deliver { to, stanza } => {
+                        let queued = Queued { stanza, bytes: stanza_bytes + STANZA_OVERHEAD_BYTES };
+                        if !self.enqueue(state, to, queued) {
+                            tally(&self.tallies.slow_readers_ended);
+                            state.domain.end(to, "resource-constraint", &mut further);
+                        }
+                    }
+                    Effect::End { session, condition } => {
+                        if let Some(entry) = state.sessions.remove(&session) {
+                            tracing::info!(session = %entry.info.user, condition, "ending a session");
+                            let _ = entry.end.send(condition);
+                        }
+                    }
+                }
+            }
+            effects = further;
+        }
+    }
+
+    /// Gives `false` if the session does not keep up.
+    fn enqueue(&self, state: &State, to: SessionId, queued: Queued) -> bool {
+        // Gone since the effect was made.
+        let Some(entry) = state.sessions.get(&to) else { return true };
+        let bytes = queued.bytes;
+        if entry.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.queue_bytes_max {
+            return false;
+        }
+        match entry.queue.try_send(queued) {
+            Ok(()) => {
+                tally(&self.tallies.stanzas_delivered);
+                true
+            }
+            Err(mpsc::error::TrySendError::Full(_)) => false,
+            // Its task has ended and is about to unbind it.
+            Err(mpsc::error::TrySendError::Closed(_)) => true,
+        }
+    }
+}
+
+impl Attached {
+    /// Routes a stanza of this session; `bytes` is its size.
+    pub(super) fn route(&self, stanza: Element, bytes: usize) {
+        tally(&self.router.tallies.stanzas_received);
+        let mut effects = Vec::new();
+        let mut state = self.router.lock();
+        state.domain.handle(self.id, stanza, &mut effects);
+        self.router.apply(&mut state, effects, bytes);
+    }
+
+    /// What to do next, with the end before all that waits. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Next {
+        tokio::select! {
+            biased;
+            condition = &mut self.end => Next::End(condition.unwrap_or("undefined-condition")),
+            queued = self.queue.recv() => match queued {
+                Some(queued) => self.taken(queued),
+                // The queue is closed only together with the end.
+                None => Next::End((&mut self.end).await.unwrap_or("undefined-condition")),
+            },
+        }
+    }
+
+    /// A further stanza that waits already.
+    pub(super) fn try_next(&mut self) -> Option<Element> {
+        match self.queue.try_recv().map(|queued| self.taken(queued)) {
+            Ok(Next::Stanza(stanza)) => Some(stanza),
+            _ => None,
+        }
+    }
+
+    /// Waits for the end alone. Cancel-safe, but not to be called again after it came.
+    pub(super) async fn ended(&mut self) -> &'static str {
+        (&mut self.end).await.unwrap_or("undefined-condition")
+    }
+
+    fn taken(&self, queued: Queued) -> Next {
+        self.waiting_bytes.fetch_sub(queued.bytes, Ordering::Relaxed);
+        Next::Stanza(queued.stanza)
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let mut effects = Vec::new();
+        let mut state = self.router.lock();
+        state.sessions.remove(&self.id);
+        state.domain.unbind(self.id, &mut effects);
+        self.router.apply(&mut state, effects, 0);
+    }
+}

@@ -1,0 +1,121 @@
+//! A bound session over TCP: one task that reads, routes and writes.
+
+use minidom::Element;
+
+use super::Context;
+use super::negotiate::condition_of;
+use super::ping;
+use super::router::{Attached, Next, tally};
+use crate::wire::stanza::is_stanza;
+use crate::wire::stream::{Received, Stream, StreamFailure};
+
+/// Stanzas written before the buffer is flushed: fewer system calls for a busy room, no noticeable delay for a quiet
+/// one, because the batch ends when the queue is empty.
+const BATCH_MAX: usize = 64;
+
+/// How a session ended.
+enum End {
+    /// With a stream error of ours.
+    Ours(Option<&'static str>),
+    /// The connection is lost.
+    Lost,
+}
+
+pub(super) async fn run(mut stream: Stream, mut attached: Attached, context: &Context) {
+    tracing::info!(jid = attached.jid, "session begins");
+    let end = serve(&mut stream, &mut attached, context).await;
+    let jid = attached.jid.clone();
+    // First the rooms, then the goodbye: that may take a while.
+    drop(attached);
+    match end {
+        End::Ours(condition) => {
+            tracing::info!(jid, condition, "session ends");
+            stream.close(condition).await;
+        }
+        End::Lost => tracing::info!(jid, "session lost"),
+    }
+}
+
+async fn serve(stream: &mut Stream, attached: &mut Attached, context: &Context) -> End {
+    loop {
+        let end = tokio::select! {
+            biased;
+            next = attached.next() => match next {
+                Next::Stanza(stanza) => write(stream, attached, &stanza, context).await,
+                Next::End(condition) => Some(End::Ours(Some(condition))),
+            },
+            received = stream.next() => match received {
+                Ok(received) => take(received, stream, attached, context).await,
+                Err(failure) => Some(failed(&failure, attached, context)),
+            },
+        };
+        if let Some(end) = end {
+            return end;
+        }
+    }
+}
+
+async fn take(
+    received: Received,
+    stream: &mut Stream,
+    attached: &mut Attached,
+    context: &Context,
+) -> Option<End> {
+    match received {
+        Received::Element(element) if is_stanza(&element) => {
+            attached.route(element, stream.last_bytes);
+            None
+        }
+        // RFC 6120 §4.9.3.24.
+        Received::Element(_) => Some(End::Ours(Some("unsupported-stanza-type"))),
+        Received::Silent => {
+            let ping = ping::from_server(&context.domain, &attached.jid);
+            write(stream, attached, &ping, context).await
+        }
+        Received::Closed => Some(End::Ours(None)),
+    }
+}
+
+fn failed(failure: &StreamFailure, attached: &Attached, context: &Context) -> End {
+    tracing::info!(jid = attached.jid, error = %failure, "stream failed");
+    match condition_of(failure) {
+        Some(condition) => {
+            tally(&context.router.tallies.bad_streams_ended);
+            End::Ours(Some(condition))
+        }
+        None => End::Lost,
+    }
+}
+
+/// Writes a stanza and some of those that wait, unless the peer takes nothing or the session is ended meanwhile.
+async fn write(
+    stream: &mut Stream,
+    attached: &mut Attached,
+    first: &Element,
+    context: &Context,
+) -> Option<End> {
+    let mut batch = vec![first.clone()];
+    while let Some(stanza) = if batch.len() < BATCH_MAX { attached.try_next() } else { None } {
+        batch.push(stanza);
+    }
+    let writing = async {
+        for stanza in &batch {
+            match stream.feed(stanza).await {
+                // Cannot be written as XML; only a program within this process could have made it.
+                Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => {
+                    tracing::warn!(error = %e, "stanza dropped");
+                }
+                other => other?,
+            }
+        }
+        stream.flush().await
+    };
+    tokio::select! {
+        biased;
+        condition = attached.ended() => Some(End::Ours(Some(condition))),
+        written = tokio::time::timeout(context.limits.write_timeout, writing) => match written {
+            Ok(Ok(())) => None,
+            Ok(Err(_)) | Err(_) => Some(End::Lost),
+        },
+    }
+}

@@ -1,0 +1,9 @@
+//! What goes over a socket: guards, elements, logins, TLS. Both the server and the client stand on it.
+
+pub mod guard;
+pub mod scram;
+pub mod tls;
+
+pub(crate) mod ns;
+pub(crate) mod stanza;
+pub(crate) mod stream;
