@@ -20,7 +20,7 @@ with peer.Anabranch(os.path.join(folder, "ours")) as server:
     # One agent, one run after another: date prints its own clock, which on this machine is also the client's.
     with server.agent("a0", services):
         server.wait_for_process("default:Clock")
-        path, body, headers = client.execution("default:Clock", {})
+        path, body, headers = client.execution("default:Clock", {}, response="document")
         starts, answers = [], []
         for i in range(STARTS + 10):
             before = time.time_ns()
