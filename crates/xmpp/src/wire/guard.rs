@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use minidom::Element;
+use rxml::parser::EventMetrics;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use xso::error::{Error, FromEventsError};
 use xso::{FromEventsBuilder, FromXml};
@@ -30,6 +31,8 @@ pub(crate) enum Guarded {
 pub(crate) struct GuardedBuilder {
     inner: <Element as FromXml>::Builder,
     depth: usize,
+    /// Text so far: the parser gives it in pieces of any size, and two elements with the same text should be equal.
+    text: Option<(EventMetrics, String)>,
 }
 
 impl FromXml for Guarded {
@@ -40,7 +43,7 @@ impl FromXml for Guarded {
         attrs: rxml::AttrMap,
         ctx: &xso::Context<'_>,
     ) -> Result<Self::Builder, FromEventsError> {
-        Ok(GuardedBuilder { inner: Element::from_events(name, attrs, ctx)?, depth: 1 })
+        Ok(GuardedBuilder { inner: Element::from_events(name, attrs, ctx)?, depth: 1, text: None })
     }
 }
 
@@ -51,10 +54,17 @@ impl FromEventsBuilder for GuardedBuilder {
         match event {
             rxml::Event::StartElement(..) => self.depth += 1,
             rxml::Event::EndElement(..) => self.depth = self.depth.saturating_sub(1),
-            rxml::Event::XmlDeclaration(..) | rxml::Event::Text(..) => {}
+            rxml::Event::XmlDeclaration(..) => {}
+            rxml::Event::Text(metrics, piece) => {
+                self.text.get_or_insert_with(|| (metrics, String::new())).1.push_str(&piece);
+                return Ok(None);
+            }
         }
         if self.depth > DEPTH_MAX {
             return Ok(Some(Guarded::TooDeep));
+        }
+        if let Some((metrics, text)) = self.text.take() {
+            self.inner.feed(rxml::Event::Text(metrics, text), ctx)?;
         }
         Ok(self.inner.feed(event, ctx)?.map(Guarded::Element))
     }

@@ -102,11 +102,6 @@ pub(crate) fn is_stanza(element: &Element) -> bool {
     element.has_ns(ns::CLIENT) && matches!(element.name(), "message" | "presence" | "iq")
 }
 
-/// Whether a stanza is an IQ request, the only kind that must always be answered.
-pub(crate) fn is_iq_request(stanza: &Element) -> bool {
-    stanza.name() == "iq" && matches!(stanza.attr("type"), Some("get" | "set"))
-}
-
 pub(crate) fn iq(kind: &str, id: &str, to: Option<&str>) -> Element {
     Element::bare("iq", ns::CLIENT).with("type", kind).with("id", id).with_opt("to", to)
 }
