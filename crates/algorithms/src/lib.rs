@@ -10,6 +10,8 @@ mod describe;
 mod echo;
 mod result_writer;
 mod simplify_douglas_peucker;
+#[cfg(test)]
+mod test_sink;
 
 pub use echo::{Echo, EchoInputs};
 pub use simplify_douglas_peucker::SimplifyDouglasPeucker;

@@ -122,4 +122,4 @@ fn distance_squared(vertex: Point, start: Point, end: Point, along: Point, lengt
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -248,10 +248,15 @@ impl Node {
 /// Skips at the speed of memory; whoever reads the numbers finds brackets that do not match.
 fn coordinates_range(cursor: &mut Cursor<'_>) -> Result<Range<usize>, Flaw> {
     let start = cursor.at();
-    let Some(last) = memchr::memrchr(b']', cursor.until(b'"', b'}')) else {
-        return Err(Flaw::new(start, "'coordinates' must end with ']'"));
-    };
-    cursor.step_over(last + 1);
+    let bytes = cursor.until(b'"', b'}');
+    let array = &bytes[..memchr::memrchr(b']', bytes).map_or(0, |last| last + 1)];
+    let behind = bytes[array.len()..].iter().position(|byte| !b" \t\r\n,".contains(byte));
+    if let Some(behind) = behind {
+        let rule = "'coordinates' must hold numbers and arrays only, and end with ']'";
+        return Err(Flaw::new(start + array.len() + behind, rule));
+    }
+    // Not empty: it begins with '[', which would be behind it.
+    cursor.step_over(array.len());
     Ok(start..cursor.at())
 }
 

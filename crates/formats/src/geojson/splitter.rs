@@ -350,8 +350,10 @@ impl<R: Read> Splitter<R> {
             self.pending = 0..self.pending.len();
         }
         if self.buffer.len() - self.pending.end < READ_BYTES / 2 {
-            let bytes = (self.buffer.len() * 2).max(READ_BYTES);
-            self.buffer.resize(bytes, 0);
+            let mut larger = vec![0; (self.buffer.len() * 2).max(READ_BYTES)];
+            larger[..self.pending.len()].copy_from_slice(&self.buffer[self.pending.clone()]);
+            self.pending = 0..self.pending.len();
+            self.buffer = larger;
         }
     }
 
