@@ -11,13 +11,17 @@
 //! Read first: [`Bus`] (what both ends see), [`server::Domain`] (the whole server as a state machine without IO),
 //! and `wire/guard.rs` (what protects the process from hostile XML).
 //!
-//! Invariants: no stanza nests deeper than [`wire::guard::DEPTH_MAX`]; every queue is bounded; no type of
+//! Invariants: no stanza nests deeper than [`DEPTH_MAX`] levels; every queue is bounded; no type of
 //! the XMPP libraries below is public except [`Element`]; nothing here reads the process-wide TLS provider.
 
 pub mod bus;
 pub mod client;
+mod fuzz;
 pub mod server;
-pub mod wire;
+mod wire;
+
+#[doc(hidden)]
+pub use fuzz::{fuzz_parse_stream, fuzz_scram};
 
 pub use bus::{
     Bus, BusDriver, BusEvent, BusReceiver, BusSender, Command, Incoming, MessageKind, OccupantChange,
@@ -26,5 +30,6 @@ pub use bus::{
 pub use client::ClientError;
 /// An XML element: the only foreign type in the public surface besides Tokio's.
 pub use minidom::Element;
-pub use wire::scram::ScramKeys;
+pub use wire::guard::DEPTH_MAX;
+pub use wire::scram::{ScramError, ScramKeys};
 pub use wire::tls::{AcceptAnyCertificateForTests, Fingerprint, Identity, TlsError, Trust};

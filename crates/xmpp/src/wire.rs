@@ -1,8 +1,8 @@
 //! What goes over a socket: guards, elements, logins, TLS. Both the server and the client stand on it.
 
-pub mod guard;
-pub mod scram;
-pub mod tls;
+pub(crate) mod guard;
+pub(crate) mod scram;
+pub(crate) mod tls;
 
 pub(crate) mod ns;
 pub(crate) mod stanza;

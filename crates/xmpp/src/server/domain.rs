@@ -309,3 +309,6 @@ fn check_domain(what: &'static str, value: &str) -> Result<(), DomainConfigError
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

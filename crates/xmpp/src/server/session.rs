@@ -41,7 +41,7 @@ async fn serve(stream: &mut Stream, attached: &mut Attached, context: &Context) 
         let end = tokio::select! {
             biased;
             next = attached.next() => match next {
-                Next::Stanza(stanza) => write(stream, attached, &stanza, context).await,
+                Next::Stanza(stanza) => write(stream, attached, stanza, context).await,
                 Next::End(condition) => Some(End::Ours(Some(condition))),
             },
             received = stream.next() => match received {
@@ -70,7 +70,7 @@ async fn take(
         Received::Element(_) => Some(End::Ours(Some("unsupported-stanza-type"))),
         Received::Silent => {
             let ping = ping::from_server(&context.domain, &attached.jid);
-            write(stream, attached, &ping, context).await
+            write(stream, attached, ping, context).await
         }
         Received::Closed => Some(End::Ours(None)),
     }
@@ -91,10 +91,10 @@ fn failed(failure: &StreamFailure, attached: &Attached, context: &Context) -> En
 async fn write(
     stream: &mut Stream,
     attached: &mut Attached,
-    first: &Element,
+    first: Element,
     context: &Context,
 ) -> Option<End> {
-    let mut batch = vec![first.clone()];
+    let mut batch = vec![first];
     while let Some(stanza) = if batch.len() < BATCH_MAX { attached.try_next() } else { None } {
         batch.push(stanza);
     }

@@ -17,16 +17,16 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 /// Rounds of PBKDF2 for new keys: above the 4,096 that RFC 7677 §4 asks for, and some milliseconds for a client.
-pub const ITERATIONS: u32 = 10_000;
+pub(crate) const ITERATIONS: u32 = 10_000;
 
 /// Rounds that a client does for a server. More is an attack on its processor.
-pub const ITERATIONS_MAX: u32 = 1_000_000;
+pub(crate) const ITERATIONS_MAX: u32 = 1_000_000;
 
 const SALT_BYTES: usize = 16;
 
 /// The hash of a SCRAM mechanism.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hash {
+pub(crate) enum Hash {
     Sha1,
     Sha256,
 }
@@ -68,14 +68,14 @@ pub enum ScramError {
 
 impl Hash {
     /// Name of the SASL mechanism.
-    pub fn mechanism(self) -> &'static str {
+    pub(crate) fn mechanism(self) -> &'static str {
         match self {
             Self::Sha1 => "SCRAM-SHA-1",
             Self::Sha256 => "SCRAM-SHA-256",
         }
     }
 
-    pub fn from_mechanism(name: &str) -> Option<Self> {
+    pub(crate) fn from_mechanism(name: &str) -> Option<Self> {
         [Self::Sha256, Self::Sha1].into_iter().find(|hash| hash.mechanism() == name)
     }
 
@@ -122,7 +122,7 @@ impl Hash {
 }
 
 impl ScramKeys {
-    /// Keys of a new password, with a fresh salt and [`ITERATIONS`]. Takes some milliseconds of processor time.
+    /// Keys of a new password, with a fresh salt and 10,000 rounds of PBKDF2. Takes some milliseconds of processor time.
     pub fn derive(password: &str) -> Self {
         Self::derive_with(password, &rand::random::<[u8; SALT_BYTES]>(), ITERATIONS)
     }
@@ -140,7 +140,7 @@ impl ScramKeys {
 
     /// Keys that no password has, for a user that does not exist: the salt is always the same for the same name, as
     /// it would be for a real account.
-    pub fn decoy(user: &str, secret: &[u8; 32]) -> Self {
+    pub(crate) fn decoy(user: &str, secret: &[u8; 32]) -> Self {
         let mut salt = Hash::Sha256.hmac(secret, user.as_bytes());
         salt.truncate(SALT_BYTES);
         let nothing = |hash: Hash| KeyPair {
@@ -196,15 +196,15 @@ impl FromStr for ScramKeys {
 
 /// The client's first message (RFC 5802 §7, `client-first-message`), read by a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientFirst {
-    pub user: String,
+pub(crate) struct ClientFirst {
+    pub(crate) user: String,
     gs2_header: String,
     bare: String,
     client_nonce: String,
 }
 
 impl ClientFirst {
-    pub fn parse(message: &[u8]) -> Result<Self, ScramError> {
+    pub(crate) fn parse(message: &[u8]) -> Result<Self, ScramError> {
         let text = std::str::from_utf8(message).map_err(|_| ScramError::Malformed("not UTF-8"))?;
         let (binding, rest) = text.split_once(',').ok_or(ScramError::Malformed("no gs2 header"))?;
         let (authzid, bare) = rest.split_once(',').ok_or(ScramError::Malformed("no gs2 header"))?;
@@ -234,7 +234,7 @@ impl ClientFirst {
     }
 
     /// The server's challenge; `server_nonce` comes from [`nonce`].
-    pub fn challenge(self, hash: Hash, keys: &ScramKeys, server_nonce: &str) -> (ServerScram, String) {
+    pub(crate) fn challenge(self, hash: Hash, keys: &ScramKeys, server_nonce: &str) -> (ServerScram, String) {
         let nonce = format!("{}{server_nonce}", self.client_nonce);
         let challenge = format!("r={nonce},s={},i={}", BASE64.encode(&keys.salt), keys.iterations);
         let auth_start = format!("{},{challenge},", self.bare);
@@ -244,7 +244,7 @@ impl ClientFirst {
 }
 
 /// A server that waits for the client's proof.
-pub struct ServerScram {
+pub(crate) struct ServerScram {
     hash: Hash,
     pair: KeyPair,
     auth_start: String,
@@ -254,7 +254,7 @@ pub struct ServerScram {
 
 impl ServerScram {
     /// Checks the client's final message; gives the server's (RFC 5802 §5, §7).
-    pub fn finish(&self, message: &[u8]) -> Result<String, ScramError> {
+    pub(crate) fn finish(&self, message: &[u8]) -> Result<String, ScramError> {
         let text = std::str::from_utf8(message).map_err(|_| ScramError::Malformed("not UTF-8"))?;
         let (without_proof, proof) = text.rsplit_once(",p=").ok_or(ScramError::Malformed("no proof"))?;
         let mut fields = without_proof.split(',');
@@ -280,7 +280,7 @@ impl ServerScram {
 }
 
 /// The client's side of a login.
-pub struct ClientScram {
+pub(crate) struct ClientScram {
     hash: Hash,
     password: String,
     bare: String,
@@ -290,17 +290,17 @@ pub struct ClientScram {
 
 impl ClientScram {
     /// `nonce` comes from [`nonce`].
-    pub fn new(hash: Hash, user: &str, password: &str, nonce: &str) -> Self {
+    pub(crate) fn new(hash: Hash, user: &str, password: &str, nonce: &str) -> Self {
         let bare = format!("n={},r={nonce}", escape(user));
         Self { hash, password: password.to_owned(), bare, nonce: nonce.to_owned(), server_signature: None }
     }
 
-    pub fn first(&self) -> String {
+    pub(crate) fn first(&self) -> String {
         format!("n,,{}", self.bare)
     }
 
     /// Answer to the challenge. Takes milliseconds to (if the server asks for it) a second of processor time.
-    pub fn respond(&mut self, challenge: &[u8]) -> Result<String, ScramError> {
+    pub(crate) fn respond(&mut self, challenge: &[u8]) -> Result<String, ScramError> {
         let text = std::str::from_utf8(challenge).map_err(|_| ScramError::Malformed("not UTF-8"))?;
         let mut fields = text.split(',');
         let mut field = |prefix| fields.next().and_then(|f| f.strip_prefix(prefix));
@@ -326,7 +326,7 @@ impl ClientScram {
     }
 
     /// Checks that the server knows the password too.
-    pub fn verify(&self, last: &[u8]) -> Result<(), ScramError> {
+    pub(crate) fn verify(&self, last: &[u8]) -> Result<(), ScramError> {
         let text = std::str::from_utf8(last).map_err(|_| ScramError::Malformed("not UTF-8"))?;
         let given = text.split(',').next().and_then(|f| f.strip_prefix("v="));
         let given = decode(given.ok_or(ScramError::ServerSignature)?)?;
@@ -338,7 +338,7 @@ impl ClientScram {
 }
 
 /// A fresh nonce: 144 random bits as printable text without commas.
-pub fn nonce() -> String {
+pub(crate) fn nonce() -> String {
     BASE64.encode(rand::random::<[u8; 18]>())
 }
 
