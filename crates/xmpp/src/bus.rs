@@ -229,6 +229,9 @@ impl BusReceiver {
 
 impl BusSender {
     /// Hands a message to the session, waiting while its queue is full. `Ok` means accepted, not delivered.
+    ///
+    /// Events must be read meanwhile, by another task or in a `select!`: a session that cannot get rid of its events
+    /// takes no messages either.
     pub async fn send(&self, message: Outgoing) -> Result<(), SendError> {
         self.check_link()?;
         self.command(Command::Send(message)).await
@@ -263,6 +266,15 @@ impl BusSender {
         self.command(Command::Close).await
     }
 
+    /// Waits until the link is up.
+    pub async fn ready(&self) -> Result<(), SendError> {
+        match self.link.clone().wait_for(|up| *up).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(SendError::Closed),
+        }
+    }
+
+    /// Whether the link is up, as far as is known.
     pub fn is_up(&self) -> bool {
         *self.link.borrow()
     }

@@ -8,6 +8,82 @@
 //! What this crate is *not*: a chat server (no subscriptions, no offline storage, no federation, no archive), a general
 //! XMPP library, or anything that knows what its messages mean.
 //!
+//! ```
+//! # use std::sync::Arc;
+//! # use anabranch_xmpp::client::{self, Backoff, ClientConfig, ClientLimits, Security, Timing};
+//! # use anabranch_xmpp::server::*;
+//! # use anabranch_xmpp::*;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The server: two accounts, one room, TLS on two ports.
+//! let identity = Identity::generate(&["localhost".to_owned()])?; // or load_or_create(folder, names)
+//! let pin = identity.fingerprint()?;
+//! let listeners = Listeners {
+//!     starttls: vec![tokio::net::TcpListener::bind("127.0.0.1:0").await?],
+//!     direct_tls: vec![tokio::net::TcpListener::bind("127.0.0.1:0").await?],
+//! };
+//! let port = listeners.direct_tls[0].local_addr()?.port();
+//! let shutdown = tokio_util::sync::CancellationToken::new();
+//! let config = ServerConfig {
+//!     domain: "localhost".into(),
+//!     rooms: vec![RoomConfig::new("jobs", Some("room secret"))],
+//!     create_rooms: false,
+//!     owners: vec!["orchestrator".into()],
+//!     accounts: Arc::new(MemoryAccounts::with_passwords([("agent", "secret")])),
+//!     identity: Some(identity),
+//!     plaintext_login: false,
+//!     software_name: "example".into(),
+//!     software_version: "1".into(),
+//!     limits: Limits::default(),
+//! };
+//! let server = Server::start(config, listeners, shutdown.clone())?;
+//!
+//! // A session within the process, which needs no account.
+//! let room = |nick: &str| RoomJoin {
+//!     room: "jobs@conference.localhost".into(),
+//!     nick: nick.into(),
+//!     password: Some("room secret".into()),
+//! };
+//! let mut orchestrator = server.local_session(LocalSession {
+//!     user: "orchestrator".into(),
+//!     resource: "main".into(),
+//!     rooms: vec![room("orchestrator")],
+//! })?;
+//!
+//! // A session over TCP, to this server or any other.
+//! let agent = client::connect(ClientConfig {
+//!     host: "127.0.0.1".into(),
+//!     port,
+//!     domain: "localhost".into(),
+//!     user: "agent".into(),
+//!     password: "secret".into(),
+//!     resource: "host-1".into(),
+//!     security: Security::DirectTls(Trust::Fingerprint(pin)),
+//!     rooms: vec![room("agent")],
+//!     timing: Timing::default(),
+//!     limits: ClientLimits::default(),
+//!     backoff: Backoff::default(),
+//! })?;
+//!
+//! while let Some(event) = orchestrator.next().await {
+//!     match event {
+//!         BusEvent::Occupant { nick, change: OccupantChange::Joined, room, .. } if nick == "agent" => {
+//!             agent.sender().ready().await?;
+//!             agent.send(Outgoing::text(&format!("{room}/orchestrator"), MessageKind::Chat, "hello")).await?;
+//!         }
+//!         BusEvent::Message(message) => {
+//!             assert_eq!(message.real_jid.as_deref(), Some("agent@localhost/host-1"));
+//!             break;
+//!         }
+//!         _ => {}
+//!     }
+//! }
+//! shutdown.cancel();
+//! assert!(server.stopped().await);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Read first: [`Bus`] (what both ends see), [`server::Domain`] (the whole server as a state machine without IO),
 //! and `wire/guard.rs` (what protects the process from hostile XML).
 //!

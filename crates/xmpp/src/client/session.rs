@@ -115,7 +115,7 @@ impl Session {
             actions = tokio::select! {
                 received = stream.next() => match received {
                     Ok(Received::Element(element)) => match stream_error_condition(&element) {
-                        Some(condition) => return stream_error(condition, &own_jid),
+                        Some(condition) => return stream_error(&condition, &own_jid),
                         None => self.conversation.handle(&element, Instant::now()),
                     },
                     // Our own pings watch over the link.
@@ -176,8 +176,8 @@ impl Session {
 }
 
 /// RFC 6120 §4.9.3.3: the one stream error after which coming back would throw the other one out.
-fn stream_error(condition: String, jid: &str) -> Outcome {
-    match condition.as_str() {
+fn stream_error(condition: &str, jid: &str) -> Outcome {
+    match condition {
         "conflict" => Outcome::Fatal(ClientError::Conflict { jid: jid.to_owned() }),
         _ => Outcome::Lost(format!("the server ended the session: {condition}")),
     }

@@ -168,17 +168,16 @@ impl Domain {
         if stanza.name() == "iq" && !is_well_formed_iq(&stanza) {
             return sender.refuse(&stanza, Condition::BadRequest, effects);
         }
-        let to = match stanza.attr("to").map(Jid::new).transpose() {
-            Ok(to) => to,
-            Err(_) => return sender.refuse(&stanza, Condition::JidMalformed, effects),
+        let Ok(to) = stanza.attr("to").map(Jid::new).transpose() else {
+            return sender.refuse(&stanza, Condition::JidMalformed, effects);
         };
         match to {
-            None => self.to_own_account(&sender, &stanza, effects),
+            None => self.route_to_own_account(&sender, &stanza, effects),
             Some(to) if to.domain().as_str() == self.config.rooms_domain => {
                 self.muc.handle(&sender, &to, &stanza, effects);
             }
             Some(to) if to.domain().as_str() == self.config.domain => {
-                self.to_domain(&sender, &to, stanza, effects)
+                self.route_to_domain(&sender, &to, stanza, effects)
             }
             Some(_) => sender.refuse(&stanza, Condition::RemoteServerNotFound, effects),
         }
@@ -189,9 +188,9 @@ impl Domain {
         domain.domain().with_node_str(user).ok()
     }
 
-    fn to_domain(&mut self, sender: &Sender, to: &Jid, stanza: Element, effects: &mut Vec<Effect>) {
+    fn route_to_domain(&mut self, sender: &Sender, to: &Jid, stanza: Element, effects: &mut Vec<Effect>) {
         let Some(user) = to.node() else {
-            return self.to_server(sender, &stanza, effects);
+            return self.route_to_server(sender, &stanza, effects);
         };
         match to.resource() {
             Some(resource) => {
@@ -202,15 +201,15 @@ impl Domain {
                 }
             }
             None if to.to_bare() == sender.jid.to_bare() && stanza.name() == "iq" => {
-                self.to_own_account(sender, &stanza, effects);
+                self.route_to_own_account(sender, &stanza, effects);
             }
-            None => self.to_account(sender, user.as_str(), &stanza, effects),
+            None => self.route_to_account(sender, user.as_str(), &stanza, effects),
         }
     }
 
     /// RFC 6121 §8.5.2: messages reach every session of the account; for anything else there is nobody to answer. An
     /// account that does not exist looks like one that is not logged in.
-    fn to_account(&self, sender: &Sender, user: &str, stanza: &Element, effects: &mut Vec<Effect>) {
+    fn route_to_account(&self, sender: &Sender, user: &str, stanza: &Element, effects: &mut Vec<Effect>) {
         let kind = stanza.attr("type");
         match (stanza.name(), self.accounts.get(user)) {
             ("message", Some(sessions)) if !matches!(kind, Some("groupchat")) => {
@@ -222,20 +221,20 @@ impl Domain {
     }
 
     /// To no one in particular (RFC 6120 §10.3): what the server does for an account.
-    fn to_own_account(&mut self, sender: &Sender, stanza: &Element, effects: &mut Vec<Effect>) {
+    fn route_to_own_account(&mut self, sender: &Sender, stanza: &Element, effects: &mut Vec<Effect>) {
         match (stanza.name(), stanza.attr("type")) {
             // RFC 6121 §4.5.2: whoever goes away leaves the rooms too.
             ("presence", Some("unavailable")) => self.muc.session_gone(sender.session, effects),
             ("presence", _) => {}
             ("message", _) => {
                 let user = sender.jid.node().map_or("", |n| n.as_str());
-                self.to_account(sender, user, stanza, effects);
+                self.route_to_account(sender, user, stanza, effects);
             }
             _ => self.iq(sender, stanza, effects),
         }
     }
 
-    fn to_server(&self, sender: &Sender, stanza: &Element, effects: &mut Vec<Effect>) {
+    fn route_to_server(&self, sender: &Sender, stanza: &Element, effects: &mut Vec<Effect>) {
         match stanza.name() {
             "iq" => self.iq(sender, stanza, effects),
             _ => sender.refuse_unless_presence(stanza, effects),
