@@ -121,10 +121,41 @@ impl<'a> Cursor<'a> {
     /// Where there is none.
     #[inline]
     pub fn number(&mut self) -> Result<f64, Flaw> {
+        self.number_with(|_value| Ok(()))
+    }
+
+    /// Reads a number that `check` agrees with.
+    #[inline]
+    pub(super) fn number_with(
+        &mut self,
+        check: impl FnOnce(f64) -> Result<(), &'static str>,
+    ) -> Result<f64, Flaw> {
         self.peek();
         let (value, end) = number::read(self.bytes, self.at).map_err(|rule| self.flaw(rule))?;
+        check(value).map_err(|rule| self.flaw(rule))?;
         self.at = end;
         Ok(value)
+    }
+
+    /// Steps over an array of exactly two numbers without white space, as most positions are written. `None` means nothing:
+    /// it may be there in another form.
+    #[inline]
+    pub(super) fn plain_pair(&mut self) -> Option<([f64; 2], Range<usize>)> {
+        self.peek();
+        let start = self.at;
+        if *self.bytes.get(start)? != b'[' {
+            return None;
+        }
+        let (x, comma) = number::read_plain(self.bytes, start + 1)?;
+        if *self.bytes.get(comma)? != b',' {
+            return None;
+        }
+        let (y, close) = number::read_plain(self.bytes, comma + 1)?;
+        if *self.bytes.get(close)? != b']' {
+            return None;
+        }
+        self.at = close + 1;
+        Some(([x, y], start..self.at))
     }
 
     /// Steps over an array, calling `element` at the start of each; gives the range of the whole.

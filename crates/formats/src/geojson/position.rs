@@ -68,6 +68,14 @@ fn span(range: Range<usize>) -> Result<Span, Flaw> {
 /// Where there is no position of two or more finite numbers.
 #[inline]
 pub fn read_position(cursor: &mut Cursor<'_>) -> Result<(Point, Range<usize>), Flaw> {
+    if let Some((point, range)) = cursor.plain_pair() {
+        return Ok((point, range)); // at most 10^7, so that COORDINATE_MAX need not be asked
+    }
+    read_any_position(cursor)
+}
+
+#[cold]
+fn read_any_position(cursor: &mut Cursor<'_>) -> Result<(Point, Range<usize>), Flaw> {
     cursor.expect(b'[', "a position must be an array of numbers")?;
     let start = cursor.at() - 1;
     let x = coordinate(cursor)?;
@@ -80,15 +88,14 @@ pub fn read_position(cursor: &mut Cursor<'_>) -> Result<(Point, Range<usize>), F
     Ok(([x, y], start..cursor.at()))
 }
 
-#[inline]
 fn coordinate(cursor: &mut Cursor<'_>) -> Result<f64, Flaw> {
-    cursor.peek();
-    let at = cursor.at();
-    let value = cursor.number()?;
-    if value.abs() <= COORDINATE_MAX {
-        return Ok(value);
-    }
-    Err(Flaw::new(at, "a coordinate must be between -1e150 and 1e150"))
+    cursor.number_with(|value| {
+        if value.abs() <= COORDINATE_MAX {
+            Ok(())
+        } else {
+            Err("a coordinate must be between -1e150 and 1e150")
+        }
+    })
 }
 
 #[cfg(test)]
