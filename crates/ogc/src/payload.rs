@@ -18,6 +18,20 @@ pub(crate) fn copy(data: &Data, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
+/// Writes the bytes as they are, from a place on.
+pub(crate) fn copy_from(data: &Data, from: u64, out: &mut dyn Write) -> io::Result<()> {
+    match data {
+        Data::Bytes(bytes) => {
+            out.write_all(bytes.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default())
+        }
+        Data::File(_) => {
+            let mut input = data.open()?;
+            io::copy(&mut input.by_ref().take(from), &mut io::sink())?;
+            blocks(&mut input, |block| out.write_all(block))
+        }
+    }
+}
+
 /// Writes the bytes as base64, without line breaks.
 pub(crate) fn copy_base64(data: &Data, out: &mut dyn Write) -> io::Result<()> {
     let mut encoder = base64::write::EncoderWriter::new(out, &STANDARD);

@@ -1,1 +1,49 @@
 //! XML: the only module that names quick-xml.
+//!
+//! [`Reader`] pulls a document apart, element by element, and refuses what a server must not read: document types,
+//! entities other than the five of XML itself, and anything over the limits below. [`Writer`] escapes everything.
+
+use std::io;
+
+mod reader;
+mod writer;
+
+pub(crate) use reader::{Content, Element, Reader, decode, embeddable_from};
+pub(crate) use writer::{Writer, escape_text};
+
+/// The namespace of `xlink:href`.
+pub(crate) const XLINK: &str = "http://www.w3.org/1999/xlink";
+
+/// Deepest nesting of elements: GML needs about twenty.
+pub(crate) const DEPTH_MAX: usize = 64;
+/// Longest start tag, in bytes: the longest attributes are URLs and lists of schema locations.
+pub(crate) const TAG_BYTES_MAX: usize = 64 * 1024;
+/// Most attributes of an element: every one is compared with all others.
+pub(crate) const ATTRIBUTES_MAX: usize = 256;
+/// Longest text of an element that is no payload (an identifier, a corner, a header), in bytes.
+pub(crate) const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// Why a document was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {rule}")]
+pub(crate) struct XmlError {
+    /// Counted from 1.
+    pub(crate) line: usize,
+    /// The rule that is broken, for the client.
+    pub(crate) rule: String,
+}
+
+/// A whole document in memory: for those without payloads.
+pub(crate) fn to_vec(write: impl FnOnce(&mut Writer<'_>) -> io::Result<()>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let written = Writer::document(&mut out).and_then(|mut xml| {
+        write(&mut xml)?;
+        xml.finish()
+    });
+    // Memory can't fail to be written to, and nothing else is touched.
+    debug_assert!(written.is_ok());
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,10 @@
-//! Exception reports (OWS Common 1.1 §8, 06-121r3).
+//! Exception reports (OWS Common 1.1, 06-121r3, §8).
 
-/// The exception codes of OWS Common 1.1 §8.3 and WPS 1.0.0 tables 38, 46 and 62.
+use super::NAMESPACE_1_1;
+use crate::xml::{Writer, XmlError};
+use std::io;
+
+/// The exception codes of OWS Common 1.1 §8.3 and WPS 1.0.0 §8.4, §9.4, §10.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExceptionCode {
     /// The operation is not offered.
@@ -25,6 +29,42 @@ pub enum ExceptionCode {
     StorageNotSupported,
 }
 
+impl ExceptionCode {
+    /// As it stands in documents.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OperationNotSupported => "OperationNotSupported",
+            Self::MissingParameterValue => "MissingParameterValue",
+            Self::InvalidParameterValue => "InvalidParameterValue",
+            Self::VersionNegotiationFailed => "VersionNegotiationFailed",
+            Self::InvalidUpdateSequence => "InvalidUpdateSequence",
+            Self::NoApplicableCode => "NoApplicableCode",
+            Self::NotEnoughStorage => "NotEnoughStorage",
+            Self::ServerBusy => "ServerBusy",
+            Self::FileSizeExceeded => "FileSizeExceeded",
+            Self::StorageNotSupported => "StorageNotSupported",
+        }
+    }
+
+    /// The HTTP status that goes with it; WPS 1.0.0 names none, so these are those of OWS Common 2.0 where it has the code.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::OperationNotSupported => 501,
+            Self::ServerBusy => 503,
+            Self::NotEnoughStorage => 507,
+            Self::FileSizeExceeded
+            | Self::MissingParameterValue
+            | Self::InvalidParameterValue
+            | Self::VersionNegotiationFailed
+            | Self::InvalidUpdateSequence
+            | Self::NoApplicableCode
+            | Self::StorageNotSupported => 400,
+        }
+    }
+}
+
 /// One thing wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exception {
@@ -34,6 +74,20 @@ pub struct Exception {
     pub locator: Option<String>,
     /// For people.
     pub text: String,
+}
+
+impl Exception {
+    pub(crate) fn new(code: ExceptionCode, locator: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { code, locator: Some(locator.into()), text: text.into() }
+    }
+
+    pub(crate) fn missing(locator: &str) -> Self {
+        Self::new(ExceptionCode::MissingParameterValue, locator, format!("parameter '{locator}' is required"))
+    }
+
+    pub(crate) fn invalid(locator: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(ExceptionCode::InvalidParameterValue, locator, text)
+    }
 }
 
 /// What is answered instead of a document.
@@ -51,7 +105,38 @@ pub struct ExceptionReport {
 impl ExceptionReport {
     /// The document, OWS 1.1, `text/xml`.
     #[must_use]
-    pub fn to_xml(&self, _language: &str) -> Vec<u8> {
-        unimplemented!()
+    pub fn to_xml(&self, language: &str) -> Vec<u8> {
+        crate::xml::to_vec(|xml| self.write(xml, Some(language)))
+    }
+
+    /// Writes the report as an element; one that is not the root has no language of its own.
+    pub(crate) fn write(&self, xml: &mut Writer<'_>, language: Option<&str>) -> io::Result<()> {
+        xml.start("ows:ExceptionReport")?;
+        if let Some(language) = language {
+            xml.attribute("xmlns:ows", NAMESPACE_1_1)?;
+            xml.attribute("xml:lang", language)?;
+        }
+        xml.attribute("version", "1.0.0")?;
+        for exception in &self.exceptions {
+            xml.start("ows:Exception")?;
+            xml.attribute("exceptionCode", exception.code.name())?;
+            xml.attribute_if("locator", exception.locator.as_deref())?;
+            xml.leaf("ows:ExceptionText", &exception.text)?;
+            xml.end()?;
+        }
+        xml.end()
+    }
+}
+
+impl From<Exception> for ExceptionReport {
+    fn from(exception: Exception) -> Self {
+        Self { status: exception.code.status(), retry_after_s: None, exceptions: vec![exception] }
+    }
+}
+
+/// A document that can't be read.
+impl From<XmlError> for ExceptionReport {
+    fn from(error: XmlError) -> Self {
+        Exception { code: ExceptionCode::NoApplicableCode, locator: None, text: error.to_string() }.into()
     }
 }

@@ -1,8 +1,11 @@
 //! GetCapabilities (WPS 1.0.0 §8).
 
-use crate::ows::ExceptionReport;
+use super::{NAMESPACE, VERSION};
+use crate::ows::{Exception, ExceptionCode, ExceptionReport, NAMESPACE_1_1, common};
 use crate::service::ServiceInfo;
+use crate::xml::{Element, Reader, Writer, XLINK, to_vec};
 use anabranch_model::ProcessDescription;
+use std::io;
 use std::sync::Arc;
 
 /// What a client asks.
@@ -10,12 +13,39 @@ use std::sync::Arc;
 pub struct GetCapabilities {
     /// In the order of preference; empty where the client names none.
     pub accept_versions: Vec<String>,
-    /// Sections wanted; accepted and ignored, as WPS 1.0.0 has no such parameter.
+    /// Sections wanted; read and not followed: WPS 1.0.0 has no such parameter, and its documents are always whole.
     pub sections: Vec<String>,
     /// As offered by the service; `None` means its default.
     pub language: Option<String>,
     /// The sequence the client knows.
     pub update_sequence: Option<String>,
+}
+
+/// Reads the children of the root.
+pub(super) fn parse(
+    root: &Element,
+    reader: &mut Reader<'_>,
+    language: Option<String>,
+) -> Result<GetCapabilities, ExceptionReport> {
+    let mut request = GetCapabilities {
+        language,
+        update_sequence: root.attribute("updateSequence").map(str::to_owned),
+        ..GetCapabilities::default()
+    };
+    while let Some(child) = reader.child()? {
+        let list = match child.name.as_str() {
+            "AcceptVersions" => &mut request.accept_versions,
+            "Sections" => &mut request.sections,
+            _ => {
+                reader.skip()?;
+                continue;
+            }
+        };
+        while reader.child()?.is_some() {
+            list.push(reader.text()?.trim().to_owned());
+        }
+    }
+    Ok(request)
 }
 
 /// What the document is made of.
@@ -25,19 +55,76 @@ pub struct Capabilities<'a> {
     pub service: &'a ServiceInfo,
     /// URL of the WPS endpoint, for GET and POST.
     pub url: &'a str,
-    /// Everything published.
+    /// Everything published; the schema demands at least one.
     pub processes: &'a [Arc<ProcessDescription>],
-    /// Grows with every change; decimal digits.
+    /// Grows with every change.
     pub update_sequence: u64,
 }
 
-/// Writes the document.
+/// Writes the document: in full, or in short where the client knows the present update sequence (OWS Common 1.1 §7.3.4).
 ///
 /// # Errors
-/// InvalidUpdateSequence where the client knows a later sequence than there is.
-pub fn write(
-    _capabilities: &Capabilities<'_>,
-    _request: &GetCapabilities,
-) -> Result<Vec<u8>, ExceptionReport> {
-    unimplemented!()
+/// InvalidUpdateSequence where the client knows a later sequence than there is, or one that is none of ours.
+pub fn write(capabilities: &Capabilities<'_>, request: &GetCapabilities) -> Result<Vec<u8>, ExceptionReport> {
+    let is_short = match request.update_sequence.as_deref().filter(|known| !known.is_empty()) {
+        None => false,
+        Some(known) => match known.trim().parse::<u64>() {
+            Ok(known) if known <= capabilities.update_sequence => known == capabilities.update_sequence,
+            _ => {
+                let text = format!(
+                    "parameter 'updateSequence' must be at most {}, not {known:?}",
+                    capabilities.update_sequence
+                );
+                let code = ExceptionCode::InvalidUpdateSequence;
+                return Err(Exception { code, locator: None, text }.into());
+            }
+        },
+    };
+    let language = request.language.as_deref().unwrap_or_else(|| capabilities.service.language());
+    Ok(to_vec(|xml| {
+        xml.start("wps:Capabilities")?;
+        xml.attribute("xmlns:wps", NAMESPACE)?;
+        xml.attribute("xmlns:ows", NAMESPACE_1_1)?;
+        xml.attribute("xmlns:xlink", XLINK)?;
+        xml.attribute("service", "WPS")?;
+        xml.attribute("version", VERSION)?;
+        xml.attribute("xml:lang", language)?;
+        xml.attribute("updateSequence", &capabilities.update_sequence.to_string())?;
+        if is_short { Ok(()) } else { sections(xml, capabilities) }
+    }))
+}
+
+fn sections(xml: &mut Writer<'_>, capabilities: &Capabilities<'_>) -> io::Result<()> {
+    let service = capabilities.service;
+    common::service_identification(xml, service, &[VERSION])?;
+    common::service_provider(xml, service)?;
+    xml.start("ows:OperationsMetadata")?;
+    for name in ["GetCapabilities", "DescribeProcess", "Execute"] {
+        common::operation(xml, name, capabilities.url)?;
+    }
+    xml.end()?;
+    xml.start("wps:ProcessOfferings")?;
+    for process in capabilities.processes {
+        xml.start("wps:Process")?;
+        brief(xml, process)?;
+        xml.end()?;
+    }
+    xml.end()?;
+    xml.start("wps:Languages")?;
+    xml.start("wps:Default")?;
+    xml.leaf("ows:Language", service.language())?;
+    xml.end()?;
+    xml.start("wps:Supported")?;
+    for language in &service.languages {
+        xml.leaf("ows:Language", language)?;
+    }
+    xml.end()?;
+    xml.end()
+}
+
+/// `ProcessBriefType`: attribute and elements; the element itself is the caller's.
+pub(super) fn brief(xml: &mut Writer<'_>, process: &ProcessDescription) -> io::Result<()> {
+    xml.attribute("wps:processVersion", &process.version)?;
+    common::description(xml, process.id.as_str(), &process.title, &process.description)?;
+    common::metadata(xml, &process.metadata)
 }

@@ -1,10 +1,57 @@
 //! Errors as OWS 1.1 exception reports (WPS 1.0.0 §8.4, §9.4, §10.4).
 
-use crate::ows::ExceptionReport;
-use anabranch_model::Error;
+use crate::ows::{Exception, ExceptionCode as Code, ExceptionReport};
+use anabranch_model::{Error, Fault, FaultKind};
 
 /// The report for an error: the one mapping of WPS 1.0.0.
 #[must_use]
-pub fn exception_report(_error: &Error) -> ExceptionReport {
-    unimplemented!()
+pub fn exception_report(error: &Error) -> ExceptionReport {
+    let (status, code, locator) = match error {
+        Error::Invalid(faults) => {
+            let exceptions = faults.iter().map(exception_of).collect();
+            return ExceptionReport { status: 400, retry_after_s: None, exceptions };
+        }
+        Error::NoSuchProcess(_) => (400, Code::InvalidParameterValue, Some("Identifier")),
+        Error::NoSuchJob(_) => (404, Code::InvalidParameterValue, Some("jobId")),
+        Error::NoSuchOutput { output, .. } => (404, Code::InvalidParameterValue, Some(output.as_str())),
+        Error::ResultNotReady(_) => (404, Code::NoApplicableCode, None),
+        Error::Dismissed => (410, Code::NoApplicableCode, None),
+        Error::NoSuchMode { mode, .. } if mode == "asynchronously" => {
+            (400, Code::StorageNotSupported, Some("status"))
+        }
+        Error::NoSuchMode { .. } => (400, Code::InvalidParameterValue, Some("status")),
+        Error::TooLarge { what, .. } => (413, Code::FileSizeExceeded, input_named(what)),
+        Error::DataNotAccessible { input, .. } => (400, Code::NoApplicableCode, Some(input.as_str())),
+        Error::ProcessFailed { .. }
+        | Error::TimedOut { .. }
+        | Error::AgentLost { .. }
+        | Error::Interrupted { .. }
+        | Error::Internal { .. } => (500, Code::NoApplicableCode, None),
+        Error::Busy { .. } => (503, Code::ServerBusy, None),
+        Error::NotEnoughStorage { .. } => (507, Code::NotEnoughStorage, None),
+    };
+    let retry_after_s = match error {
+        Error::Busy { retry_after_s, .. } => Some(*retry_after_s),
+        _ => None,
+    };
+    let exception = Exception { code, locator: locator.map(str::to_owned), text: error.client_text() };
+    ExceptionReport { status, retry_after_s, exceptions: vec![exception] }
+}
+
+fn exception_of(fault: &Fault) -> Exception {
+    let code = match fault.kind {
+        FaultKind::Missing => Code::MissingParameterValue,
+        FaultKind::TooLarge => Code::FileSizeExceeded,
+        FaultKind::Unknown
+        | FaultKind::TooMany
+        | FaultKind::Malformed
+        | FaultKind::NotAllowed
+        | FaultKind::Unsupported => Code::InvalidParameterValue,
+    };
+    Exception::new(code, fault.subject.name(), fault.to_string())
+}
+
+/// `dem` of `input 'dem'`: what is too large is named in words.
+fn input_named(what: &str) -> Option<&str> {
+    what.strip_prefix("input '")?.strip_suffix('\'')
 }
