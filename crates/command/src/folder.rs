@@ -5,6 +5,7 @@ use crate::report::{Findings, Report};
 use crate::service::Service;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Largest service file, in bytes: people write them by hand.
 pub const SERVICE_FILE_BYTES_MAX: u64 = 1 << 20;
@@ -14,7 +15,7 @@ pub const SERVICE_FILE_BYTES_MAX: u64 = 1 << 20;
 ///
 /// # Errors
 /// Where the folder can't be listed.
-pub fn load_folder(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Service, Report>)>> {
+pub fn load_folder(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Arc<Service>, Report>)>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -24,7 +25,7 @@ pub fn load_folder(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Service, Re
         }
     }
     paths.sort();
-    let mut loaded: Vec<(PathBuf, Result<Service, Report>)> = Vec::with_capacity(paths.len());
+    let mut loaded: Vec<(PathBuf, Result<Arc<Service>, Report>)> = Vec::with_capacity(paths.len());
     for path in paths {
         let mut result = load_file(&path);
         if let Ok(service) = &result
@@ -42,7 +43,7 @@ pub fn load_folder(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Service, Re
 ///
 /// # Errors
 /// The report with its faults, also where the file can't be read.
-pub fn load_file(path: &Path) -> Result<Service, Report> {
+pub fn load_file(path: &Path) -> Result<Arc<Service>, Report> {
     let text = read(path).map_err(|error| refusal(path, format!("can't be read: {error}")))?;
     let mut report = check(path, &text);
     for warning in &report.warnings {
@@ -60,8 +61,8 @@ fn read(path: &Path) -> io::Result<String> {
     std::fs::read_to_string(path)
 }
 
-fn owner<'a>(loaded: &'a [(PathBuf, Result<Service, Report>)], service: &Service) -> Option<&'a Path> {
-    let same = |other: &Service| other.description.id == service.description.id;
+fn owner<'a>(loaded: &'a [(PathBuf, Result<Arc<Service>, Report>)], service: &Service) -> Option<&'a Path> {
+    let same = |other: &Arc<Service>| other.description.id == service.description.id;
     loaded.iter().find(|(_, result)| result.as_ref().is_ok_and(same)).map(|(path, _)| path.as_path())
 }
 

@@ -11,14 +11,22 @@
 
 #![warn(missing_docs)]
 
+mod arguments;
 mod folder;
+mod folders;
+mod gdal;
+mod journal;
+mod lines;
 mod native;
 mod os;
+mod outputs;
 mod process;
+mod program;
 mod report;
 mod run;
 pub mod service;
 pub mod template;
+mod units;
 
 pub use folder::{SERVICE_FILE_BYTES_MAX, load_file, load_folder};
 pub use native::check;

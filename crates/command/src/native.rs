@@ -1,13 +1,236 @@
-//! Native service files (TOML).
+//! Native service files (TOML): `reference-service.toml` beside this crate documents every key.
+//!
+//! Nothing is ignored: unknown keys are faults. Reading goes on after a fault, so that a file is mended in one go.
+
+mod command;
+mod data;
+mod input;
+mod output;
+mod section;
+mod usage;
 
 use crate::report::{Findings, Report};
+use crate::service::{Capacity, LineMeaning, LineRule, RUNS_DEFAULT, Service, Stream};
+use crate::template::Names;
+use anabranch_model::id::check_identifier;
+use anabranch_model::{Metadata, ProcessDescription, ProcessId};
+use regex::Regex;
+use section::{At, Section, scalar};
 use std::path::Path;
+use std::sync::Arc;
+use toml::de::DeTable;
 
-/// Reads a service file and reports every fault at once.
+/// Namespace of services whose file names none, as in WPS Remote.
+const NAMESPACE_DEFAULT: &str = "default";
+
+/// Reads a service file and reports every fault at once. `path` is where it lies: relative paths in it start at its folder.
 #[must_use]
 pub fn check(path: &Path, text: &str) -> Report {
     let mut findings = Findings::default();
-    findings.fault(&(0..0), "not read yet");
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        findings.fault(&error.span().unwrap_or(0..0), error.message());
+    }
+    // After a fault of syntax the rest of the table is often missing: complaints about that would only distract.
+    let service = if errors.is_empty() {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_no_working_folder| path.to_owned());
+        let folder = absolute.parent().unwrap_or(&absolute);
+        let root = Section::new("", document.span(), document.get_ref());
+        read_service(&mut findings, root, folder)
+    } else {
+        None
+    };
+    let service = service.filter(|_| !findings.has_faults()).map(Arc::new);
     let (faults, warnings) = findings.locate(path, text);
-    Report { path: path.to_owned(), faults, warnings, service: None }
+    Report { path: path.to_owned(), faults, warnings, service }
+}
+
+fn read_service(findings: &mut Findings, mut root: Section<'_>, folder: &Path) -> Option<Service> {
+    let id = read_id(findings, &mut root);
+    let inputs = input::read_all(findings, &mut root, folder);
+    let outputs = output::read_all(findings, &mut root);
+    let constants = read_constants(findings, &mut root);
+    usage::check_names(findings, &inputs, &outputs, &constants);
+    let constants: Vec<_> = constants.into_iter().map(|(name, value)| (name.value, value)).collect();
+    let described_inputs: Vec<_> = inputs.iter().map(|input| input.description.clone()).collect();
+    let described_outputs: Vec<_> = outputs.iter().map(|output| output.description.clone()).collect();
+    let names = Names { inputs: &described_inputs, outputs: &described_outputs, constants: &constants };
+    let command = command::read(findings, &mut root, names, folder);
+    let limits = command::read_limits(findings, &mut root);
+    let (lines, gdal_progress) = read_lines(findings, &mut root);
+    let capacity = read_capacity(findings, &mut root);
+    let description = describe(findings, &mut root, id, described_inputs, described_outputs);
+    root.finish(findings);
+    let command = command?;
+    usage::check_usage(findings, &inputs, &outputs, &command, &lines, &gdal_progress);
+    Some(Service {
+        description: Arc::new(description?),
+        folder: folder.to_owned(),
+        inputs: inputs.into_iter().map(|input| input.rule).collect(),
+        outputs: outputs.into_iter().filter_map(output::Output::into_rule).collect(),
+        constants,
+        command: command.line,
+        limits,
+        lines,
+        gdal_progress,
+        capacity,
+    })
+}
+
+fn read_id(findings: &mut Findings, root: &mut Section<'_>) -> Option<ProcessId> {
+    let namespace = root.string(findings, "namespace").map_or(NAMESPACE_DEFAULT, |at| at.value);
+    let Some(identifier) = root.string(findings, "identifier") else {
+        root.fault(findings, &root.span, "identifier is missing: the name under which it is published");
+        return None;
+    };
+    if identifier.value.is_empty() {
+        root.fault(findings, &identifier.span, "identifier is empty");
+        return None;
+    }
+    let whole = match namespace {
+        "" => identifier.value.to_owned(),
+        namespace => format!("{namespace}:{}", identifier.value),
+    };
+    match ProcessId::new(whole) {
+        Ok(id) => Some(id),
+        Err(error) => {
+            root.fault(findings, &identifier.span, error.to_string());
+            None
+        }
+    }
+}
+
+fn describe(
+    findings: &mut Findings,
+    root: &mut Section<'_>,
+    id: Option<ProcessId>,
+    inputs: Vec<anabranch_model::InputDescription>,
+    outputs: Vec<anabranch_model::OutputDescription>,
+) -> Option<ProcessDescription> {
+    let title = root.string(findings, "title").map(|at| at.value.to_owned());
+    let description = root.string(findings, "abstract").map(|at| at.value.to_owned()).unwrap_or_default();
+    let keywords = root.strings(findings, "keywords").into_iter().map(|at| at.value.to_owned()).collect();
+    let version = root.string(findings, "version").map_or("1.0.0", |at| at.value).to_owned();
+    let idempotent = root.boolean(findings, "idempotent").is_some_and(|at| at.value);
+    let sync_execute = root.boolean(findings, "sync_execute").is_none_or(|at| at.value);
+    let async_execute = root.boolean(findings, "async_execute");
+    let metadata = read_metadata(findings, root);
+    if let Some(at) = async_execute.as_ref().filter(|at| !at.value && !sync_execute) {
+        root.fault(findings, &at.span, "it can be executed neither synchronously nor asynchronously");
+    }
+    let id = id?;
+    Some(ProcessDescription {
+        title: title.unwrap_or_else(|| id.to_string()),
+        id,
+        description,
+        keywords,
+        metadata,
+        version,
+        inputs,
+        outputs,
+        sync_execute,
+        async_execute: async_execute.is_none_or(|at| at.value),
+        idempotent,
+    })
+}
+
+fn read_metadata(findings: &mut Findings, root: &mut Section<'_>) -> Vec<Metadata> {
+    let mut metadata = Vec::new();
+    for mut section in root.sections(findings, "metadata") {
+        let text = |at: Option<At<&str>>| at.map(|at| at.value.to_owned());
+        let title = text(section.string(findings, "title"));
+        let href = text(section.string(findings, "href"));
+        let role = text(section.string(findings, "role")).unwrap_or_default();
+        match href {
+            Some(href) => {
+                metadata.push(Metadata { title: title.unwrap_or_else(|| href.clone()), href, role })
+            }
+            None => section.fault(findings, &section.span, "href is missing"),
+        }
+        section.finish(findings);
+    }
+    metadata
+}
+
+fn read_constants(findings: &mut Findings, root: &mut Section<'_>) -> Vec<(At<String>, String)> {
+    let mut constants = Vec::new();
+    for (name, found) in root.entries(findings, "constants") {
+        if let Err(error) = check_identifier(name.value) {
+            findings.fault(&name.span, format!("constant: {error}"));
+        }
+        match scalar(found.get_ref()) {
+            Some(value) if !value.contains('\0') => {
+                constants.push((At { value: name.value.to_owned(), span: name.span }, value));
+            }
+            _ => findings.fault(&found.span(), format!("constant '{}' must be a single value", name.value)),
+        }
+    }
+    constants
+}
+
+fn read_lines(findings: &mut Findings, root: &mut Section<'_>) -> (Vec<LineRule>, Vec<Stream>) {
+    let (mut rules, mut gdal) = (Vec::new(), Vec::new());
+    for mut section in root.sections(findings, "progress") {
+        let stream = data::stream(findings, &mut section);
+        let is_gdal = section.boolean(findings, "gdal").is_some_and(|at| at.value);
+        let pattern = data::pattern(findings, &mut section, "pattern", 1);
+        match (is_gdal, pattern) {
+            (true, None) => gdal.extend([stream.unwrap_or(Stream::Stdout)]),
+            (true, Some(_)) => {
+                section.fault(findings, &section.span, "gdal and pattern exclude each other");
+            }
+            (false, Some(pattern)) => {
+                rules.push(LineRule { stream, pattern, meaning: LineMeaning::Progress });
+            }
+            (false, None) => {
+                section.fault(findings, &section.span, "needs a pattern, or gdal = true");
+            }
+        }
+        section.finish(findings);
+    }
+    for mut section in root.sections(findings, "log") {
+        let stream = data::stream(findings, &mut section);
+        let pattern: Option<Regex> = data::pattern(findings, &mut section, "pattern", 0);
+        let meaning = log_meaning(findings, &mut section);
+        match (pattern, meaning) {
+            (Some(pattern), Some(meaning)) => rules.push(LineRule { stream, pattern, meaning }),
+            _ => section.fault(findings, &section.span, "needs a pattern and an action"),
+        }
+        section.finish(findings);
+    }
+    (rules, gdal)
+}
+
+fn log_meaning(findings: &mut Findings, section: &mut Section<'_>) -> Option<LineMeaning> {
+    let action = section.string(findings, "action")?;
+    match action.value {
+        "keep" => Some(LineMeaning::Keep),
+        "ignore" => Some(LineMeaning::Ignore),
+        "failure" => Some(LineMeaning::Failure),
+        other => {
+            let text = format!("action must be \"keep\", \"ignore\" or \"failure\", not {other:?}");
+            section.fault(findings, &action.span, text);
+            None
+        }
+    }
+}
+
+fn read_capacity(findings: &mut Findings, root: &mut Section<'_>) -> Capacity {
+    let mut capacity = Capacity { runs: RUNS_DEFAULT, weight: 1.0 };
+    let Some(mut section) = root.section(findings, "capacity") else { return capacity };
+    if let Some(at) = section.count(findings, "runs") {
+        match u32::try_from(at.value) {
+            Ok(runs) if runs > 0 => capacity.runs = runs,
+            _ => section.fault(findings, &at.span, "runs must be at least 1"),
+        }
+    }
+    if let Some(at) = section.number(findings, "weight") {
+        if at.value.is_finite() && at.value >= 0.0 {
+            capacity.weight = at.value;
+        } else {
+            section.fault(findings, &at.span, "weight must be a finite number from 0");
+        }
+    }
+    section.finish(findings);
+    capacity
 }

@@ -4,6 +4,7 @@ use crate::service::Service;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What reading a service file gave.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub struct Report {
     /// What is likely a mistake, in the order of the file.
     pub warnings: Vec<Located>,
     /// The service, where there are no faults.
-    pub service: Option<Service>,
+    pub service: Option<Arc<Service>>,
 }
 
 /// A sentence about a place of a file.

@@ -1,13 +1,355 @@
-//! One run of an executable.
+//! One run: folders, arguments, supervisor, lines, outputs.
 
+use crate::arguments::Values;
+use crate::folders::{self, Folders};
+use crate::journal::Journal;
+use crate::lines::LineCutter;
+use crate::os::{End, How, KILL_WAIT_MAX, Launch, Supervised, Told};
+use crate::outputs;
 use crate::process::Settings;
-use crate::service::Service;
-use anabranch_model::{Error, Execution};
+use crate::program;
+use crate::service::{OutputSource, Service, Stream};
+use anabranch_model::{Error, Execution, LogLine, LogSource, OutputSink, Value};
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Bytes read at once from a stream: what a pipe holds.
+const READ_BYTES: usize = 64 << 10;
+
+/// What the supervisor may take beyond the grace and its own wait before it is thought to hang.
+const SUPERVISOR_MARGIN: Duration = Duration::from_secs(5);
+
+/// How long streams are read on after the end of all processes: what is in the pipes is there already.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(
-    _service: &Service,
-    _settings: &Settings,
-    _execution: Execution,
+    service: &Arc<Service>,
+    settings: &Settings,
+    execution: Execution,
 ) -> Result<(), Error> {
-    Err(Error::process_failed("executables can't be run yet"))
+    if execution.sink.is_cancelled() {
+        return Err(Error::Dismissed);
+    }
+    let Prepared { folders, program, arguments, environment, stdout, execution } =
+        prepare(Arc::clone(service), execution).await?;
+    let sink = &*execution.sink;
+    let mark = run_mark();
+    let (mut supervised, streams) = Supervised::spawn(Launch {
+        supervisor: &settings.supervisor,
+        run: &mark,
+        program: &program,
+        arguments: &arguments,
+        environment: &environment,
+        folder: folders.work.as_os_str(),
+        limits: &service.limits,
+        grace: service.command.grace,
+        stdout,
+    })
+    .map_err(|error| Error::internal(format!("the supervisor can't be started: {error}")))?;
+    let work = folders.work.to_string_lossy();
+    let journal = Journal::new(service, sink, &work);
+    let mut reading =
+        Reading { journal, service, execution: &execution, folders: &folders, sent: HashMap::new() };
+    let (end, read) = {
+        let watching = watch(&mut supervised, service, sink);
+        let reading = reading.read(streams.stdout, streams.stderr);
+        both(watching, reading).await
+    };
+    reading.journal.close();
+    let reason = reading.journal.reason();
+    let found = outputs::found_in_lines(&reading.journal, &execution.outputs);
+    let sent = reading.sent;
+    judge(service, sink, &end, &reason)?;
+    read?;
+    write_outputs(service, &execution, folders, found, sent).await
+}
+
+/// All that is known before the executable starts.
+struct Prepared {
+    folders: Folders,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    stdout: Option<File>,
+    execution: Execution,
+}
+
+async fn prepare(service: Arc<Service>, execution: Execution) -> Result<Prepared, Error> {
+    blocking(move || {
+        let internal =
+            |error: std::io::Error| Error::internal(format!("the run's folder can't be made: {error}"));
+        let program = find_program(&service)?;
+        let scratch = std::path::absolute(execution.sink.scratch()).map_err(internal)?;
+        let folders = folders::make(&scratch, &service).map_err(internal)?;
+        let files = folders::write_inputs(&service, &execution.inputs, &folders.work)?;
+        let values = Values {
+            service: &service,
+            inputs: &execution.inputs,
+            files: &files,
+            outputs: &execution.outputs,
+            work: &folders.work,
+        };
+        let arguments = values.arguments()?;
+        let environment = environment(&service, &folders, values.environment()?);
+        let to_file = service.outputs.iter().any(|rule| matches!(rule.source, OutputSource::Stdout));
+        let stdout = to_file.then(|| File::create(&folders.stdout)).transpose().map_err(internal)?;
+        Ok(Prepared { folders, program, arguments, environment, stdout, execution })
+    })
+    .await?
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal(format!("a file task died: {error}")))
+}
+
+fn find_program(service: &Service) -> Result<PathBuf, Error> {
+    let program = &service.command.program;
+    program::find(program, &service.folder).ok_or_else(|| Error::ProcessFailed {
+        message: format!("executable '{}' does not exist on this machine", program_name(service)),
+        detail: format!("{program}, from {}", service.folder.display()),
+    })
+}
+
+/// The program without its folder: clients need not know where it lies.
+fn program_name(service: &Service) -> String {
+    let program = Path::new(&service.command.program);
+    program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The environment of the executable, whole: ours, what is passed on, what the service file sets; the last one wins.
+fn environment(
+    service: &Service,
+    folders: &Folders,
+    own: Vec<(OsString, OsString)>,
+) -> Vec<(OsString, OsString)> {
+    let mut environment: Vec<(OsString, OsString)> = vec![
+        ("PATH".into(), program::search_path()),
+        ("HOME".into(), folders.home.clone().into()),
+        ("TMPDIR".into(), folders.temporary.clone().into()),
+        ("LANG".into(), "C.UTF-8".into()),
+    ];
+    let passed = service.command.pass_environment.iter();
+    environment.extend(passed.filter_map(|name| Some((name.into(), std::env::var_os(name)?))));
+    environment.extend(own);
+    environment
+}
+
+/// A text that no other run has, now or after a restart, and that says nothing about the job.
+fn run_mark() -> String {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let number = RUNS.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{number}-{}", std::process::id(), since_1970.as_nanos())
+}
+
+/// How a run came to its end.
+struct Ending {
+    end: End,
+    cause: Cause,
+}
+
+/// Who ended it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Itself,
+    Cancelled,
+    TimedOut,
+}
+
+/// Waits until all processes of the run have ended, and ends them when it is time.
+async fn watch(supervised: &mut Supervised, service: &Service, sink: &dyn OutputSink) -> Ending {
+    let mut time_limit = match service.command.time_limit {
+        Some(limit) => sink.sleep(limit),
+        None => Box::pin(std::future::pending()),
+    };
+    let cause = loop {
+        tokio::select! {
+            told = supervised.told() => match told {
+                Told::Started => sink.started(None),
+                Told::Ended(end) => return Ending { end: confirmed(supervised, end).await, cause: Cause::Itself },
+            },
+            () = sink.cancelled() => break Cause::Cancelled,
+            // The wait ends early where the run is cancelled.
+            () = &mut time_limit => break if sink.is_cancelled() { Cause::Cancelled } else { Cause::TimedOut },
+        }
+    };
+    supervised.terminate().await;
+    let deadline = Instant::now() + service.command.grace + KILL_WAIT_MAX + SUPERVISOR_MARGIN;
+    loop {
+        match timeout_at(deadline, supervised.told()).await {
+            Ok(Told::Started) => {}
+            Ok(Told::Ended(end)) => return Ending { end: confirmed(supervised, end).await, cause },
+            Err(_hangs) => {
+                let end = End { how: How::Unknown, left: 0 };
+                return Ending { end: confirmed(supervised, end).await, cause };
+            }
+        }
+    }
+}
+
+/// Where the supervisor itself was killed, the processes of the run are found by their mark.
+async fn confirmed(supervised: &mut Supervised, mut end: End) -> End {
+    if end.how == How::Unknown {
+        end.left = supervised.end_by_force().await;
+    }
+    end
+}
+
+/// Waits for both, but for the streams not much longer than for the processes.
+async fn both<R>(
+    watching: impl Future<Output = Ending>,
+    reading: impl Future<Output = Result<R, Error>>,
+) -> (Ending, Result<(), Error>) {
+    tokio::pin!(watching, reading);
+    let mut read = None;
+    let ending = loop {
+        tokio::select! {
+            ending = &mut watching => break ending,
+            result = &mut reading, if read.is_none() => read = Some(result.map(drop)),
+        }
+    };
+    let read = match read {
+        Some(read) => read,
+        // Someone outside the run holds the streams open.
+        None => timeout(DRAIN_MAX, reading).await.map_or(Ok(()), |result| result.map(drop)),
+    };
+    (ending, read)
+}
+
+/// Reads the streams of a run, and hands over what is announced there.
+struct Reading<'a> {
+    journal: Journal<'a>,
+    service: &'a Arc<Service>,
+    execution: &'a Execution,
+    folders: &'a Folders,
+    /// Files handed over already, by output.
+    sent: HashMap<String, HashSet<PathBuf>>,
+}
+
+impl Reading<'_> {
+    /// Reads both streams to their end.
+    ///
+    /// # Errors
+    /// Where a chunk can't be written; the streams are read on all the same, so that the executable is not blocked.
+    async fn read(
+        &mut self,
+        mut stdout: Option<impl AsyncRead + Unpin>,
+        mut stderr: Option<impl AsyncRead + Unpin>,
+    ) -> Result<(), Error> {
+        let (mut out, mut err) = (LineCutter::default(), LineCutter::default());
+        let (mut out_bytes, mut err_bytes) = (vec![0; READ_BYTES], vec![0; READ_BYTES]);
+        let mut result = Ok(());
+        while stdout.is_some() || stderr.is_some() {
+            tokio::select! {
+                count = next(&mut stdout, &mut out_bytes) => {
+                    if !self.take(Stream::Stdout, &mut out, &out_bytes[..count]) {
+                        stdout = None;
+                    }
+                }
+                count = next(&mut stderr, &mut err_bytes) => {
+                    if !self.take(Stream::Stderr, &mut err, &err_bytes[..count]) {
+                        stderr = None;
+                    }
+                }
+            }
+            while let Some((output, file)) = self.journal.next_announced() {
+                if result.is_ok() {
+                    result = self.hand_over(output, file).await;
+                }
+            }
+        }
+        result
+    }
+
+    /// Gives false at the end of the stream.
+    fn take(&mut self, stream: Stream, cutter: &mut LineCutter, bytes: &[u8]) -> bool {
+        if bytes.is_empty() {
+            cutter.finish(|line| self.journal.line(stream, line));
+        } else {
+            cutter.feed(bytes, |line| self.journal.line(stream, line));
+        }
+        !bytes.is_empty()
+    }
+
+    async fn hand_over(&mut self, output: &str, file: String) -> Result<(), Error> {
+        let Some(request) = self.execution.outputs.iter().find(|request| request.id == output) else {
+            return Ok(());
+        };
+        let (service, request, work) = (Arc::clone(self.service), request.clone(), self.folders.work.clone());
+        let found = blocking(move || outputs::announced(&service, &request, &work, &file)).await??;
+        let Some((path, chunk)) = found else { return Ok(()) };
+        if self.sent.entry(output.to_owned()).or_default().insert(path) {
+            self.execution.sink.write(output, chunk).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The next bytes of a stream; none at its end, and after an error, which says no more than that.
+async fn next(stream: &mut Option<impl AsyncRead + Unpin>, bytes: &mut [u8]) -> usize {
+    match stream {
+        Some(stream) => stream.read(bytes).await.unwrap_or(0),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the run may have outputs.
+fn judge(service: &Service, sink: &dyn OutputSink, ending: &Ending, reason: &str) -> Result<(), Error> {
+    let left = ending.end.left;
+    if left > 0 {
+        let text = format!("{left} processes of the run could not be ended");
+        sink.log(LogLine { source: LogSource::System, text });
+        return Err(Error::internal(format!("{left} processes of job's run could not be ended")));
+    }
+    match ending.cause {
+        Cause::Cancelled => return Err(Error::Dismissed),
+        Cause::TimedOut => {
+            let seconds_max = service.command.time_limit.unwrap_or_default().as_secs();
+            return Err(Error::TimedOut { seconds_max });
+        }
+        Cause::Itself if sink.is_cancelled() => return Err(Error::Dismissed),
+        Cause::Itself => {}
+    }
+    let name = program_name(service);
+    let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    match &ending.end.how {
+        How::Exited(code) if service.command.success.contains(code) => Ok(()),
+        How::Exited(code) => Err(Error::process_failed(format!("{name} exited with code {code}{because}"))),
+        How::Killed(signal) => Err(Error::process_failed(format!("{name} was ended by {signal}{because}"))),
+        How::NotStarted(_, error) => Err(Error::process_failed(format!("{name} can't be started: {error}"))),
+        How::Unknown => {
+            Err(Error::process_failed(format!("{name} was lost: its supervisor was killed{because}")))
+        }
+    }
+}
+
+async fn write_outputs(
+    service: &Arc<Service>,
+    execution: &Execution,
+    folders: Folders,
+    found: Vec<Option<String>>,
+    mut sent: HashMap<String, HashSet<PathBuf>>,
+) -> Result<(), Error> {
+    for (request, found) in execution.outputs.iter().zip(found) {
+        let (service, request_, folders) = (Arc::clone(service), request.clone(), folders.clone());
+        let sent = sent.remove(&request.id).unwrap_or_default();
+        let collect = move || outputs::collect(&service, &request_, &folders, found.as_deref(), &sent);
+        let chunks: Vec<Value> = blocking(collect).await??;
+        for chunk in chunks {
+            if execution.sink.is_cancelled() {
+                return Err(Error::Dismissed);
+            }
+            execution.sink.write(&request.id, chunk).await?;
+        }
+    }
+    Ok(())
 }

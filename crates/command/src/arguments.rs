@@ -1,0 +1,242 @@
+//! The arguments of a run, built value by value. No shell reads them, so that no value can be more than a value.
+
+use crate::folders::{InputFiles, output_folder};
+use crate::service::{OutputSource, Service};
+use crate::template::{Argument, Field, Owner, Part, Placeholder, Template};
+use anabranch_model::{
+    AllowedValue, DataDescription, Error, Fault, FaultKind, Inputs, LiteralDomain, LiteralType,
+    OutputRequest, Subject, Value,
+};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Longest argument, in bytes: Linux takes 128 KiB with the terminating zero (`MAX_ARG_STRLEN`).
+pub(crate) const ARGUMENT_BYTES_MAX: usize = (128 << 10) - 1;
+
+/// All arguments together, in bytes, each with its zero and pointer: Linux takes a quarter of the stack's limit, 2 MiB.
+pub(crate) const ARGUMENTS_BYTES_MAX: usize = (2 << 20) - (256 << 10);
+
+/// What placeholders are filled from.
+pub(crate) struct Values<'a> {
+    pub(crate) service: &'a Service,
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) files: &'a InputFiles,
+    pub(crate) outputs: &'a [OutputRequest],
+    /// The run's folder.
+    pub(crate) work: &'a Path,
+}
+
+impl Values<'_> {
+    /// The arguments behind the program's name.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for values that can't be arguments.
+    pub(crate) fn arguments(&self) -> Result<Vec<OsString>, Error> {
+        let (mut built, mut bytes, mut only_operands) = (Vec::new(), 0, false);
+        for argument in &self.service.command.arguments {
+            let templates = argument.templates();
+            only_operands |= matches!(argument, Argument::One(one) if one.as_text() == Some("--"));
+            for index in 0..self.repetitions(templates) {
+                for template in templates {
+                    let text = self.fill(template, index)?;
+                    self.check(template, index, &text, only_operands)?;
+                    bytes += text.len() + 1 + size_of::<usize>();
+                    built.push(text.into());
+                }
+            }
+        }
+        if bytes > ARGUMENTS_BYTES_MAX {
+            let rule =
+                format!("are together longer than the {ARGUMENTS_BYTES_MAX} bytes a command line may have");
+            let subject = Subject::Parameter("inputs".into());
+            return Err(Error::invalid(Fault::new(subject, FaultKind::TooLarge, rule)));
+        }
+        Ok(built)
+    }
+
+    /// The variables that the service file sets; without those whose input has no value.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for values that can't be in an environment.
+    pub(crate) fn environment(&self) -> Result<Vec<(OsString, OsString)>, Error> {
+        let mut variables = Vec::new();
+        for (name, template) in &self.service.command.environment {
+            if self.repetitions(std::slice::from_ref(template)) > 0 {
+                let text = self.fill(template, 0)?;
+                // The environment is no list of arguments: a dash at its beginning means nothing.
+                self.check(template, 0, &text, true)?;
+                variables.push((name.into(), text.into()));
+            }
+        }
+        Ok(variables)
+    }
+
+    /// 0 where an input has no value, else as many as the one input with several has values.
+    fn repetitions(&self, templates: &[Template]) -> usize {
+        let counts = templates.iter().flat_map(Template::inputs).map(|id| self.count(id));
+        counts.reduce(|a, b| if a == 0 || b == 0 { 0 } else { a.max(b) }).unwrap_or(1)
+    }
+
+    fn count(&self, input: &str) -> usize {
+        self.paths(input).map_or_else(|| self.inputs.all(input).len(), <[PathBuf]>::len)
+    }
+
+    fn paths(&self, input: &str) -> Option<&[PathBuf]> {
+        self.files.iter().find(|(id, _)| id == input).map(|(_, paths)| paths.as_slice())
+    }
+
+    fn fill(&self, template: &Template, index: usize) -> Result<String, Error> {
+        let mut text = String::new();
+        for part in &template.parts {
+            text.push_str(&self.part(part, index)?);
+        }
+        Ok(text)
+    }
+
+    fn part(&self, part: &Part, index: usize) -> Result<String, Error> {
+        match part {
+            Part::Text(text) => Ok(text.clone()),
+            Part::Placeholder(Placeholder { owner, field }) => match owner {
+                Owner::Constant(name) => Ok(self.service.constant(name).unwrap_or_default().to_owned()),
+                Owner::Output(id) => self.output(id, *field),
+                Owner::Input(id) => self.input(id, *field, index),
+            },
+        }
+    }
+
+    fn input(&self, id: &str, field: Field, index: usize) -> Result<String, Error> {
+        let missing = || Error::internal(format!("input '{id}' has no {field:?}"));
+        let index = if self.count(id) > 1 { index } else { 0 };
+        if let Some(path) = self.paths(id).and_then(|paths| paths.get(index)) {
+            return match (field, self.inputs.all(id).get(index)) {
+                (Field::Name, _) => Ok(last_part(path)),
+                (Field::MediaType, Some(Value::Complex(value))) => Ok(value.format.media_type.clone()),
+                (Field::MediaType, _) => self.default_media_type(id).ok_or_else(missing),
+                (_, _) => path_text(path),
+            };
+        }
+        match (self.inputs.all(id).get(index).ok_or_else(missing)?, field) {
+            (Value::Literal(literal), Field::Uom) => Ok(literal.uom.clone().unwrap_or_default()),
+            (Value::Literal(literal), _) => Ok(literal.text.clone()),
+            (Value::BoundingBox(area), Field::Corner { upper, axis }) => {
+                let corner = if upper { &area.upper } else { &area.lower };
+                corner.get(axis).map(f64::to_string).ok_or_else(|| {
+                    let rule = "must have three dimensions";
+                    Error::invalid(Fault::new(Subject::Input(id.into()), FaultKind::Malformed, rule))
+                })
+            }
+            (Value::BoundingBox(area), Field::Crs) => {
+                area.crs.clone().or_else(|| self.default_crs(id)).ok_or_else(missing)
+            }
+            (Value::BoundingBox(area), _) => {
+                let numbers = area.lower.iter().chain(&area.upper).map(f64::to_string);
+                Ok(numbers.collect::<Vec<_>>().join(","))
+            }
+            (Value::Complex(_), _) => Err(missing()),
+        }
+    }
+
+    fn default_media_type(&self, id: &str) -> Option<String> {
+        match &self.service.description.input(id)?.data {
+            DataDescription::Complex(domain) => Some(domain.formats.first()?.media_type.clone()),
+            _ => None,
+        }
+    }
+
+    fn default_crs(&self, id: &str) -> Option<String> {
+        match &self.service.description.input(id)?.data {
+            DataDescription::BoundingBox(domain) => domain.crs.first().cloned(),
+            _ => None,
+        }
+    }
+
+    fn output(&self, id: &str, field: Field) -> Result<String, Error> {
+        let missing = || Error::internal(format!("output '{id}' has no {field:?}"));
+        let rule = self.service.output(id).ok_or_else(missing)?;
+        let media_type = || self.output_media_type(id);
+        match field {
+            Field::MediaType => media_type().ok_or_else(missing),
+            Field::Format => {
+                let media_type = media_type().ok_or_else(missing)?;
+                let named = rule.format_names.iter().find(|(format, _)| format.media_type == media_type);
+                Ok(named.map_or(media_type, |(_, name)| name.clone()))
+            }
+            Field::Name => match &rule.source {
+                OutputSource::File(path) => Ok(last_part(Path::new(path))),
+                _ => Err(missing()),
+            },
+            _ => match &rule.source {
+                OutputSource::File(path) => path_text(&self.work.join(path)),
+                source => path_text(&self.work.join(output_folder(source).ok_or_else(missing)?)),
+            },
+        }
+    }
+
+    /// The one asked for; of an output not asked for the default, because the executable writes it all the same.
+    fn output_media_type(&self, id: &str) -> Option<String> {
+        let asked = self.outputs.iter().find(|request| request.id == id);
+        if let Some(media_type) = asked.and_then(|request| request.format.media_type.clone()) {
+            return Some(media_type);
+        }
+        match &self.service.description.output(id)?.data {
+            DataDescription::Complex(domain) => Some(domain.formats.first()?.media_type.clone()),
+            _ => None,
+        }
+    }
+
+    fn check(&self, template: &Template, index: usize, text: &str, is_operand: bool) -> Result<(), Error> {
+        let subject = || {
+            let input = template.inputs().next();
+            input.map_or_else(|| Subject::Parameter("inputs".into()), |id| Subject::Input(id.into()))
+        };
+        let fail =
+            |kind, rule: String| Err(Error::invalid(Fault::new(subject(), kind, rule).with_value(text)));
+        if text.contains('\0') {
+            return fail(FaultKind::Malformed, "must not hold NUL characters".into());
+        }
+        if text.len() > ARGUMENT_BYTES_MAX {
+            let rule = format!("is longer than the {ARGUMENT_BYTES_MAX} bytes an argument may have");
+            return fail(FaultKind::TooLarge, rule);
+        }
+        if text.starts_with('-') && !is_operand && self.is_from_client(template, index)? {
+            let rule = "must not start with '-': the executable would take it for an option";
+            return fail(FaultKind::NotAllowed, rule.into());
+        }
+        Ok(())
+    }
+
+    /// The argument's first character comes from a value that a client may choose freely.
+    fn is_from_client(&self, template: &Template, index: usize) -> Result<bool, Error> {
+        for part in &template.parts {
+            if self.part(part, index)?.is_empty() {
+                continue;
+            }
+            let Part::Placeholder(Placeholder { owner: Owner::Input(id), .. }) = part else {
+                return Ok(false);
+            };
+            let allows = self.service.input(id).is_some_and(|rule| rule.allow_leading_dash);
+            let data = self.service.description.input(id).map(|input| &input.data);
+            return Ok(!allows && matches!(data, Some(DataDescription::Literal(domain)) if is_free(domain)));
+        }
+        Ok(false)
+    }
+}
+
+/// Texts that are no numbers or dates, and not from a list of the service's author.
+fn is_free(domain: &LiteralDomain) -> bool {
+    let is_text = matches!(domain.data_type, LiteralType::String | LiteralType::AnyUri);
+    let is_listed = !domain.allowed.is_empty()
+        && domain.allowed.iter().all(|allowed| matches!(allowed, AllowedValue::Value(_)));
+    is_text && !is_listed
+}
+
+fn last_part(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn path_text(path: &Path) -> Result<String, Error> {
+    let text = path.to_str().ok_or_else(|| {
+        Error::internal(format!("the run's folder {} has a name that is not UTF-8", path.display()))
+    })?;
+    Ok(text.to_owned())
+}

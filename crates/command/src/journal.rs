@@ -1,0 +1,209 @@
+//! What the lines of an executable mean: progress, log, values of outputs, reasons of failure.
+
+use crate::gdal;
+use crate::lines::{Line, LineState};
+use crate::service::{LineMeaning, OutputSource, Service, Stream};
+use anabranch_model::{LogLine, LogSource, OutputSink};
+use regex::Regex;
+use std::collections::VecDeque;
+
+/// Lines of standard error that are quoted when a run fails: tools say what is wrong at the end.
+const QUOTED_LINES_MAX: usize = 10;
+
+/// Longest line quoted, in characters.
+const QUOTED_CHARS_MAX: usize = 500;
+
+/// Files announced and not yet handed over: more than that wait until the end of the run.
+const ANNOUNCED_MAX: usize = 10_000;
+
+/// Reads the lines of one run.
+pub(crate) struct Journal<'a> {
+    service: &'a Service,
+    sink: &'a dyn OutputSink,
+    /// The run's folder with a `/` at its end: paths of this machine are nobody's business.
+    folder: String,
+    log_bytes_left: u64,
+    lines_dropped: u64,
+    last_words: VecDeque<String>,
+    failure: Option<String>,
+    found: Vec<(&'a str, String)>,
+    announced: VecDeque<(&'a str, String)>,
+}
+
+impl<'a> Journal<'a> {
+    pub(crate) fn new(service: &'a Service, sink: &'a dyn OutputSink, folder: &str) -> Self {
+        Self {
+            service,
+            sink,
+            folder: format!("{folder}/"),
+            log_bytes_left: service.command.log_bytes_max,
+            lines_dropped: 0,
+            last_words: VecDeque::new(),
+            failure: None,
+            found: Vec::new(),
+            announced: VecDeque::new(),
+        }
+    }
+
+    /// Takes a line.
+    pub(crate) fn line(&mut self, stream: Stream, line: Line<'_>) {
+        let text = String::from_utf8_lossy(line.bytes);
+        if line.state != LineState::Complete {
+            self.progress_only(stream, &text);
+            return;
+        }
+        self.find(stream, &text);
+        let meaning = self.meaning(stream, &text);
+        let mut text = text.replace(&self.folder, "");
+        if line.bytes_cut > 0 {
+            text.push_str(&format!("… ({} bytes cut)", line.bytes_cut));
+        }
+        if meaning == LineMeaning::Progress {
+            return;
+        }
+        if stream == Stream::Stderr && !text.trim().is_empty() {
+            self.remember(&text);
+        }
+        if meaning != LineMeaning::Ignore {
+            self.log(stream, text);
+        }
+    }
+
+    /// What an executable that failed has said about it; empty where nothing.
+    pub(crate) fn reason(&self) -> String {
+        match &self.failure {
+            Some(failure) => failure.clone(),
+            None => self.last_words.iter().map(String::as_str).collect::<Vec<_>>().join("\n"),
+        }
+    }
+
+    /// The value found in lines for an output.
+    pub(crate) fn found(&self, output: &str) -> Option<&str> {
+        self.found.iter().find(|(id, _)| *id == output).map(|(_, value)| value.as_str())
+    }
+
+    /// The next file that is announced to be complete, and the output to which it belongs.
+    pub(crate) fn next_announced(&mut self) -> Option<(&'a str, String)> {
+        self.announced.pop_front()
+    }
+
+    /// The run is over: says what was left out.
+    pub(crate) fn close(&mut self) {
+        if self.lines_dropped > 0 {
+            let text = format!("the log is full: {} more lines were left out", self.lines_dropped);
+            self.sink.log(LogLine { source: LogSource::System, text });
+        }
+    }
+
+    fn progress_only(&self, stream: Stream, text: &str) {
+        if self.gdal_progress(stream, text) {
+            return;
+        }
+        let rules = self.service.lines.iter().filter(|rule| rule.meaning == LineMeaning::Progress);
+        for rule in rules.filter(|rule| rule.stream.is_none_or(|wanted| wanted == stream)) {
+            if self.progress(&rule.pattern, text) {
+                return;
+            }
+        }
+    }
+
+    fn meaning(&mut self, stream: Stream, text: &str) -> LineMeaning {
+        if self.gdal_progress(stream, text) {
+            return LineMeaning::Progress;
+        }
+        let rules = self.service.lines.iter();
+        for rule in rules.filter(|rule| rule.stream.is_none_or(|wanted| wanted == stream)) {
+            match rule.meaning {
+                LineMeaning::Progress if self.progress(&rule.pattern, text) => return LineMeaning::Progress,
+                LineMeaning::Progress => {}
+                LineMeaning::Failure => {
+                    let Some(groups) = rule.pattern.captures(text) else { continue };
+                    let reason = groups.get(1).map_or(text, |group| group.as_str());
+                    self.failure = Some(shortened(&reason.replace(&self.folder, "")));
+                    return LineMeaning::Failure;
+                }
+                LineMeaning::Keep | LineMeaning::Ignore if rule.pattern.is_match(text) => {
+                    return rule.meaning;
+                }
+                LineMeaning::Keep | LineMeaning::Ignore => {}
+            }
+        }
+        LineMeaning::Keep
+    }
+
+    fn gdal_progress(&self, stream: Stream, text: &str) -> bool {
+        if !self.service.gdal_progress.contains(&stream) {
+            return false;
+        }
+        let percent = gdal::percent(text);
+        if let Some(percent) = percent {
+            self.sink.progress(percent, None);
+        }
+        percent.is_some()
+    }
+
+    /// The last match counts: an open line may hold many.
+    fn progress(&self, pattern: &Regex, text: &str) -> bool {
+        let Some(groups) = pattern.captures_iter(text).last() else { return false };
+        let percent = groups.get(1).and_then(|group| group.as_str().trim().parse::<f32>().ok());
+        let Some(percent) = percent.filter(|percent| percent.is_finite()) else { return false };
+        let message = groups.get(2).map(|group| group.as_str().trim().replace(&self.folder, ""));
+        self.sink
+            .progress(percent.clamp(0.0, 100.0), message.as_deref().filter(|message| !message.is_empty()));
+        true
+    }
+
+    fn find(&mut self, stream: Stream, text: &str) {
+        for rule in &self.service.outputs {
+            match &rule.source {
+                OutputSource::Line { stream: wanted, pattern } if *wanted == stream => {
+                    let Some(value) = first_group(pattern, text) else { continue };
+                    self.found.retain(|(id, _)| *id != rule.id);
+                    self.found.push((&rule.id, value.to_owned()));
+                }
+                OutputSource::Glob { announced: Some((wanted, pattern)), .. }
+                    if *wanted == stream && self.announced.len() < ANNOUNCED_MAX =>
+                {
+                    let Some(path) = first_group(pattern, text) else { continue };
+                    let path = path.strip_prefix(&self.folder).unwrap_or(path);
+                    self.announced.push_back((&rule.id, path.to_owned()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn remember(&mut self, text: &str) {
+        if self.last_words.len() == QUOTED_LINES_MAX {
+            self.last_words.pop_front();
+        }
+        self.last_words.push_back(shortened(text));
+    }
+
+    fn log(&mut self, stream: Stream, text: String) {
+        // Short lines cost memory too.
+        let cost = text.len() as u64 + 16;
+        if self.lines_dropped > 0 || cost > self.log_bytes_left {
+            self.lines_dropped += 1;
+            return;
+        }
+        self.log_bytes_left -= cost;
+        let source = match stream {
+            Stream::Stdout => LogSource::Stdout,
+            Stream::Stderr => LogSource::Stderr,
+        };
+        self.sink.log(LogLine { source, text });
+    }
+}
+
+fn first_group<'t>(pattern: &Regex, text: &'t str) -> Option<&'t str> {
+    Some(pattern.captures(text)?.get(1)?.as_str())
+}
+
+fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(QUOTED_CHARS_MAX).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}

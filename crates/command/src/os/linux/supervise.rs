@@ -1,0 +1,202 @@
+//! The supervisor: the small process between us and the executable.
+//!
+//! It leads a session of its own and is the *subreaper* of everything below it, so that no process of the run can slip away:
+//! whoever loses its parent becomes its child. Standard input is a socket to the parent. It closes when the parent dies, even by
+//! `kill -9`, and then everything below is killed. Without threads, runtime or argument parser: it starts in a millisecond.
+
+use super::tree::{Children, end_descendants, reap};
+use super::{Orders, TERMINATE, Word};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitStatus, getpid, getrlimit, kill_process_group, pidfd_open,
+    set_child_subreaper, setrlimit, setsid,
+};
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often orphans that ended are reaped while the executable runs: nobody waits for them.
+const REAP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often to look where the kernel has no pidfd (before 5.3).
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long processor time may be exceeded before the signal that can't be ignored, in seconds.
+const CPU_GRACE_SECONDS: u64 = 5;
+
+/// How readily the kernel ends a run when memory is short: rather than the server, which has 0.
+const OOM_SCORE: &str = "500";
+
+/// Exit code where the parent went away or gave no sensible orders; nobody is left to read it.
+const ABANDONED: u8 = 125;
+
+/// The whole life of the supervisor. `arguments` are those after [`crate::SUPERVISE`]; nothing may have been read from standard
+/// input, and no thread may have been started.
+#[must_use]
+pub fn supervise_main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    // Fails only for the leader of a group, which has what is wanted already.
+    let _leader = setsid();
+    let stdin = std::io::stdin();
+    let control = stdin.as_fd();
+    match begin(arguments) {
+        Ok(child) => {
+            say(control, Word::Started);
+            match watch(control, &child) {
+                Watched::Abandoned => {
+                    end_descendants(|_, _| {});
+                    ExitCode::from(ABANDONED)
+                }
+                Watched::Ended { status } => finish(control, &child, status),
+            }
+        }
+        Err(error) => {
+            say(control, Word::NotStarted(error.raw_os_error().unwrap_or(0)));
+            ExitCode::from(ABANDONED)
+        }
+    }
+}
+
+struct Child {
+    pid: Pid,
+    /// Readable when it has ended; `None` on old kernels.
+    pidfd: Option<OwnedFd>,
+    grace: Duration,
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where executables are started")]
+fn begin(mut arguments: impl Iterator<Item = OsString>) -> std::io::Result<Child> {
+    let invalid = || std::io::Error::from(Errno::INVAL);
+    let orders = arguments.next().and_then(|text| Orders::from_text(text.to_str()?)).ok_or_else(invalid)?;
+    let program = arguments.next().ok_or_else(invalid)?;
+    set_child_subreaper(Some(getpid()))?;
+    if !orders.new_privileges {
+        rustix::thread::set_no_new_privs(true)?;
+    }
+    limit(&orders)?;
+    // The descriptors of standard output and error pass through; all others are closed on execution.
+    let child = Command::new(program).args(arguments).stdin(Stdio::null()).process_group(0).spawn()?;
+    let raw = i32::try_from(child.id()).map_err(std::io::Error::other)?;
+    let pid = Pid::from_raw(raw).ok_or_else(invalid)?;
+    // Not vital: without the right to it the run is as likely to be ended as any other.
+    let _unprivileged = std::fs::write(format!("/proc/{raw}/oom_score_adj"), OOM_SCORE);
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok();
+    Ok(Child { pid, pidfd, grace: Duration::from_millis(orders.grace_ms) })
+}
+
+/// Limits the supervisor itself: whatever it starts inherits that.
+fn limit(orders: &Orders) -> std::io::Result<()> {
+    set(Resource::Core, Some(0), 0)?;
+    set(Resource::As, orders.memory_bytes, 0)?;
+    set(Resource::Fsize, orders.file_bytes, 0)?;
+    set(Resource::Nofile, orders.open_files, 0)?;
+    set(Resource::Cpu, orders.cpu_seconds, CPU_GRACE_SECONDS)?;
+    set(Resource::Nproc, orders.processes, 0)
+}
+
+fn set(resource: Resource, wanted: Option<u64>, margin: u64) -> std::io::Result<()> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    // Nobody but the superuser may raise the upper limit: what is there already holds too.
+    let upper = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let hard = wanted.saturating_add(margin).min(upper);
+    setrlimit(resource, Rlimit { current: Some(wanted.min(hard)), maximum: Some(hard) })?;
+    Ok(())
+}
+
+enum Watched {
+    /// The parent is gone.
+    Abandoned,
+    /// The executable ended, or has to.
+    Ended { status: Option<WaitStatus> },
+}
+
+/// Waits until the executable ends, its grace is over, or the parent goes away.
+fn watch(control: BorrowedFd<'_>, child: &Child) -> Watched {
+    let mut killed_at: Option<Instant> = None;
+    loop {
+        let mut status = None;
+        let children = reap(&mut |pid, its_status| {
+            if pid == child.pid {
+                status = Some(its_status);
+            }
+        });
+        if status.is_some() || children == Children::None {
+            return Watched::Ended { status };
+        }
+        let left = killed_at.map(|at| at.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Watched::Ended { status: None };
+        }
+        let interval = if child.pidfd.is_some() { REAP_INTERVAL } else { LOOK_INTERVAL };
+        if !wait(control, child, left.map_or(interval, |left| left.min(interval))) {
+            continue;
+        }
+        match order(control) {
+            Order::Terminate if killed_at.is_none() => {
+                killed_at = Some(Instant::now() + child.grace);
+                let _gone = kill_process_group(child.pid, Signal::TERM);
+                // A stopped process gets no signal but this one.
+                let _gone = kill_process_group(child.pid, Signal::CONT);
+            }
+            Order::Terminate | Order::None => {}
+            Order::Abandon => return Watched::Abandoned,
+        }
+    }
+}
+
+/// Waits for an event; true where the parent has said something.
+fn wait(control: BorrowedFd<'_>, child: &Child, time: Duration) -> bool {
+    // A millisecond more than asked: waking up too early would mean one idle round more.
+    let time = Timespec::try_from(time + Duration::from_millis(1)).unwrap_or_default();
+    let control = PollFd::from_borrowed_fd(control, PollFlags::IN);
+    let said = |fd: &PollFd<'_>| !fd.revents().is_empty();
+    match &child.pidfd {
+        Some(pidfd) => {
+            let mut both = [control, PollFd::new(pidfd, PollFlags::IN)];
+            poll(&mut both, Some(&time)).is_ok() && said(&both[0])
+        }
+        None => {
+            let mut one = [control];
+            poll(&mut one, Some(&time)).is_ok() && said(&one[0])
+        }
+    }
+}
+
+enum Order {
+    None,
+    Terminate,
+    Abandon,
+}
+
+fn order(control: BorrowedFd<'_>) -> Order {
+    let mut said = [0];
+    match rustix::io::read(control, &mut said) {
+        Ok(1) if said[0] == TERMINATE => Order::Terminate,
+        Ok(1) | Err(Errno::INTR | Errno::AGAIN) => Order::None,
+        Ok(_) | Err(_) => Order::Abandon,
+    }
+}
+
+/// Ends what the executable left behind, and tells how it ended itself.
+fn finish(control: BorrowedFd<'_>, child: &Child, mut status: Option<WaitStatus>) -> ExitCode {
+    let left = end_descendants(|pid, its_status| {
+        if pid == child.pid {
+            status = Some(its_status);
+        }
+    });
+    let signal = status.and_then(WaitStatus::terminating_signal);
+    let word = match (status.and_then(WaitStatus::exit_status), signal) {
+        (Some(code), _) => Word::Exited(code, left),
+        (None, Some(signal)) => Word::Killed(signal, left),
+        (None, None) => Word::Killed(Signal::KILL.as_raw(), left),
+    };
+    say(control, word);
+    ExitCode::SUCCESS
+}
+
+fn say(control: BorrowedFd<'_>, word: Word) {
+    // A parent that is gone hears nothing; the next read of the socket shows that.
+    let _gone = rustix::io::write(control, word.to_line().as_bytes());
+}
