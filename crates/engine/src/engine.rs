@@ -1,18 +1,29 @@
 //! The engine: what can be asked of it.
 
+use crate::board::Board;
 use crate::counts::Counts;
 use crate::cpu::CpuPool;
+use crate::dispatch::Dispatcher;
+use crate::folders::{self, Folders, blocking};
 use crate::limits::Limits;
 use crate::list::{JobFilter, JobPage};
-use crate::log::LogPage;
+use crate::log::{LogPage, LogWriter, read_page};
+use crate::query::Found;
+use crate::recover::remove_orphans;
 use crate::registry::Registry;
+use crate::retention;
+use crate::store::Store;
 use crate::view::{ChunkPage, JobHandle, JobView, OutputLog, Results, StoredRequest};
 use anabranch_egress::Egress;
 use anabranch_model::{DismissedBy, Error, ExecuteRequest, JobId};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// What an engine is opened with.
 #[derive(Clone, Debug)]
@@ -46,10 +57,13 @@ pub enum OpenError {
     )]
     TooNew {
         /// Schema of the file.
-        found: i64,
+        found: usize,
         /// Schema known here.
-        known: i64,
+        known: usize,
     },
+    /// What is in the database.
+    #[error("{0}")]
+    Store(String),
     /// The threads for CPU work.
     #[error("the CPU threads can't be started: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -70,10 +84,35 @@ pub struct Recovered {
 
 /// Takes requests, runs them, keeps what they put out. Cheap to clone.
 #[derive(Clone)]
-pub struct Engine(Arc<Inner>);
+pub struct Engine(pub(crate) Arc<Inner>);
 
-struct Inner {
-    registry: Registry,
+/// What the engine is made of. Runs and timers hold it while they go on.
+pub(crate) struct Inner {
+    pub(crate) limits: Limits,
+    pub(crate) folders: Folders,
+    pub(crate) registry: Registry,
+    pub(crate) board: Arc<Board>,
+    pub(crate) store: Store,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) logs: Arc<LogWriter>,
+    pub(crate) egress: Egress,
+    pub(crate) runtime: Handle,
+    /// Ends runs that end with the server.
+    pub(crate) stop: CancellationToken,
+    /// Lets go of runs that outlive the server.
+    pub(crate) detach: CancellationToken,
+    /// The row number of the next job.
+    pub(crate) next_sequence: AtomicI64,
+    spool: PathBuf,
+    /// Held for as long as the data folder is ours.
+    _lock: File,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.logs.close();
+    }
 }
 
 impl Engine {
@@ -82,9 +121,17 @@ impl Engine {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(config: EngineConfig, egress: Egress) -> Result<Self, OpenError> {
-        let _ = egress;
-        let pool = CpuPool::new(config.limits.cpu_threads, config.limits.cpu_stack_bytes)?;
-        Ok(Self(Arc::new(Inner { registry: Registry::new(Arc::new(pool)) })))
+        let runtime = Handle::current();
+        let data = config.data.clone();
+        let opened = tokio::task::spawn_blocking(move || Inner::open(config, egress, runtime)).await;
+        let lost = |error| OpenError::Folder { path: data, source: std::io::Error::other(error) };
+        let inner = Arc::new(opened.map_err(lost)??);
+        let failed = |error: Error| OpenError::Store(error.to_string());
+        let last = inner.store.readers.last_sequence().await.map_err(failed)?;
+        inner.next_sequence.store(last + 1, Ordering::Relaxed);
+        remove_orphans(&inner).await.map_err(failed)?;
+        tokio::spawn(retention::keep_sweeping(Arc::downgrade(&inner)));
+        Ok(Self(inner))
     }
 
     /// Brings every job that the last server left unfinished to a true state. To be called once, when the built-in
@@ -93,7 +140,7 @@ impl Engine {
     /// # Errors
     /// Where the store can't be read.
     pub async fn recover(&self) -> Result<Recovered, Error> {
-        Err(soon())
+        self.0.recover().await
     }
 
     /// The processes.
@@ -105,7 +152,7 @@ impl Engine {
     /// A folder below the data folder for request bodies: input files below it become the job's own without a copy.
     #[must_use]
     pub fn spool(&self) -> &Path {
-        Path::new("")
+        &self.0.spool
     }
 
     /// Accepts a request, or says all that is wrong with it. When it returns, the job is written down: durably unless
@@ -115,8 +162,7 @@ impl Engine {
     /// [`Error::NoSuchProcess`], [`Error::NoSuchMode`], [`Error::Invalid`], [`Error::DataNotAccessible`],
     /// [`Error::Busy`], [`Error::NotEnoughStorage`].
     pub async fn submit(&self, request: ExecuteRequest) -> Result<JobHandle, Error> {
-        let _ = request;
-        Err(soon())
+        self.0.submit(request).await
     }
 
     /// A job as it is now.
@@ -124,8 +170,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchJob`].
     pub async fn job(&self, id: JobId) -> Result<Arc<JobView>, Error> {
-        let _ = id;
-        Err(soon())
+        match self.0.find(id).await? {
+            Found::Live(live) => Ok(live.view()),
+            Found::Stored(stored) => Ok(Arc::new(stored.view)),
+        }
     }
 
     /// Follows a job; a finished one gives a receiver that holds its last state and is closed.
@@ -133,8 +181,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchJob`].
     pub async fn watch(&self, id: JobId) -> Result<watch::Receiver<Arc<JobView>>, Error> {
-        let _ = id;
-        Err(soon())
+        match self.0.find(id).await? {
+            Found::Live(live) => Ok(live.watch()),
+            Found::Stored(stored) => Ok(watch::channel(Arc::new(stored.view)).1),
+        }
     }
 
     /// Lists jobs, newest first.
@@ -142,8 +192,7 @@ impl Engine {
     /// # Errors
     /// Where the store can't be read.
     pub async fn jobs(&self, filter: JobFilter) -> Result<JobPage, Error> {
-        let _ = filter;
-        Err(soon())
+        self.0.jobs(filter).await
     }
 
     /// The results of a job that succeeded.
@@ -151,8 +200,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchJob`], [`Error::ResultNotReady`], [`Error::Dismissed`], or the error the job failed with.
     pub async fn results(&self, id: JobId) -> Result<Arc<Results>, Error> {
-        let _ = id;
-        Err(soon())
+        match self.0.find(id).await? {
+            Found::Live(live) => live.results(),
+            Found::Stored(stored) => self.0.stored_results(&stored).await.map(Arc::new),
+        }
     }
 
     /// One output of a job that succeeded.
@@ -160,8 +211,9 @@ impl Engine {
     /// # Errors
     /// As [`Engine::results`], and [`Error::NoSuchOutput`].
     pub async fn output(&self, id: JobId, output: &str) -> Result<OutputLog, Error> {
-        let _ = (id, output);
-        Err(soon())
+        let results = self.results(id).await?;
+        let found = results.output(output).cloned();
+        found.ok_or_else(|| Error::NoSuchOutput { job: id, output: output.to_owned() })
     }
 
     /// Chunks of an output from number `first` on, at most `chunks_max`, of a job in any state: what a playlist shows.
@@ -176,8 +228,7 @@ impl Engine {
         first: u64,
         chunks_max: usize,
     ) -> Result<ChunkPage, Error> {
-        let _ = (id, output, first, chunks_max);
-        Err(soon())
+        self.0.chunks(id, output, first, chunks_max).await
     }
 
     /// The request that a job came from.
@@ -185,8 +236,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchJob`].
     pub async fn request(&self, id: JobId) -> Result<Arc<StoredRequest>, Error> {
-        let _ = id;
-        Err(soon())
+        match self.0.find(id).await? {
+            Found::Live(live) => Ok(Arc::clone(&live.request)),
+            Found::Stored(stored) => self.0.store.readers.request(stored.sequence).await.map(Arc::new),
+        }
     }
 
     /// Ends a job. One that waits is dismissed at once; one that runs is cancelled and shown as dismissing until its work
@@ -195,8 +248,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchJob`].
     pub async fn dismiss(&self, id: JobId, by: DismissedBy, wait: Duration) -> Result<Arc<JobView>, Error> {
-        let _ = (id, by, wait);
-        Err(soon())
+        self.0.dismiss(id, by, wait).await
     }
 
     /// Lines of a job's log from number `from_line` on, at most `lines_max`.
@@ -204,8 +256,18 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchJob`].
     pub async fn log(&self, id: JobId, from_line: u64, lines_max: usize) -> Result<LogPage, Error> {
-        let _ = (id, from_line, lines_max);
-        Err(soon())
+        let log = match self.0.find(id).await? {
+            Found::Live(live) => Some(Arc::clone(&live.log)),
+            Found::Stored(_) => None,
+        };
+        let path = self.0.folders.log(id);
+        blocking(move || {
+            if let Some(log) = log {
+                log.flush();
+            }
+            read_page(&path, from_line, lines_max)
+        })
+        .await?
     }
 
     /// Follows the number of lines in a job's log; closed once the job has finished.
@@ -213,23 +275,65 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchJob`].
     pub async fn watch_log(&self, id: JobId) -> Result<watch::Receiver<u64>, Error> {
-        let _ = id;
-        Err(soon())
+        match self.0.find(id).await? {
+            Found::Live(live) => Ok(live.log.watch(live.view().job.is_finished())),
+            Found::Stored(_) => Ok(watch::channel(self.log(id, 0, 0).await?.total).1),
+        }
     }
 
     /// Ends the engine: refuses new jobs, begins no more runs, waits up to `drain` for those under way, cancels the
     /// rest, writes everything down. Waiting jobs are run by the next server.
     pub async fn shutdown(&self, drain: Duration) {
-        let _ = drain;
+        self.0.shutdown(drain).await;
     }
 
     /// Numbers for operators.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        Counts::default()
+        let (queued, running) = self.0.dispatcher.counts();
+        Counts { queued, running, processes: self.0.board.processes() }
     }
 }
 
-fn soon() -> Error {
-    Error::internal("the engine is being built")
+impl Inner {
+    /// Blocking.
+    fn open(config: EngineConfig, egress: Egress, runtime: Handle) -> Result<Self, OpenError> {
+        let EngineConfig { data, limits } = config;
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError::Folder { path, source }
+        };
+        folders::make(&data).map_err(at(&data))?;
+        let data = std::fs::canonicalize(&data).map_err(at(&data))?;
+        let folders = Folders::new(data.clone());
+        let lock = File::create(folders.lock()).map_err(at(&folders.lock()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(data)),
+            Err(TryLockError::Error(source)) => return Err(at(&folders.lock())(source)),
+        }
+        let spool = folders.spool();
+        folders::remove_folder(&spool);
+        folders::make(&spool).map_err(at(&spool))?;
+        let board = Arc::new(Board::new(limits.cache_bytes_max));
+        let store = Store::open(&folders, Arc::clone(&board), limits.readers_max)?;
+        let pool = CpuPool::new(limits.cpu_threads, limits.cpu_stack_bytes)?;
+        let logs = LogWriter::start().map_err(at(&data))?;
+        Ok(Self {
+            registry: Registry::new(Arc::new(pool)),
+            dispatcher: Dispatcher::new(&limits),
+            stop: CancellationToken::new(),
+            detach: CancellationToken::new(),
+            next_sequence: AtomicI64::new(1),
+            _lock: lock,
+            limits,
+            folders,
+            board,
+            store,
+            logs,
+            egress,
+            runtime,
+            spool,
+        })
+    }
 }

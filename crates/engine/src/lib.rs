@@ -12,14 +12,32 @@
 //!
 //! What it is not: it parses no document, opens no port, starts no executable and knows no agent.
 
+mod board;
+mod clock;
 mod counts;
 mod cpu;
+mod dismiss;
+mod dispatch;
 mod engine;
+mod folders;
 mod limits;
 mod list;
+mod live;
 mod log;
+mod query;
+mod recover;
+mod references;
 mod registry;
+mod results;
+mod retention;
 mod run;
+mod shutdown;
+mod sink;
+mod spool;
+mod store;
+mod submit;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use counts::{Counts, ProcessCounts};

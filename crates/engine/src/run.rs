@@ -1,9 +1,339 @@
-use anabranch_model::Error;
+//! One run of a job, from the slot it gets to the state it leaves the job in.
+
+use crate::engine::Inner;
+use crate::folders::{self, blocking};
+use crate::live::Live;
+use crate::references;
+use crate::sink::{Attempt, RunSink};
+use anabranch_model::{
+    BoundRequest, Error, Execution, Inputs, JobEvent, LogLine, LogSource, OnRestart, Process,
+    ProcessDescription, bind,
+};
+use futures_util::FutureExt;
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Pause before a lost run is repeated, times the attempts so far: an agent needs a moment to come back.
+const REPEAT_AFTER: Duration = Duration::from_millis(500);
+
+/// How a run left its job.
+enum Ended {
+    /// With this result.
+    With(Result<(), Error>),
+    /// Its process is not published at present.
+    NoProcess,
+    /// The server goes, the run lives on elsewhere: the next server finds it again.
+    Detached,
+    /// It never began: the job had been dismissed.
+    Gone,
+}
+
+impl Inner {
+    /// Begins as many runs as there are slots.
+    pub(crate) fn pump(self: &Arc<Self>) {
+        while let Some(live) = self.dispatcher.next() {
+            let engine = Arc::clone(self);
+            self.runtime.spawn(async move {
+                let ended = attempt(&engine, &live).await;
+                settle(&engine, &live, ended).await;
+                engine.dispatcher.ended();
+                engine.pump();
+            });
+        }
+    }
+}
+
+async fn attempt(engine: &Arc<Inner>, live: &Arc<Live>) -> Ended {
+    let Ok(process) = engine.registry.get(&live.request.request.process) else {
+        return Ended::NoProcess;
+    };
+    let (description, on_restart) = (process.description(), process.on_restart());
+    let Some(marked) = live.begin(on_restart) else {
+        return Ended::Gone;
+    };
+    // After a crash the mark decides whether the job may be run again, so it must be there before the work begins.
+    let must_be_marked = on_restart == OnRestart::Reattach || (on_restart == OnRestart::Fail && !live.sync);
+    if must_be_marked && marked.await.is_err() {
+        return Ended::Detached;
+    }
+    let detached = async {
+        match on_restart {
+            OnRestart::Reattach => engine.detach.cancelled().await,
+            OnRestart::Fail | OnRestart::Requeue => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        result = execute(engine, live, process, &description, on_restart) => Ended::With(result),
+        () = detached => Ended::Detached,
+    }
+}
+
+async fn execute(
+    engine: &Arc<Inner>,
+    live: &Arc<Live>,
+    process: Arc<dyn Process>,
+    description: &Arc<ProcessDescription>,
+    on_restart: OnRestart,
+) -> Result<(), Error> {
+    let resume = live.take_resume();
+    let cancel = match on_restart {
+        // Such runs outlive the server, so its end is not theirs.
+        OnRestart::Reattach => CancellationToken::new(),
+        OnRestart::Fail | OnRestart::Requeue => engine.stop.child_token(),
+    };
+    let inputs = inputs(engine, live, description, resume, &cancel).await?;
+    let attempt = Attempt::new(
+        Arc::clone(engine),
+        Arc::clone(live),
+        Arc::clone(description),
+        on_restart,
+        cancel.clone(),
+    );
+    let attempt = Arc::new(attempt);
+    let execution = Execution {
+        job: live.id,
+        attempt: live.attempt(),
+        resume,
+        inputs,
+        outputs: live.request.outputs.clone(),
+        sink: Arc::new(RunSink(Arc::clone(&attempt))),
+    };
+    let run = AssertUnwindSafe(async move { process.execute(execution).await }).catch_unwind();
+    let run = async { run.await.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))) };
+    let result = within(run, engine.limits.run_s_max, &cancel).await;
+    attempt.close();
+    let scratch = attempt.scratch_made();
+    let fetched = live.has_references().then(|| engine.folders.fetched(live.id));
+    if scratch.is_some() || fetched.is_some() {
+        blocking(move || scratch.iter().chain(&fetched).for_each(|folder| folders::remove_folder(folder)))
+            .await?;
+    }
+    result.and_then(|()| complete(live))
+}
+
+/// The inputs, unless the job is dismissed while they are fetched.
+async fn inputs(
+    engine: &Arc<Inner>,
+    live: &Arc<Live>,
+    description: &ProcessDescription,
+    resume: bool,
+    cancel: &CancellationToken,
+) -> Result<Inputs, Error> {
+    let bound = bound(live, description)?;
+    if resume {
+        return Ok(references::at_hand(&bound));
+    }
+    tokio::select! {
+        inputs = references::resolve(engine, live, description, &bound) => inputs,
+        () = live.cancel.cancelled() => Err(Error::Dismissed),
+        () = cancel.cancelled() => Err(Error::Dismissed),
+    }
+}
+
+/// The request bound to its process: as it was accepted, or after a restart bound to the process as it is now.
+fn bound(live: &Live, description: &ProcessDescription) -> Result<Arc<BoundRequest>, Error> {
+    if let Some(bound) = live.bound() {
+        return Ok(bound);
+    }
+    let bound = Arc::new(bind(description, &live.request.request)?);
+    live.set_bound(Arc::clone(&bound));
+    Ok(bound)
+}
+
+/// Runs, and cancels what runs too long; its end is awaited all the same.
+async fn within(
+    run: impl Future<Output = Result<(), Error>>,
+    seconds_max: u64,
+    cancel: &CancellationToken,
+) -> Result<(), Error> {
+    let mut run = std::pin::pin!(run);
+    // Most runs are over at once: a timer for each would cost more than the run.
+    if let Some(result) = run.as_mut().now_or_never() {
+        return result;
+    }
+    tokio::select! {
+        result = &mut run => result,
+        () = tokio::time::sleep(Duration::from_secs(seconds_max)) => {
+            cancel.cancel();
+            match run.await {
+                Ok(()) => Ok(()),
+                Err(_ended) => Err(Error::TimedOut { seconds_max }),
+            }
+        }
+    }
+}
+
+/// A run that ended well must have written what was asked for: outputs named in the request, or any at all.
+fn complete(live: &Live) -> Result<(), Error> {
+    let unwritten = live.unwritten();
+    if live.request.request.outputs.is_empty() {
+        if unwritten.len() < live.request.outputs.len() {
+            return Ok(());
+        }
+        return Err(Error::process_failed("the process ended without writing an output"));
+    }
+    if unwritten.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the process ended without writing output '{}'", unwritten.join("', '"));
+    Err(Error::process_failed(message))
+}
+
+async fn settle(engine: &Arc<Inner>, live: &Arc<Live>, ended: Ended) {
+    let result = match ended {
+        Ended::Gone => return,
+        Ended::Detached => {
+            live.wait_again();
+            return;
+        }
+        Ended::NoProcess => {
+            tokio::spawn(wait_for_process(Arc::clone(engine), Arc::clone(live)));
+            return;
+        }
+        Ended::With(result) => result,
+    };
+    let dismissing = live.is_dismissing();
+    let result = match result {
+        // Nobody dismissed it: either the server stops, or the process made it up.
+        Err(Error::Dismissed) if !dismissing => Err(interrupted(engine)),
+        result => result,
+    };
+    if let (Err(error), false) = (&result, dismissing)
+        && let Some(again) = again(engine, live, error)
+    {
+        repeat(engine, live, error, again).await;
+        return;
+    }
+    if let Err(error) = &result
+        && !dismissing
+    {
+        report(engine, live, error);
+    }
+    let ended = live.apply(JobEvent::Ended(result));
+    if dismissing && ended == anabranch_model::Applied::Finished {
+        let (folders, job) = (engine.folders.clone(), live.id);
+        // Lost work here is swept by the next start.
+        let _ = blocking(move || folders::remove_folder(&folders.job_results(job))).await;
+    }
+}
+
+fn interrupted(engine: &Inner) -> Error {
+    let reason = if engine.stop.is_cancelled() {
+        "it was shut down before the run had ended"
+    } else {
+        "the process said that it had been dismissed, and nobody had asked for that"
+    };
+    Error::Interrupted { reason: reason.into() }
+}
+
+/// What becomes of a run that was lost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// It is repeated after a pause.
+    Soon,
+    /// It is repeated by the next server.
+    NextStart,
+}
+
+fn again(engine: &Inner, live: &Live, error: &Error) -> Option<Again> {
+    let process = engine.registry.get(&live.request.request.process).ok();
+    let idempotent = process.is_some_and(|process| process.description().idempotent);
+    if engine.stop.is_cancelled() {
+        // Nobody waits for the answer of a synchronous job once the server has gone.
+        return (idempotent && !live.sync && error.is_transient()).then_some(Again::NextStart);
+    }
+    // Who is busy has not begun, so that nothing is repeated.
+    let harmless = idempotent || matches!(error, Error::Busy { .. });
+    (error.is_transient() && harmless && live.attempt() < engine.limits.attempts_max).then_some(Again::Soon)
+}
+
+async fn repeat(engine: &Arc<Inner>, live: &Arc<Live>, error: &Error, again: Again) {
+    let reason = error.client_text();
+    tracing::info!(job = %live.id, %error, "a run was lost; the job is queued again");
+    engine.say(live, &format!("attempt {} was lost: {reason}; queued again", live.attempt()));
+    let (folders, job) = (engine.folders.clone(), live.id);
+    // Lost work here is overwritten by the next attempt.
+    let _ = blocking(move || folders::remove_folder(&folders.job_results(job))).await;
+    let pause = REPEAT_AFTER * live.attempt();
+    if !live.requeue(reason) || again == Again::NextStart {
+        return;
+    }
+    let (engine, live) = (Arc::clone(engine), Arc::clone(live));
+    tokio::spawn(async move {
+        let place = engine.dispatcher.wait_outside();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => place.enqueue(Arc::clone(&live)),
+            () = live.cancel.cancelled() => return,
+            () = engine.stop.cancelled() => return,
+        }
+        engine.pump();
+    });
+}
+
+/// A job whose turn has come while its process is not published waits for it outside the queue, so that others go on.
+async fn wait_for_process(engine: Arc<Inner>, live: Arc<Live>) {
+    let place = engine.dispatcher.wait_outside();
+    let id = &live.request.request.process;
+    let mut changes = engine.registry.watch();
+    let published = async {
+        while engine.registry.get(id).is_err() {
+            // The sender lives as long as the engine.
+            let _ = changes.changed().await;
+        }
+    };
+    // A run that lives on elsewhere can be ended only where it is.
+    let dismissed = async {
+        if live.resumes() {
+            std::future::pending().await
+        } else {
+            live.cancel.cancelled().await;
+        }
+    };
+    let ms_max = engine.limits.reattach_ms_max;
+    tokio::select! {
+        () = published => {
+            place.enqueue(Arc::clone(&live));
+            engine.pump();
+        }
+        () = dismissed => {}
+        () = engine.stop.cancelled() => {}
+        () = tokio::time::sleep(Duration::from_millis(ms_max)) => {
+            let error = if live.resumes() {
+                let reason = format!("process '{id}' was not published again within {ms_max} ms of the restart");
+                Error::AgentLost { reason }
+            } else {
+                Error::NoSuchProcess(id.to_string())
+            };
+            report(&engine, &live, &error);
+            live.apply(JobEvent::Ended(Err(error)));
+        }
+    }
+}
+
+/// Says once, where it is handled, why a job failed.
+fn report(engine: &Inner, live: &Live, error: &Error) {
+    match error {
+        Error::Internal { .. } | Error::NotEnoughStorage { .. } => {
+            tracing::error!(job = %live.id, process = %live.request.request.process, %error, "a job failed");
+        }
+        error => tracing::debug!(job = %live.id, %error, "a job failed"),
+    }
+    engine.say(live, &format!("failed: {}", error.client_text()));
+}
 
 /// The error of a run that panicked; the payload is for the log.
 pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Error {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     Error::internal(format!("the process panicked: {}", text.unwrap_or("without a text")))
+}
+
+impl Inner {
+    /// A line of our own in a job's log.
+    pub(crate) fn say(&self, live: &Live, text: &str) {
+        self.logs.append(&live.log, &LogLine { source: LogSource::System, text: text.into() });
+    }
 }

@@ -1,6 +1,7 @@
 //! What others see of a job: snapshots, requests, results. All of it immutable.
 
-use anabranch_model::{ExecuteRequest, Job, JobId, OutputRequest, Timestamp, Value};
+use crate::live::Live;
+use anabranch_model::{Error, ExecuteRequest, Job, JobId, OutputRequest, Timestamp, Value};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -17,7 +18,7 @@ pub struct JobView {
 }
 
 /// How far an output is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputSummary {
     /// Identifier.
     pub id: String,
@@ -78,21 +79,34 @@ pub struct ChunkPage {
 }
 
 /// A job just submitted.
-#[derive(Debug)]
 pub struct JobHandle {
-    id: JobId,
+    live: Arc<Live>,
     receiver: watch::Receiver<Arc<JobView>>,
 }
 
 impl JobHandle {
-    pub(crate) fn new(id: JobId, receiver: watch::Receiver<Arc<JobView>>) -> Self {
-        Self { id, receiver }
+    pub(crate) fn new(live: Arc<Live>) -> Self {
+        Self { receiver: live.watch(), live }
     }
 
     /// Its identifier.
     #[must_use]
     pub fn id(&self) -> JobId {
-        self.id
+        self.live.id
+    }
+
+    /// The request it came from.
+    #[must_use]
+    pub fn request(&self) -> Arc<StoredRequest> {
+        Arc::clone(&self.live.request)
+    }
+
+    /// Its results, without a look into the store.
+    ///
+    /// # Errors
+    /// As [`crate::Engine::results`].
+    pub fn results(&self) -> Result<Arc<Results>, Error> {
+        self.live.results()
     }
 
     /// The job as it is now.

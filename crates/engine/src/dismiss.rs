@@ -1,0 +1,85 @@
+//! Ending jobs by request.
+
+use crate::engine::Inner;
+use crate::live::{DismissStep, Live};
+use crate::query::Found;
+use crate::view::JobView;
+use anabranch_model::{DismissedBy, Error, JobId, JobState, Outcome};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Inner {
+    /// See [`crate::Engine::dismiss`].
+    pub(crate) async fn dismiss(
+        self: &Arc<Self>,
+        id: JobId,
+        by: DismissedBy,
+        wait: Duration,
+    ) -> Result<Arc<JobView>, Error> {
+        let live = match self.find(id).await? {
+            Found::Live(live) => live,
+            Found::Stored(stored) if stored.view.job.is_finished() => {
+                return self.remove_finished(id, stored.sequence, stored.view, by).await;
+            }
+            Found::Stored(_) => {
+                let limit = "the jobs of the last server have not been recovered yet".into();
+                return Err(Error::Busy { limit, retry_after_s: 1 });
+            }
+        };
+        let wait = match live.dismiss(by) {
+            DismissStep::TooLate => {
+                // Its end may not be committed yet.
+                let view = self.await_end(&live, Duration::from_millis(self.limits.dismiss_ms_max)).await;
+                return self.remove_finished(id, live.sequence, (*view).clone(), by).await;
+            }
+            DismissStep::Ended => {
+                self.dispatcher.remove(&live);
+                // No work has to end; only the store has to be written.
+                Duration::from_millis(self.limits.dismiss_ms_max)
+            }
+            DismissStep::Cancelled { first } => {
+                if first {
+                    self.watch_end(&live);
+                }
+                wait
+            }
+        };
+        Ok(self.await_end(&live, wait).await)
+    }
+
+    async fn await_end(&self, live: &Live, wait: Duration) -> Arc<JobView> {
+        let mut receiver = live.watch();
+        let ended = receiver.wait_for(|view| view.job.is_finished());
+        // When time is up the job is shown as it is: still being dismissed.
+        let _ = tokio::time::timeout(wait, ended).await;
+        live.view()
+    }
+
+    /// Says in the log when a cancelled run does not end; it is never claimed to have ended.
+    fn watch_end(self: &Arc<Self>, live: &Arc<Live>) {
+        let (engine, live) = (Arc::clone(self), Arc::clone(live));
+        tokio::spawn(async move {
+            let wait = Duration::from_millis(engine.limits.dismiss_ms_max);
+            let view = engine.await_end(&live, wait).await;
+            if !view.job.is_finished() {
+                tracing::warn!(job = %live.id, process = %view.job.process, ?wait, "a dismissed run does not end");
+                let text = format!("dismissed, and the work has not ended after {} ms", wait.as_millis());
+                engine.say(&live, &text);
+            }
+        });
+    }
+
+    async fn remove_finished(
+        &self,
+        id: JobId,
+        sequence: i64,
+        mut view: JobView,
+        by: DismissedBy,
+    ) -> Result<Arc<JobView>, Error> {
+        if self.remove_jobs(&[(sequence, id)]).await? == 0 {
+            return Err(Error::NoSuchJob(id.to_string()));
+        }
+        view.job.state = JobState::Finished(Outcome::Dismissed(by));
+        Ok(Arc::new(view))
+    }
+}

@@ -1,0 +1,143 @@
+//! The data folder: who lies where.
+//!
+//! ```text
+//! lock  jobs.sqlite  spool/
+//! jobs/<job>/{inputs,fetched,scratch,log}     made when first needed
+//! results/<job>/<output>/<n>
+//! ```
+
+use anabranch_model::id::check_identifier;
+use anabranch_model::{Error, JobId};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Paths below the data folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Folders {
+    root: PathBuf,
+}
+
+impl Folders {
+    /// `root` must be absolute.
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.root.join("jobs.sqlite")
+    }
+
+    /// Where front ends put request bodies; emptied when the engine is opened.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.root.join("spool")
+    }
+
+    pub(crate) fn jobs(&self) -> PathBuf {
+        self.root.join("jobs")
+    }
+
+    pub(crate) fn results(&self) -> PathBuf {
+        self.root.join("results")
+    }
+
+    pub(crate) fn job(&self, job: JobId) -> PathBuf {
+        self.jobs().join(job.to_string())
+    }
+
+    /// Values that came with the request.
+    pub(crate) fn inputs(&self, job: JobId) -> PathBuf {
+        self.job(job).join("inputs")
+    }
+
+    /// Values read from references, for one attempt.
+    pub(crate) fn fetched(&self, job: JobId) -> PathBuf {
+        self.job(job).join("fetched")
+    }
+
+    pub(crate) fn scratch(&self, job: JobId) -> PathBuf {
+        self.job(job).join("scratch")
+    }
+
+    pub(crate) fn log(&self, job: JobId) -> PathBuf {
+        self.job(job).join("log")
+    }
+
+    pub(crate) fn job_results(&self, job: JobId) -> PathBuf {
+        self.results().join(job.to_string())
+    }
+
+    /// Where an output's chunks lie. Identifiers come from descriptions, which agents write: one that could be
+    /// more than a name becomes its number.
+    pub(crate) fn output(&self, job: JobId, output: &str, number: usize) -> PathBuf {
+        let safe = check_identifier(output).is_ok() && !output.contains(':');
+        let name = if safe { output.to_owned() } else { format!("output-{number}") };
+        self.job_results(job).join(name)
+    }
+
+    /// Removes what a job left outside the database. Blocking.
+    pub(crate) fn remove_job(&self, job: JobId) {
+        remove_folder(&self.job(job));
+        remove_folder(&self.job_results(job));
+    }
+}
+
+/// Makes a folder and those above it, readable by nobody else. Blocking.
+pub(crate) fn make(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Removes a folder with all in it; one that is not there is fine. Blocking.
+pub(crate) fn remove_folder(path: &Path) {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "a folder could not be removed");
+        }
+        _ => {}
+    }
+}
+
+/// An error of the file system as the job's own error.
+pub(crate) fn io_error(what: &str, path: &Path, error: &io::Error) -> Error {
+    let detail = format!("{what} '{}': {error}", path.display());
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NotEnoughStorage { detail },
+        _ => Error::internal(detail),
+    }
+}
+
+/// Runs blocking work away from the runtime's workers.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let lost = |error| Error::internal(format!("blocking work was lost: {error}"));
+    tokio::task::spawn_blocking(work).await.map_err(lost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_names_never_paths() {
+        let folders = Folders::new("/d".into());
+        let job = JobId::random();
+        let base = folders.job_results(job);
+        assert_eq!(folders.output(job, "result", 0), base.join("result"));
+        for bad in ["../x", "a/b", ".", "..", "", "c:d", "a b"] {
+            assert_eq!(folders.output(job, bad, 3), base.join("output-3"), "{bad:?}");
+        }
+    }
+}

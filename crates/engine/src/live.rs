@@ -1,0 +1,569 @@
+//! A job in memory: the owner of its state, from acceptance to the end and a while after.
+//!
+//! Every change goes through [`Live`] under one lock that is never held over IO. What changed is handed to the store's
+//! writer, which shows it to watchers once it is committed ([`Live::committed`]): nothing can be told too early.
+
+use crate::clock;
+use crate::log::JobLog;
+use crate::store::inbox::{Inbox, Urgency};
+use crate::view::{ChunkPage, JobView, OutputLog, OutputSummary, Results, StoredRequest};
+use anabranch_model::{
+    Applied, BoundRequest, Data, DismissedBy, Error, InputData, Job, JobEvent, JobId, OnRestart, Outcome,
+    Value,
+};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+/// A job in memory.
+pub(crate) struct Live {
+    pub(crate) id: JobId,
+    /// Row number: the order of acceptance.
+    pub(crate) sequence: i64,
+    /// The client waits: nobody is left to answer after a restart.
+    pub(crate) sync: bool,
+    pub(crate) request: Arc<StoredRequest>,
+    /// Cancelled when the job is dismissed.
+    pub(crate) cancel: CancellationToken,
+    pub(crate) log: Arc<JobLog>,
+    /// Roughly what it holds in memory besides results, bytes.
+    pub(crate) request_bytes: u64,
+    /// The run was begun by an earlier server.
+    resume: AtomicBool,
+    keep_s: u64,
+    progress_write: Duration,
+    /// Holds one value: nobody ever waits to send.
+    shown: watch::Sender<Arc<JobView>>,
+    results: OnceLock<Arc<Results>>,
+    record: Mutex<Record>,
+    inbox: Arc<Inbox>,
+}
+
+/// What a job in memory is made of.
+pub(crate) struct LiveParts {
+    pub(crate) job: Job,
+    pub(crate) sequence: i64,
+    pub(crate) sync: bool,
+    pub(crate) request: Arc<StoredRequest>,
+    /// The request as the store keeps it, where it doesn't have it yet.
+    pub(crate) request_json: Option<String>,
+    pub(crate) bound: Option<Arc<BoundRequest>>,
+    pub(crate) on_restart: Option<OnRestart>,
+    /// Chunks in the store, by output.
+    pub(crate) chunks: Vec<Vec<Value>>,
+    pub(crate) log: Arc<JobLog>,
+    pub(crate) keep_s: u64,
+    pub(crate) progress_write_ms_min: u64,
+}
+
+struct Record {
+    job: Job,
+    phase: Phase,
+    bound: Option<Arc<BoundRequest>>,
+    /// How the process of the run under way wants a restart of the server to be dealt with; `None` before dispatch.
+    on_restart: Option<OnRestart>,
+    logs: Vec<ChunkLog>,
+    /// Bytes of all chunks.
+    bytes: u64,
+    /// Bytes of the chunks that are no files.
+    inline_bytes: u64,
+    /// Counts changes; what is shown never goes back.
+    version: u64,
+    shown_version: u64,
+    progress_written: Option<Instant>,
+    pending: Pending,
+}
+
+/// Where a job stands with the dispatcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Waits for a slot, or for its process.
+    Waiting,
+    /// A run is under way.
+    Running,
+}
+
+#[derive(Default)]
+struct ChunkLog {
+    chunks: Vec<Value>,
+    bytes: u64,
+    /// How many of them are in the store.
+    stored: usize,
+    stored_bytes: u64,
+}
+
+/// What the store has yet to be told.
+#[derive(Default)]
+struct Pending {
+    /// It lies in the writer's inbox.
+    queued: bool,
+    /// The row exists.
+    inserted: bool,
+    /// A change of state waits, not only progress.
+    changed: bool,
+    /// Chunks in the store are of an attempt that is over.
+    clear: bool,
+    request_json: Option<String>,
+    accept: Option<oneshot::Sender<Result<(), Error>>>,
+    waiters: Vec<oneshot::Sender<()>>,
+}
+
+/// What is written in one go, taken from a job by the store's writer.
+pub(crate) struct Snapshot {
+    pub(crate) view: Arc<JobView>,
+    pub(crate) insert: bool,
+    pub(crate) request_json: Option<String>,
+    pub(crate) on_restart: Option<OnRestart>,
+    pub(crate) clear: bool,
+    /// Output, number, value.
+    pub(crate) chunks: Vec<(usize, usize, Value)>,
+    version: u64,
+    stored: Vec<(usize, u64)>,
+    accept: Option<oneshot::Sender<Result<(), Error>>>,
+    waiters: Vec<oneshot::Sender<()>>,
+}
+
+/// What became of a request to end a job.
+pub(crate) enum DismissStep {
+    /// It waited, and is dismissed.
+    Ended,
+    /// Its run has been cancelled; `first` for the first one who asked.
+    Cancelled { first: bool },
+    /// It had finished before.
+    TooLate,
+}
+
+impl Live {
+    pub(crate) fn new(parts: LiveParts, inbox: Arc<Inbox>) -> Arc<Self> {
+        let logs = parts.chunks.into_iter().map(ChunkLog::stored).collect::<Vec<_>>();
+        let bytes = logs.iter().map(|log| log.bytes).sum();
+        let inline = logs.iter().flat_map(|log| &log.chunks).filter(|v| !is_file(v)).map(value_bytes).sum();
+        let request_bytes = parts.request_json.as_ref().map_or(0, |json| json.len() as u64) * 2 + 1024;
+        let record = Record {
+            job: parts.job,
+            phase: Phase::Waiting,
+            bound: parts.bound,
+            on_restart: parts.on_restart,
+            logs,
+            bytes,
+            inline_bytes: inline,
+            version: 0,
+            shown_version: 0,
+            progress_written: None,
+            pending: Pending {
+                inserted: parts.request_json.is_none(),
+                request_json: parts.request_json,
+                ..Pending::default()
+            },
+        };
+        let view = record.view(&parts.request, parts.keep_s, false);
+        Arc::new(Self {
+            id: record.job.id,
+            sequence: parts.sequence,
+            sync: parts.sync,
+            request: parts.request,
+            cancel: CancellationToken::new(),
+            log: parts.log,
+            request_bytes,
+            resume: AtomicBool::new(false),
+            keep_s: parts.keep_s,
+            progress_write: Duration::from_millis(parts.progress_write_ms_min),
+            shown: watch::Sender::new(Arc::new(view)),
+            results: OnceLock::new(),
+            record: Mutex::new(record),
+            inbox,
+        })
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The job as shown.
+    pub(crate) fn view(&self) -> Arc<JobView> {
+        Arc::clone(&self.shown.borrow())
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<JobView>> {
+        self.shown.subscribe()
+    }
+
+    /// Which attempt it is in, whether shown already or not.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.record().job.attempt
+    }
+
+    /// Its next run is one that an earlier server began.
+    pub(crate) fn set_resume(&self) {
+        self.resume.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn resumes(&self) -> bool {
+        self.resume.load(Ordering::Acquire)
+    }
+
+    /// Whether the run that begins now is one to be found again.
+    pub(crate) fn take_resume(&self) -> bool {
+        self.resume.swap(false, Ordering::AcqRel)
+    }
+
+    /// Its run has to fetch something first.
+    pub(crate) fn has_references(&self) -> bool {
+        self.request.request.inputs.iter().any(|item| matches!(item.data, InputData::Reference(_)))
+    }
+
+    /// The store has chunks that are gone: it is told all of them anew.
+    pub(crate) fn rewrite_chunks(self: &Arc<Self>) {
+        let mut record = self.record();
+        for log in &mut record.logs {
+            (log.stored, log.stored_bytes) = (0, 0);
+        }
+        record.pending.clear = true;
+        record.version += 1;
+        self.queue(&mut record, Urgency::Prompt);
+    }
+
+    /// Someone asked for its end.
+    pub(crate) fn is_dismissing(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// Hands the new job to the store. With `durable`, the receiver is answered when it is on the disk.
+    pub(crate) fn accept(self: &Arc<Self>, durable: bool) -> Option<oneshot::Receiver<Result<(), Error>>> {
+        let mut record = self.record();
+        let receiver = durable.then(|| {
+            let (sender, receiver) = oneshot::channel();
+            record.pending.accept = Some(sender);
+            receiver
+        });
+        record.version += 1;
+        record.pending.changed = true;
+        self.queue(&mut record, if durable { Urgency::Durable } else { Urgency::Lazy });
+        receiver
+    }
+
+    /// A run begins, of a process that wants `on_restart`. `None` where the job has finished meanwhile; else a receiver
+    /// that is answered when the mark is committed.
+    pub(crate) fn begin(self: &Arc<Self>, on_restart: OnRestart) -> Option<oneshot::Receiver<()>> {
+        let mut record = self.record();
+        if record.job.is_finished() || record.phase == Phase::Running {
+            return None;
+        }
+        record.phase = Phase::Running;
+        record.on_restart = Some(on_restart);
+        record.version += 1;
+        let (sender, receiver) = oneshot::channel();
+        record.pending.waiters.push(sender);
+        // Who re-attaches must find the mark even after a power failure: the agent knows the run by then.
+        let urgency = match on_restart {
+            OnRestart::Reattach => Urgency::Durable,
+            OnRestart::Fail if !self.sync => Urgency::Prompt,
+            OnRestart::Fail | OnRestart::Requeue => Urgency::Lazy,
+        };
+        self.queue(&mut record, urgency);
+        Some(receiver)
+    }
+
+    /// The bound request; bound again by the caller where it is not in memory any more.
+    pub(crate) fn bound(&self) -> Option<Arc<BoundRequest>> {
+        self.record().bound.clone()
+    }
+
+    pub(crate) fn set_bound(&self, bound: Arc<BoundRequest>) {
+        self.record().bound = Some(bound);
+    }
+
+    /// Something happened to the job.
+    pub(crate) fn apply(self: &Arc<Self>, event: JobEvent) -> Applied {
+        let mut record = self.record();
+        self.apply_to(&mut record, event)
+    }
+
+    fn apply_to(self: &Arc<Self>, record: &mut Record, event: JobEvent) -> Applied {
+        let applied = record.job.apply(event, clock::now());
+        match applied {
+            Applied::Ignored => {}
+            Applied::Progressed => self.progressed(record),
+            Applied::Changed => {
+                record.version += 1;
+                record.pending.changed = true;
+                self.queue(record, Urgency::Lazy);
+            }
+            Applied::Finished => {
+                record.version += 1;
+                record.pending.changed = true;
+                record.on_restart = None;
+                record.bound = None;
+                if matches!(&record.job.state, anabranch_model::JobState::Finished(Outcome::Dismissed(_))) {
+                    record.clear();
+                }
+                self.queue(record, Urgency::Prompt);
+            }
+        }
+        applied
+    }
+
+    /// Progress is shown at once, unless a change that is not committed yet would be shown with it.
+    fn progressed(self: &Arc<Self>, record: &mut Record) {
+        record.version += 1;
+        if !record.pending.changed {
+            record.shown_version = record.version;
+            self.shown.send_replace(Arc::new(record.view(&self.request, self.keep_s, false)));
+        }
+        if record.progress_written.is_none_or(|at| at.elapsed() >= self.progress_write) {
+            record.progress_written = Some(Instant::now());
+            self.queue(record, Urgency::Lazy);
+        }
+    }
+
+    /// The run was lost and will be repeated: what it put out is forgotten. `false` where the job has ended instead.
+    pub(crate) fn requeue(self: &Arc<Self>, reason: String) -> bool {
+        let mut record = self.record();
+        record.phase = Phase::Waiting;
+        record.on_restart = None;
+        record.clear();
+        self.apply_to(&mut record, JobEvent::Requeued { reason }) == Applied::Changed
+    }
+
+    /// The run goes on elsewhere, or waits for its process: the job waits again, as it is.
+    pub(crate) fn wait_again(&self) {
+        self.record().phase = Phase::Waiting;
+    }
+
+    /// Someone asks for the job's end.
+    pub(crate) fn dismiss(self: &Arc<Self>, by: DismissedBy) -> DismissStep {
+        let mut record = self.record();
+        if record.job.is_finished() {
+            return DismissStep::TooLate;
+        }
+        let applied = self.apply_to(&mut record, JobEvent::DismissRequested(by));
+        // Where it has run before, work may still go on elsewhere: only its run can tell when that has ended.
+        let step = if record.phase == Phase::Waiting && record.on_restart.is_none() {
+            self.apply_to(&mut record, JobEvent::Ended(Err(Error::Dismissed)));
+            DismissStep::Ended
+        } else {
+            self.queue(&mut record, Urgency::Prompt);
+            DismissStep::Cancelled { first: applied == Applied::Changed }
+        };
+        drop(record);
+        self.cancel.cancel();
+        step
+    }
+
+    /// Room for one more chunk: counts its bytes, and says whether it may be kept inline.
+    pub(crate) fn reserve(&self, bytes: u64, limits: &crate::Limits) -> Result<bool, u64> {
+        let mut record = self.record();
+        if record.bytes.saturating_add(bytes) > limits.output_bytes_max {
+            return Err(limits.output_bytes_max);
+        }
+        record.bytes += bytes;
+        let inline = bytes <= limits.inline_chunk_bytes_max
+            && record.inline_bytes + bytes <= limits.inline_job_bytes_max;
+        if inline {
+            record.inline_bytes += bytes;
+        }
+        Ok(inline)
+    }
+
+    /// Chunks of all outputs so far.
+    pub(crate) fn chunks_count(&self) -> u64 {
+        self.record().logs.iter().map(|log| log.chunks.len() as u64).sum()
+    }
+
+    /// Appends a chunk that `place` puts where it belongs, given its number. With `wait`, the receiver is answered when
+    /// the chunk is committed.
+    pub(crate) fn append(
+        self: &Arc<Self>,
+        output: usize,
+        wait: Option<Urgency>,
+        place: impl FnOnce(usize) -> Result<Value, Error>,
+    ) -> Result<Option<oneshot::Receiver<()>>, Error> {
+        let mut record = self.record();
+        let Some(log) = record.logs.get_mut(output) else {
+            return Err(Error::internal("a chunk for an output that the job does not have"));
+        };
+        let value = place(log.chunks.len())?;
+        log.bytes += value_bytes(&value);
+        let file = is_file(&value);
+        log.chunks.push(value);
+        record.version += 1;
+        let receiver = wait.map(|_| {
+            let (sender, receiver) = oneshot::channel();
+            record.pending.waiters.push(sender);
+            receiver
+        });
+        let urgency = wait.unwrap_or(if file { Urgency::Prompt } else { Urgency::Lazy });
+        self.queue(&mut record, urgency);
+        Ok(receiver)
+    }
+
+    /// Outputs without a chunk, by identifier.
+    pub(crate) fn unwritten(&self) -> Vec<String> {
+        let record = self.record();
+        let pairs = self.request.outputs.iter().zip(&record.logs);
+        pairs.filter(|(_, log)| log.chunks.is_empty()).map(|(output, _)| output.id.clone()).collect()
+    }
+
+    /// Chunks in the store.
+    pub(crate) fn chunks(&self, output: usize, first: u64, chunks_max: usize) -> Option<ChunkPage> {
+        let record = self.record();
+        let log = record.logs.get(output)?;
+        let start = usize::try_from(first).unwrap_or(usize::MAX).min(log.stored);
+        let chunks = log.chunks[start..log.stored].iter().take(chunks_max).cloned().collect();
+        let request = self.request.outputs.get(output)?.clone();
+        Some(ChunkPage { request, first, chunks, total: log.stored as u64, view: self.view() })
+    }
+
+    /// The results, of a job that is shown as succeeded.
+    pub(crate) fn results(&self) -> Result<Arc<Results>, Error> {
+        crate::results::readable(&self.view().job)?;
+        let results = self.results.get_or_init(|| {
+            let record = self.record();
+            let logs = record.logs.iter().map(|log| log.chunks.clone()).collect();
+            Arc::new(crate::results::assemble(&self.request.outputs, logs))
+        });
+        Ok(Arc::clone(results))
+    }
+
+    /// Roughly what it holds in memory, bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        let record = self.record();
+        let entries: usize = record.logs.iter().map(|log| log.chunks.len()).sum();
+        self.request_bytes + record.inline_bytes + entries as u64 * 200
+    }
+
+    fn queue(self: &Arc<Self>, record: &mut Record, urgency: Urgency) {
+        if record.pending.queued {
+            self.inbox.raise(urgency);
+        } else {
+            record.pending.queued = self.inbox.push(Arc::clone(self), urgency);
+            if !record.pending.queued {
+                // The store is closed; whoever waits learns it by the dropped channel.
+                record.pending.waiters.clear();
+                record.pending.accept = None;
+            }
+        }
+    }
+
+    /// For the store's writer: what has to be written.
+    pub(crate) fn take_pending(&self) -> Snapshot {
+        let mut record = self.record();
+        let view = Arc::new(record.view(&self.request, self.keep_s, true));
+        let mut chunks = Vec::new();
+        for (output, log) in record.logs.iter().enumerate() {
+            let new = log.chunks.iter().enumerate().skip(log.stored);
+            chunks.extend(new.map(|(number, value)| (output, number, value.clone())));
+        }
+        let stored = record.logs.iter().map(|log| (log.chunks.len(), log.bytes)).collect();
+        let (version, on_restart) = (record.version, record.on_restart);
+        let pending = &mut record.pending;
+        pending.queued = false;
+        Snapshot {
+            view,
+            insert: !pending.inserted,
+            request_json: pending.request_json.take(),
+            on_restart,
+            clear: std::mem::take(&mut pending.clear),
+            chunks,
+            version,
+            stored,
+            accept: pending.accept.take(),
+            waiters: std::mem::take(&mut pending.waiters),
+        }
+    }
+
+    /// For the store's writer: the snapshot is committed and may be shown. True where that ended the job.
+    pub(crate) fn committed(&self, snapshot: Snapshot) -> bool {
+        let mut record = self.record();
+        record.pending.inserted = true;
+        let finished = snapshot.view.job.is_finished();
+        // A requeue in the meantime has emptied the logs; what was committed will be cleared by the next snapshot.
+        if !record.pending.clear {
+            for (log, (chunks, bytes)) in record.logs.iter_mut().zip(&snapshot.stored) {
+                (log.stored, log.stored_bytes) = (*chunks, *bytes);
+            }
+        }
+        if record.version == snapshot.version {
+            record.pending.changed = false;
+        }
+        if snapshot.version >= record.shown_version {
+            record.shown_version = snapshot.version;
+            self.shown.send_replace(snapshot.view);
+        }
+        drop(record);
+        if let Some(accept) = snapshot.accept {
+            // Who asked may have gone; the job goes on.
+            let _ = accept.send(Ok(()));
+        }
+        for waiter in snapshot.waiters {
+            let _ = waiter.send(());
+        }
+        finished
+    }
+
+    /// For the store's writer: the snapshot could not be written. A new job is refused; all else is tried again.
+    /// False where nothing is left to be tried.
+    pub(crate) fn not_committed(self: &Arc<Self>, snapshot: Snapshot, error: &Error) -> bool {
+        if let Some(accept) = snapshot.accept {
+            let _ = accept.send(Err(error.clone()));
+            return false;
+        }
+        let mut record = self.record();
+        record.pending.clear |= snapshot.clear;
+        if record.pending.request_json.is_none() {
+            record.pending.request_json = snapshot.request_json;
+        }
+        record.pending.waiters.extend(snapshot.waiters);
+        self.queue(&mut record, Urgency::Lazy);
+        true
+    }
+}
+
+impl Record {
+    /// With `all`, chunks that are about to be written count too.
+    fn view(&self, request: &StoredRequest, keep_s: u64, all: bool) -> JobView {
+        let outputs = request.outputs.iter().zip(&self.logs).map(|(output, log)| OutputSummary {
+            id: output.id.clone(),
+            chunks: if all { log.chunks.len() } else { log.stored } as u64,
+            bytes: if all { log.bytes } else { log.stored_bytes },
+        });
+        let expires = self.job.finished.map(|at| clock::seconds_after(at, keep_s));
+        JobView { outputs: outputs.collect(), expires, job: self.job.clone() }
+    }
+
+    fn clear(&mut self) {
+        for log in &mut self.logs {
+            *log = ChunkLog::default();
+        }
+        self.bytes = 0;
+        self.inline_bytes = 0;
+        self.pending.clear = true;
+    }
+}
+
+impl ChunkLog {
+    fn stored(chunks: Vec<Value>) -> Self {
+        let bytes = chunks.iter().map(value_bytes).sum();
+        Self { bytes, stored: chunks.len(), stored_bytes: bytes, chunks }
+    }
+}
+
+/// The outputs of a request as logs of chunks.
+pub(crate) fn output_log(request: &anabranch_model::OutputRequest, chunks: Vec<Value>) -> OutputLog {
+    OutputLog { id: request.id.clone(), request: request.clone(), chunks }
+}
+
+/// Size of a value, bytes; literals count their characters, boxes their numbers.
+pub(crate) fn value_bytes(value: &Value) -> u64 {
+    match value {
+        Value::Literal(literal) => literal.text.len() as u64,
+        Value::BoundingBox(bounding_box) => 8 * (bounding_box.lower.len() + bounding_box.upper.len()) as u64,
+        Value::Complex(complex) => complex.data.len(),
+    }
+}
+
+fn is_file(value: &Value) -> bool {
+    matches!(value, Value::Complex(complex) if matches!(complex.data, Data::File(_)))
+}

@@ -1,0 +1,89 @@
+//! Questions about jobs: answered from memory where they are there, else from the store.
+
+use crate::clock;
+use crate::engine::Inner;
+use crate::list::{Cursor, JobFilter, JobPage, PAGE_JOBS_MAX};
+use crate::live::Live;
+use crate::results::{assemble, readable};
+use crate::store::row::StoredJob;
+use crate::view::{ChunkPage, Results};
+use anabranch_model::{Error, JobId, JobState, Outcome};
+use std::sync::Arc;
+
+/// A job, where it is.
+pub(crate) enum Found {
+    Live(Arc<Live>),
+    Stored(Box<StoredJob>),
+}
+
+impl Inner {
+    pub(crate) async fn find(&self, id: JobId) -> Result<Found, Error> {
+        if let Some(live) = self.board.find(id) {
+            return Ok(Found::Live(live));
+        }
+        let stored = self.store.readers.job(id).await?.ok_or_else(|| Error::NoSuchJob(id.to_string()))?;
+        Ok(Found::Stored(Box::new(stored)))
+    }
+
+    pub(crate) async fn stored_results(&self, stored: &StoredJob) -> Result<Results, Error> {
+        readable(&stored.view.job)?;
+        let request = self.store.readers.request(stored.sequence).await?;
+        let chunks = self.store.readers.all_chunks(stored.sequence, request.outputs.len()).await?;
+        Ok(assemble(&request.outputs, chunks))
+    }
+
+    /// See [`crate::Engine::chunks`].
+    pub(crate) async fn chunks(
+        &self,
+        id: JobId,
+        output: &str,
+        first: u64,
+        chunks_max: usize,
+    ) -> Result<ChunkPage, Error> {
+        let no_output = || Error::NoSuchOutput { job: id, output: output.to_owned() };
+        let page = match self.find(id).await? {
+            Found::Live(live) => {
+                let place = live.request.outputs.iter().position(|asked| asked.id == output);
+                live.chunks(place.ok_or_else(no_output)?, first, chunks_max).ok_or_else(no_output)?
+            }
+            Found::Stored(stored) => {
+                let request = self.store.readers.request(stored.sequence).await?;
+                let place = request.outputs.iter().position(|asked| asked.id == output);
+                let place = place.ok_or_else(no_output)?;
+                let chunks = self.store.readers.chunks(stored.sequence, place, first, chunks_max).await?;
+                let total = stored.view.outputs.get(place).map_or(0, |summary| summary.chunks);
+                let request = request.outputs[place].clone();
+                ChunkPage { request, first, chunks, total, view: Arc::new(stored.view) }
+            }
+        };
+        match &page.view.job.state {
+            JobState::Finished(Outcome::Dismissed(_)) => Err(Error::Dismissed),
+            // Asked for by default, and the process had nothing for it.
+            JobState::Finished(Outcome::Succeeded) if page.total == 0 => Err(no_output()),
+            JobState::Accepted | JobState::Running { .. } | JobState::Finished(_) => Ok(page),
+        }
+    }
+
+    /// See [`crate::Engine::jobs`].
+    pub(crate) async fn jobs(&self, filter: JobFilter) -> Result<JobPage, Error> {
+        let limit = filter.limit.clamp(1, PAGE_JOBS_MAX);
+        let mut stored = self.store.readers.page(filter, clock::now()).await?;
+        let more = stored.len() > limit;
+        stored.truncate(limit);
+        let next = stored.last().filter(|_| more).map(|last| Cursor {
+            created_us: last.view.job.created.as_microsecond(),
+            sequence: last.sequence,
+        });
+        // The state was filtered by, so it is shown as filtered; only progress may be newer in memory.
+        let fresh = |stored: StoredJob| match self.board.find(stored.view.job.id) {
+            Some(live) if is_progress_only(&live, &stored) => live.view(),
+            _ => Arc::new(stored.view),
+        };
+        Ok(JobPage { jobs: stored.into_iter().map(fresh).collect(), next })
+    }
+}
+
+fn is_progress_only(live: &Live, stored: &StoredJob) -> bool {
+    let view = live.view();
+    matches!((&view.job.state, &stored.view.job.state), (JobState::Running { .. }, JobState::Running { .. }))
+}

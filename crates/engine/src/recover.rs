@@ -1,0 +1,220 @@
+//! After a start: every job that the last server left unfinished reaches a true state.
+
+use crate::engine::{Inner, Recovered};
+use crate::folders::{self, blocking};
+use crate::live::{Live, LiveParts};
+use crate::log::JobLog;
+use crate::results::PARTIAL;
+use crate::store::row::StoredJob;
+use crate::view::StoredRequest;
+use anabranch_model::{Data, Error, Job, JobEvent, JobId, JobState, OnRestart, Value};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Folder names checked against the store at once.
+const NAMES_AT_ONCE: usize = 1000;
+
+/// What is to be done with an unfinished job.
+#[derive(Clone, Debug, PartialEq)]
+enum Plan {
+    /// It had not begun.
+    Queue,
+    /// It had begun and may be repeated.
+    Repeat,
+    /// Its run lives on elsewhere.
+    Reattach,
+    /// Its run ended with the server.
+    End(Error),
+}
+
+fn plan(job: &Job, on_restart: Option<OnRestart>, sync: bool, attempts_max: u32) -> Plan {
+    let interrupted = |reason: &str| Plan::End(Error::Interrupted { reason: reason.into() });
+    let dismissing = matches!(job.state, JobState::Running { dismissing: Some(_), .. });
+    match on_restart {
+        Some(OnRestart::Reattach) => Plan::Reattach,
+        _ if sync => interrupted("the client that waited for the answer could not be answered any more"),
+        None => Plan::Queue,
+        _ if dismissing => interrupted("it was being dismissed"),
+        Some(OnRestart::Fail) => {
+            interrupted("the run ended with the server, and the process may not be repeated")
+        }
+        Some(OnRestart::Requeue) if job.attempt >= attempts_max => {
+            interrupted("the run ended with the server, as often as it may be repeated")
+        }
+        Some(OnRestart::Requeue) => Plan::Repeat,
+    }
+}
+
+impl Inner {
+    /// See [`crate::Engine::recover`].
+    pub(crate) async fn recover(self: &Arc<Self>) -> Result<Recovered, Error> {
+        let mut recovered = Recovered::default();
+        for (stored, request, chunks) in self.store.readers.unfinished().await? {
+            if self.board.find(stored.view.job.id).is_some() {
+                continue; // of this server
+            }
+            let plan = plan(&stored.view.job, stored.on_restart, stored.sync, self.limits.attempts_max);
+            let live = self.revive(stored, request, chunks, &plan).await?;
+            self.board.insert(Arc::clone(&live));
+            let published = self.registry.get(&live.request.request.process).is_ok();
+            match plan {
+                Plan::End(error) => {
+                    recovered.ended += 1;
+                    live.apply(JobEvent::Ended(Err(error)));
+                    continue;
+                }
+                Plan::Reattach => {
+                    live.set_resume();
+                    recovered.reattached += 1;
+                }
+                Plan::Queue => recovered.queued += 1,
+                Plan::Repeat => {
+                    recovered.queued += 1;
+                    live.requeue("the server was restarted while the job ran".into());
+                }
+            }
+            recovered.waiting += usize::from(!published);
+            self.dispatcher.enqueue_again(live);
+        }
+        self.pump();
+        tracing::info!(?recovered, "unfinished jobs of the last server were recovered");
+        Ok(recovered)
+    }
+
+    async fn revive(
+        self: &Arc<Self>,
+        stored: StoredJob,
+        request: StoredRequest,
+        chunks: Vec<Vec<Value>>,
+        plan: &Plan,
+    ) -> Result<Arc<Live>, Error> {
+        let engine = Arc::clone(self);
+        let (repeat, reattach) = (*plan == Plan::Repeat, *plan == Plan::Reattach);
+        blocking(move || {
+            let id = stored.view.job.id;
+            let (folders, limits) = (&engine.folders, &engine.limits);
+            folders::remove_folder(&folders.scratch(id));
+            folders::remove_folder(&folders.fetched(id));
+            if repeat {
+                folders::remove_folder(&folders.job_results(id));
+            }
+            let (chunks, damaged) = if repeat { (chunks, false) } else { whole(chunks) };
+            tidy(&folders.job_results(id), &chunks);
+            let live = Live::new(
+                LiveParts {
+                    job: stored.view.job,
+                    sequence: stored.sequence,
+                    sync: stored.sync,
+                    request: Arc::new(request),
+                    request_json: None,
+                    bound: None,
+                    on_restart: stored.on_restart.filter(|_| reattach),
+                    chunks,
+                    log: Arc::new(JobLog::resume(folders.log(id), limits.log_bytes_max)),
+                    keep_s: limits.results_keep_s,
+                    progress_write_ms_min: limits.progress_write_ms_min,
+                },
+                Arc::clone(&engine.store.inbox),
+            );
+            if damaged {
+                live.rewrite_chunks();
+            }
+            live
+        })
+        .await
+    }
+}
+
+/// The chunks up to the first one whose file is missing or short; true where there is one. Blocking.
+fn whole(chunks: Vec<Vec<Value>>) -> (Vec<Vec<Value>>, bool) {
+    let mut damaged = false;
+    let logs = chunks.into_iter().map(|mut log| {
+        let good = log.iter().take_while(|value| is_whole(value)).count();
+        damaged |= good < log.len();
+        log.truncate(good);
+        log
+    });
+    (logs.collect(), damaged)
+}
+
+fn is_whole(value: &Value) -> bool {
+    match file_of(value) {
+        Some(file) => fs::metadata(&file.path).is_ok_and(|found| found.len() == file.bytes),
+        None => true,
+    }
+}
+
+fn file_of(value: &Value) -> Option<&anabranch_model::DataFile> {
+    match value {
+        Value::Complex(complex) => match &complex.data {
+            Data::File(file) => Some(file),
+            Data::Bytes(_) => None,
+        },
+        Value::Literal(_) | Value::BoundingBox(_) => None,
+    }
+}
+
+/// Removes files that no entry speaks of: half-written ones, and those whose entry was not written any more. Blocking.
+fn tidy(results: &Path, chunks: &[Vec<Value>]) {
+    let known: std::collections::HashSet<&Path> =
+        chunks.iter().flatten().filter_map(file_of).map(|file| file.path.as_path()).collect();
+    for output in entries(results) {
+        for file in entries(&output) {
+            let partial = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PARTIAL));
+            if partial || !known.contains(file.as_path()) {
+                // What can't be removed now goes with the job.
+                let _ = fs::remove_file(file);
+            }
+        }
+    }
+}
+
+/// What lies in a folder; nothing where it is not there. Blocking.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.path()).collect()
+}
+
+/// Removes folders of jobs that have no row: their requests were never accepted, or they were being removed.
+pub(crate) async fn remove_orphans(engine: &Inner) -> Result<(), Error> {
+    for parent in [engine.folders.jobs(), engine.folders.results()] {
+        let found = blocking(move || entries(&parent)).await?;
+        let named = found.into_iter().filter_map(|path| {
+            let id: JobId = path.file_name()?.to_str()?.parse().ok()?;
+            Some((id, path))
+        });
+        let named: Vec<_> = named.collect();
+        for some in named.chunks(NAMES_AT_ONCE) {
+            let known = engine.store.readers.known(some.iter().map(|(id, _)| *id).collect()).await?;
+            let orphans: Vec<_> = some
+                .iter()
+                .zip(known)
+                .filter(|(_, known)| !known)
+                .map(|((_, path), _)| path.clone())
+                .collect();
+            blocking(move || orphans.iter().for_each(|path| folders::remove_folder(path))).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anabranch_model::{DismissedBy, ProcessId, Timestamp};
+
+    #[test]
+    fn every_unfinished_job_has_a_plan() {
+        let mut job = Job::new(JobId::random(), ProcessId::new("echo").unwrap(), Timestamp::UNIX_EPOCH);
+        assert_eq!(plan(&job, None, false, 3), Plan::Queue);
+        assert!(matches!(plan(&job, None, true, 3), Plan::End(_)));
+        assert_eq!(plan(&job, Some(OnRestart::Requeue), false, 3), Plan::Repeat);
+        assert_eq!(plan(&job, Some(OnRestart::Reattach), true, 3), Plan::Reattach);
+        assert!(matches!(plan(&job, Some(OnRestart::Fail), false, 3), Plan::End(_)));
+        assert!(matches!(plan(&job, Some(OnRestart::Requeue), false, 1), Plan::End(_)));
+        job.apply(JobEvent::DismissRequested(DismissedBy::Client), Timestamp::UNIX_EPOCH);
+        assert!(matches!(plan(&job, Some(OnRestart::Requeue), false, 3), Plan::End(_)));
+        assert_eq!(plan(&job, Some(OnRestart::Reattach), false, 3), Plan::Reattach);
+    }
+}

@@ -1,0 +1,155 @@
+//! Inputs by reference: checked before the job is accepted, fetched when its run begins.
+
+use crate::engine::Inner;
+use crate::folders::{self, blocking, io_error};
+use crate::live::Live;
+use anabranch_egress::{Body, Egress, EgressError, Fault as EgressFault, Method, Request, parse_url};
+use anabranch_model::bind::bind_fetched;
+use anabranch_model::{
+    BoundRequest, BoundValue, Data, DataDescription, DataFile, Error, FormatHint, HttpMethod, Inputs,
+    ProcessDescription, Reference, ReferenceBody, Value,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::path::{Path, PathBuf};
+
+/// Refuses references that can't be fetched whatever is behind them.
+pub(crate) fn check(egress: &Egress, bound: &BoundRequest) -> Result<(), Error> {
+    for (input, values) in &bound.inputs {
+        for value in values {
+            let BoundValue::Reference { reference, .. } = value else { continue };
+            check_url(egress, &reference.href).map_err(|reason| inaccessible(input, reason))?;
+            if let Some(ReferenceBody::Href(href)) = &reference.body {
+                check_url(egress, href).map_err(|reason| inaccessible(input, reason))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_url(egress: &Egress, href: &str) -> Result<(), String> {
+    let url = parse_url(href).map_err(|refused| refused.client_text())?;
+    egress.check(&url).map_err(|refused| refused.client_text())
+}
+
+fn inaccessible(input: &str, reason: String) -> Error {
+    Error::DataNotAccessible { input: input.to_owned(), reason }
+}
+
+/// The inputs of a run that is found again: its values at hand are those it was begun with, the rest it has itself.
+pub(crate) fn at_hand(bound: &BoundRequest) -> Inputs {
+    let inputs = bound.inputs.iter().map(|(id, values)| {
+        let values = values.iter().filter_map(|value| match value {
+            BoundValue::Value(value) => Some(value.clone()),
+            BoundValue::Reference { .. } => None,
+        });
+        (id.clone(), values.collect())
+    });
+    Inputs::new(inputs.collect())
+}
+
+/// The inputs of a run, with all references fetched.
+pub(crate) async fn resolve(
+    engine: &Inner,
+    live: &Live,
+    description: &ProcessDescription,
+    bound: &BoundRequest,
+) -> Result<Inputs, Error> {
+    let is_reference = |value: &BoundValue| matches!(value, BoundValue::Reference { .. });
+    if !bound.inputs.iter().any(|(_, values)| values.iter().any(is_reference)) {
+        return Ok(at_hand(bound));
+    }
+    let folder = engine.folders.fetched(live.id);
+    let made = folder.clone();
+    blocking(move || {
+        // What an earlier attempt fetched may be half a file, or old.
+        folders::remove_folder(&made);
+        folders::make(&made).map_err(|error| io_error("can't make", &made, &error))
+    })
+    .await??;
+    let mut files = 0_usize;
+    let mut values = Vec::new();
+    for (id, given) in &bound.inputs {
+        for value in given {
+            files += 1;
+            values.push(one(engine, description, id, value, folder.join(files.to_string())));
+        }
+    }
+    let parallel = engine.limits.references_parallel_max.max(1);
+    let mut values = stream::iter(values).buffered(parallel).try_collect::<Vec<_>>().await?.into_iter();
+    let inputs =
+        bound.inputs.iter().map(|(id, given)| (id.clone(), values.by_ref().take(given.len()).collect()));
+    Ok(Inputs::new(inputs.collect()))
+}
+
+async fn one(
+    engine: &Inner,
+    description: &ProcessDescription,
+    id: &str,
+    value: &BoundValue,
+    path: PathBuf,
+) -> Result<Value, Error> {
+    let (reference, format) = match value {
+        BoundValue::Value(value) => return Ok(value.clone()),
+        BoundValue::Reference { reference, format } => (reference, format),
+    };
+    let input = description.input(id);
+    let input =
+        input.ok_or_else(|| Error::internal(format!("input '{id}' has vanished from its process")))?;
+    let bytes_max = match &input.data {
+        DataDescription::Complex(domain) => domain.bytes_max,
+        DataDescription::Literal(_) | DataDescription::BoundingBox(_) => {
+            Some(anabranch_model::bind::LITERAL_BYTES_MAX)
+        }
+    };
+    let (bytes, content_type) = fetch(&engine.egress, reference, format, bytes_max, &path)
+        .await
+        .map_err(|error| fetch_error(id, &error))?;
+    let data = Data::File(DataFile { path, bytes });
+    let (input, format) = (input.clone(), format.clone());
+    blocking(move || bind_fetched(&input, data, &format, content_type.as_deref()))
+        .await?
+        .map_err(Error::invalid)
+}
+
+async fn fetch(
+    egress: &Egress,
+    reference: &Reference,
+    format: &FormatHint,
+    bytes_max: Option<u64>,
+    path: &Path,
+) -> Result<(u64, Option<String>), EgressError> {
+    let method = match reference.method {
+        HttpMethod::Get => Method::Get,
+        HttpMethod::Post => Method::Post,
+    };
+    let mut request = Request::new(method, parse_url(&reference.href)?);
+    request.headers.clone_from(&reference.headers);
+    request.body_bytes_max = bytes_max;
+    let names_accept = request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("accept"));
+    if let (false, Some(media_type)) = (names_accept, &format.media_type) {
+        request = request.header("Accept", format!("{media_type}, */*;q=0.1"));
+    }
+    request.body = match (&reference.body, method) {
+        (Some(ReferenceBody::Inline(text)), Method::Post) => Body::from(text.clone()),
+        (Some(ReferenceBody::Href(href)), Method::Post) => {
+            let body = path.with_extension("body");
+            egress.fetch(Request::get(parse_url(href)?)).await?.save_to(&body).await?;
+            Body::File(body)
+        }
+        (Some(_) | None, _) => Body::Empty,
+    };
+    let response = egress.fetch(request).await?;
+    let content_type = response.content_type.clone();
+    Ok((response.save_to(path).await?, content_type))
+}
+
+fn fetch_error(input: &str, error: &EgressError) -> Error {
+    tracing::info!(input, %error, "a reference could not be read");
+    match &error.fault {
+        EgressFault::TooLarge { bytes_max } => {
+            Error::TooLarge { what: format!("input '{input}'"), bytes_max: *bytes_max }
+        }
+        EgressFault::Save { path, source } => io_error("can't save", path, source),
+        _ => inaccessible(input, error.client_text()),
+    }
+}

@@ -1,0 +1,212 @@
+//! The sink of a run: where its process pushes.
+
+use crate::engine::Inner;
+use crate::folders::{self, blocking};
+use crate::live::{Live, value_bytes};
+use crate::results::Staged;
+use crate::store::inbox::Urgency;
+use anabranch_model::{
+    BoxFuture, ComplexValue, Data, Error, JobEvent, LogLine, OnRestart, OutputSink, ProcessDescription, Value,
+};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// The sink of one attempt, as its process sees it.
+pub(crate) struct RunSink(pub(crate) Arc<Attempt>);
+
+/// One attempt. Sinks that outlive it reach nothing any more.
+pub(crate) struct Attempt {
+    engine: Arc<Inner>,
+    live: Arc<Live>,
+    description: Arc<ProcessDescription>,
+    on_restart: OnRestart,
+    /// Cancelled when this run is to end for a reason of its own: it takes too long, or the server stops.
+    cancel: CancellationToken,
+    over: AtomicBool,
+    scratch: PathBuf,
+    scratch_made: OnceLock<()>,
+}
+
+impl Attempt {
+    pub(crate) fn new(
+        engine: Arc<Inner>,
+        live: Arc<Live>,
+        description: Arc<ProcessDescription>,
+        on_restart: OnRestart,
+        cancel: CancellationToken,
+    ) -> Self {
+        let scratch = engine.folders.scratch(live.id);
+        let (over, scratch_made) = Default::default();
+        Self { engine, live, description, on_restart, cancel, over, scratch, scratch_made }
+    }
+
+    /// The attempt is over: nothing it says counts any more.
+    pub(crate) fn close(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    /// The scratch folder, where it has been made.
+    pub(crate) fn scratch_made(&self) -> Option<PathBuf> {
+        self.scratch_made.get().map(|()| self.scratch.clone())
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    fn apply(&self, event: JobEvent) {
+        if !self.is_over() {
+            self.live.apply(event);
+        }
+    }
+
+    /// The place of the output among those asked for; `None` for one that nobody asked for.
+    fn place(&self, output: &str) -> Result<Option<usize>, Error> {
+        if let Some(place) = self.live.request.outputs.iter().position(|asked| asked.id == output) {
+            return Ok(Some(place));
+        }
+        match self.description.output(output) {
+            Some(_) => Ok(None),
+            None => Err(Error::internal(format!(
+                "the process wrote an output '{output}' that it does not describe"
+            ))),
+        }
+    }
+
+    /// Checks and reserves; true where the chunk may be kept inline.
+    fn admit(&self, place: usize, chunk: &Value) -> Result<bool, Error> {
+        if self.is_over() || self.is_cancelled() {
+            return Err(Error::Dismissed);
+        }
+        let output = &self.live.request.outputs[place].id;
+        if let Value::BoundingBox(bounding_box) = chunk
+            && !bounding_box.lower.iter().chain(&bounding_box.upper).all(|number| number.is_finite())
+        {
+            return Err(Error::process_failed(format!(
+                "output '{output}' has coordinates that are not finite"
+            )));
+        }
+        let limits = &self.engine.limits;
+        if self.live.chunks_count() >= limits.chunks_max {
+            let message = format!("the job put out more than the {} chunks allowed", limits.chunks_max);
+            return Err(Error::process_failed(message));
+        }
+        self.live
+            .reserve(value_bytes(chunk), limits)
+            .map_err(|bytes_max| Error::TooLarge { what: format!("output '{output}'"), bytes_max })
+    }
+
+    /// How a chunk is waited for. A chunk that an agent is told to be stored must be on the disk, for the agent will
+    /// not send it again; the others come again if the server dies, since their run dies with it.
+    fn wait(&self) -> Option<Urgency> {
+        (self.on_restart == OnRestart::Reattach).then_some(Urgency::Durable)
+    }
+
+    fn append(&self, place: usize, value: Value) -> Result<Option<oneshot::Receiver<()>>, Error> {
+        self.live.append(place, self.wait(), |_number| Ok(value))
+    }
+
+    /// Stores a chunk as a file, or inline after all where it is a small file. Blocking.
+    fn append_file(
+        &self,
+        place: usize,
+        chunk: ComplexValue,
+        inline: bool,
+    ) -> Result<Option<oneshot::Receiver<()>>, Error> {
+        let ComplexValue { data, format } = chunk;
+        let scratch = self.scratch_made.get().map(|()| self.scratch.as_path());
+        if inline && let Data::File(file) = &data {
+            let read = crate::results::read_small(&file.path, file.bytes, scratch);
+            let bytes = read.map_err(|error| folders::io_error("can't read", &file.path, &error))?;
+            return self
+                .append(place, Value::Complex(ComplexValue { data: Data::Bytes(bytes.into()), format }));
+        }
+        let output = &self.live.request.outputs[place].id;
+        let folder = self.engine.folders.output(self.live.id, output, place);
+        let staged = Staged::new(&folder, &data, scratch)?;
+        self.live.append(place, self.wait(), |number| {
+            let file = staged.place(number)?;
+            Ok(Value::Complex(ComplexValue { data: Data::File(file), format }))
+        })
+    }
+
+    async fn store(self: Arc<Self>, place: usize, chunk: Value) -> Result<(), Error> {
+        let inline = self.admit(place, &chunk)?;
+        let stored = match chunk {
+            Value::Complex(complex) if !inline || complex.data.path().is_some() => {
+                blocking(move || self.append_file(place, complex, inline)).await??
+            }
+            chunk => self.append(place, chunk)?,
+        };
+        if let Some(stored) = stored {
+            stored.await.map_err(|_closed| Error::internal("the store is closed"))?;
+        }
+        Ok(())
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.live.cancel.is_cancelled() || self.cancel.is_cancelled()
+    }
+
+    async fn cancelled(&self) {
+        tokio::select! {
+            () = self.live.cancel.cancelled() => {}
+            () = self.cancel.cancelled() => {}
+        }
+    }
+}
+
+impl OutputSink for RunSink {
+    fn started(&self, on: Option<&str>) {
+        self.0.apply(JobEvent::Started { agent: on.map(str::to_owned) });
+    }
+
+    fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
+        match self.0.place(output) {
+            Ok(Some(place)) => Box::pin(Arc::clone(&self.0).store(place, chunk)),
+            Ok(None) => Box::pin(std::future::ready(Ok(()))),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn progress(&self, percent: f32, message: Option<&str>) {
+        self.0.apply(JobEvent::Progress { percent, message: message.map(str::to_owned) });
+    }
+
+    fn log(&self, line: LogLine) {
+        if !self.0.is_over() {
+            self.0.engine.logs.append(&self.0.live.log, &line);
+        }
+    }
+
+    fn cancelled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.cancelled())
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    fn scratch(&self) -> &Path {
+        self.0.scratch_made.get_or_init(|| {
+            if let Err(error) = folders::make(&self.0.scratch) {
+                // The process meets the same error as soon as it uses the folder, and reports it.
+                tracing::error!(path = %self.0.scratch.display(), %error, "a scratch folder can't be made");
+            }
+        });
+        &self.0.scratch
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            tokio::select! {
+                () = tokio::time::sleep(duration) => {}
+                () = self.0.cancelled() => {}
+            }
+        })
+    }
+}

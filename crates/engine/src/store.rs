@@ -1,0 +1,70 @@
+//! The job store: SQLite, one writer thread, a few readers.
+//!
+//! Everything queued is written in one transaction, several changes of one job as one. The log of the database is
+//! synced before anything durable is acknowledged, and at latest [`SYNC_AFTER`] after anything else.
+
+pub(crate) mod inbox;
+pub(crate) mod reader;
+pub(crate) mod row;
+pub(crate) mod schema;
+pub(crate) mod writer;
+
+use crate::board::Board;
+use crate::engine::OpenError;
+use crate::folders::Folders;
+use anabranch_model::Error;
+use inbox::Inbox;
+use reader::Readers;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Longest time a change that nobody waits for lies in memory: short for watchers, long enough to become one row with
+/// what follows.
+pub(crate) const LAZY: Duration = Duration::from_millis(5);
+
+/// Longest time a committed change is not safe from a power failure (it is safe from a crash of the server at once).
+pub(crate) const SYNC_AFTER: Duration = Duration::from_millis(100);
+
+/// The store, open.
+pub(crate) struct Store {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) readers: Readers,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens the database and starts the writer. Blocking.
+    pub(crate) fn open(folders: &Folders, board: Arc<Board>, readers_max: usize) -> Result<Self, OpenError> {
+        let connection = schema::open(&folders.database())?;
+        let inbox = Arc::new(Inbox::default());
+        let writer = writer::Writer::new(connection, Arc::clone(&inbox), board, folders.root().to_owned());
+        let thread = std::thread::Builder::new().name("anabranch-store".into()).spawn(move || writer.run());
+        let thread = thread.map_err(|source| OpenError::Folder { path: folders.database(), source })?;
+        let readers = Readers::new(folders, readers_max);
+        Ok(Self { inbox, readers, writer: Mutex::new(Some(thread)) })
+    }
+
+    /// Removes finished jobs by row; tells how many there were.
+    pub(crate) async fn remove(&self, sequences: Vec<i64>) -> Result<usize, Error> {
+        let (sender, receiver) = oneshot::channel();
+        self.inbox.remove(sequences, sender);
+        receiver.await.map_err(|_closed| Error::internal("the store is closed"))?
+    }
+
+    /// Writes everything down, syncs, and ends the writer. Blocking.
+    pub(crate) fn close(&self) {
+        self.inbox.close();
+        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the store's writer has panicked");
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}

@@ -1,0 +1,268 @@
+//! Reading the store: a few connections on blocking threads.
+
+use super::row::{self, StoredJob, read_request, read_value, read_view};
+use super::schema::open_reader;
+use super::writer::store_error;
+use crate::folders::{Folders, blocking};
+use crate::list::{Cursor, JobFilter, PAGE_JOBS_MAX, StateName};
+use crate::view::StoredRequest;
+use anabranch_model::{Error, JobId, ProcessId, Timestamp, Value};
+use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// The readers. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Readers(Arc<Shared>);
+
+struct Shared {
+    database: PathBuf,
+    root: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    /// Who waits here when full: requests that read jobs that are no longer in memory.
+    slots: Semaphore,
+}
+
+impl Readers {
+    pub(crate) fn new(folders: &Folders, readers_max: usize) -> Self {
+        let slots = Semaphore::new(readers_max.max(1));
+        let (database, root) = (folders.database(), folders.root().to_owned());
+        Self(Arc::new(Shared { database, root, idle: Mutex::default(), slots }))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &Path) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let closed = |_closed| Error::internal("the store is closed");
+        let _slot = self.0.slots.acquire().await.map_err(closed)?;
+        let shared = Arc::clone(&self.0);
+        let idle = move || -> rusqlite::Result<T> {
+            let idle = shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => open_reader(&shared.database)?,
+            };
+            let read = work(&connection, &shared.root);
+            shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            read
+        };
+        blocking(idle).await?.map_err(|error| store_error(&error))
+    }
+
+    /// A job by its identifier.
+    pub(crate) async fn job(&self, id: JobId) -> Result<Option<StoredJob>, Error> {
+        self.read(move |connection, _| {
+            let sql = format!("SELECT {} FROM jobs WHERE id=?1", row::COLUMNS);
+            connection.prepare_cached(&sql)?.query_row([id.as_bytes()], read_view).optional()
+        })
+        .await
+    }
+
+    /// The request of a job.
+    pub(crate) async fn request(&self, sequence: i64) -> Result<StoredRequest, Error> {
+        self.read(move |connection, root| request(connection, root, sequence)).await
+    }
+
+    /// All chunks of a job, by output.
+    pub(crate) async fn all_chunks(&self, sequence: i64, outputs: usize) -> Result<Vec<Vec<Value>>, Error> {
+        self.read(move |connection, root| all_chunks(connection, root, sequence, outputs)).await
+    }
+
+    /// Some chunks of one output.
+    pub(crate) async fn chunks(
+        &self,
+        sequence: i64,
+        output: usize,
+        first: u64,
+        chunks_max: usize,
+    ) -> Result<Vec<Value>, Error> {
+        self.read(move |connection, root| {
+            let sql = "SELECT value FROM chunks WHERE sequence=?1 AND output=?2 AND number>=?3 ORDER BY number LIMIT ?4";
+            let first = i64::try_from(first).unwrap_or(i64::MAX);
+            let chunks_max = i64::try_from(chunks_max).unwrap_or(i64::MAX);
+            connection
+                .prepare_cached(sql)?
+                .query_map(params![sequence, output, first, chunks_max], |row| {
+                    read_value(0, row.get_ref(0)?.as_str()?, root)
+                })?
+                .collect()
+        })
+        .await
+    }
+
+    /// A page of jobs, newest first.
+    pub(crate) async fn page(&self, filter: JobFilter, now: Timestamp) -> Result<Vec<StoredJob>, Error> {
+        self.read(move |connection, _| {
+            let (sql, values) = page_query(&filter, now);
+            connection.prepare_cached(&sql)?.query_map(params_from_iter(values), read_view)?.collect()
+        })
+        .await
+    }
+
+    /// Jobs that have not finished, in order of acceptance, with their requests and chunks.
+    pub(crate) async fn unfinished(&self) -> Result<Vec<(StoredJob, StoredRequest, Vec<Vec<Value>>)>, Error> {
+        self.read(|connection, root| {
+            let sql = format!("SELECT {} FROM jobs WHERE state IN (0,1) ORDER BY sequence", row::COLUMNS);
+            let jobs: Vec<StoredJob> =
+                connection.prepare_cached(&sql)?.query_map([], read_view)?.collect::<Result<_, _>>()?;
+            let with_parts = jobs.into_iter().map(|job| {
+                let request = request(connection, root, job.sequence)?;
+                let chunks = all_chunks(connection, root, job.sequence, request.outputs.len())?;
+                Ok((job, request, chunks))
+            });
+            with_parts.collect()
+        })
+        .await
+    }
+
+    /// Finished jobs to be removed: expired ones, then the oldest above `kept_max`; at most `limit`.
+    pub(crate) async fn removable(
+        &self,
+        now: Timestamp,
+        kept_max: u64,
+        limit: usize,
+    ) -> Result<Vec<(i64, JobId)>, Error> {
+        self.read(move |connection, _| {
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, JobId::from_bytes(row.get(1)?)));
+            let sql = "SELECT sequence, id FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2";
+            let expired: Vec<_> = connection
+                .prepare_cached(sql)?
+                .query_map(params![now.as_microsecond(), limit], read)?
+                .collect::<rusqlite::Result<_>>()?;
+            if !expired.is_empty() {
+                return Ok(expired);
+            }
+            let finished: u64 = connection
+                .prepare_cached("SELECT count(*) FROM jobs WHERE expires IS NOT NULL")?
+                .query_row([], |row| row.get(0))?;
+            let over = usize::try_from(finished.saturating_sub(kept_max)).unwrap_or(usize::MAX).min(limit);
+            let sql = "SELECT sequence, id FROM jobs WHERE expires IS NOT NULL ORDER BY expires LIMIT ?1";
+            connection.prepare_cached(sql)?.query_map([over], read)?.collect()
+        })
+        .await
+    }
+
+    /// The highest row number.
+    pub(crate) async fn last_sequence(&self) -> Result<i64, Error> {
+        self.read(|connection, _| {
+            connection.query_row("SELECT coalesce(max(sequence), 0) FROM jobs", [], |row| row.get(0))
+        })
+        .await
+    }
+
+    /// Which of these jobs have a row.
+    pub(crate) async fn known(&self, ids: Vec<JobId>) -> Result<Vec<bool>, Error> {
+        self.read(move |connection, _| {
+            let mut statement = connection.prepare_cached("SELECT 1 FROM jobs WHERE id=?1")?;
+            ids.iter().map(|id| statement.exists([id.as_bytes()])).collect()
+        })
+        .await
+    }
+}
+
+fn request(connection: &Connection, root: &Path, sequence: i64) -> rusqlite::Result<StoredRequest> {
+    let sql = "SELECT request FROM requests WHERE sequence=?1";
+    connection
+        .prepare_cached(sql)?
+        .query_row([sequence], |row| read_request(0, row.get_ref(0)?.as_str()?, root))
+}
+
+fn all_chunks(
+    connection: &Connection,
+    root: &Path,
+    sequence: i64,
+    outputs: usize,
+) -> rusqlite::Result<Vec<Vec<Value>>> {
+    let sql = "SELECT output, value FROM chunks WHERE sequence=?1 ORDER BY output, number";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([sequence])?;
+    let mut logs = vec![Vec::new(); outputs];
+    while let Some(row) = rows.next()? {
+        let output: usize = row.get(0)?;
+        if let Some(log) = logs.get_mut(output) {
+            log.push(read_value(1, row.get_ref(1)?.as_str()?, root)?);
+        }
+    }
+    Ok(logs)
+}
+
+/// Most processes that are queried one by one; more are looked for among all jobs.
+const PROCESSES_EACH_MAX: usize = 16;
+
+/// One query for each pair of process and state asked for, so that each runs down an index; the outer one merges them.
+fn page_query(filter: &JobFilter, now: Timestamp) -> (String, Vec<Sql>) {
+    let mut query = Query::default();
+    let common = common_clauses(&mut query, filter, now);
+    let limit = filter.limit.clamp(1, PAGE_JOBS_MAX) + 1;
+    let mut parts = Vec::new();
+    for process in process_clauses(&mut query, &filter.processes) {
+        for state in state_clauses(&filter.states) {
+            parts.push(format!(
+                "SELECT * FROM (SELECT {} FROM jobs WHERE 1{process}{state}{common} \
+                 ORDER BY created DESC, sequence DESC LIMIT {limit})",
+                row::COLUMNS
+            ));
+        }
+    }
+    let sql = format!("{} ORDER BY created DESC, sequence DESC LIMIT {limit}", parts.join(" UNION ALL "));
+    (sql, query.values)
+}
+
+/// Values on their way into a statement: never as text, so that nothing a client says is read as SQL.
+#[derive(Default)]
+struct Query {
+    values: Vec<Sql>,
+}
+
+impl Query {
+    /// Adds a value; gives the name by which the text refers to it.
+    fn bind(&mut self, value: impl Into<Sql>) -> String {
+        self.values.push(value.into());
+        format!("?{}", self.values.len())
+    }
+}
+
+fn common_clauses(query: &mut Query, filter: &JobFilter, now: Timestamp) -> String {
+    let mut clauses = String::new();
+    if let Some(from) = filter.created_from {
+        clauses += &format!(" AND created >= {}", query.bind(from.as_microsecond()));
+    }
+    if let Some(to) = filter.created_to {
+        clauses += &format!(" AND created <= {}", query.bind(to.as_microsecond()));
+    }
+    let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    for (bound, than) in [(filter.duration_min, ">="), (filter.duration_max, "<=")] {
+        if let Some(bound) = bound {
+            let (now, bound) = (query.bind(now.as_microsecond()), query.bind(micros(bound)));
+            clauses += &format!(" AND coalesce(finished, {now}) - started {than} {bound}");
+        }
+    }
+    if let Some(Cursor { created_us, sequence }) = filter.after {
+        let (created, sequence) = (query.bind(created_us), query.bind(sequence));
+        clauses += &format!(" AND created <= {created} AND (created < {created} OR sequence < {sequence})");
+    }
+    clauses
+}
+
+fn process_clauses(query: &mut Query, processes: &[ProcessId]) -> Vec<String> {
+    let unique: BTreeSet<_> = processes.iter().collect();
+    let names: Vec<_> = unique.into_iter().map(|id| query.bind(id.as_str().to_owned())).collect();
+    match names.len() {
+        0 => vec![String::new()],
+        1..=PROCESSES_EACH_MAX => names.iter().map(|name| format!(" AND process = {name}")).collect(),
+        _ => vec![format!(" AND process IN ({})", names.join(","))],
+    }
+}
+
+fn state_clauses(states: &[StateName]) -> Vec<String> {
+    let unique: BTreeSet<_> = states.iter().map(|state| state.code()).collect();
+    if unique.is_empty() {
+        return vec![String::new()];
+    }
+    unique.into_iter().map(|code| format!(" AND state = {code}")).collect()
+}

@@ -1,0 +1,180 @@
+//! A job as a row, a value as JSON.
+
+use crate::list::StateName;
+use crate::view::StoredRequest;
+use crate::view::{JobView, OutputSummary};
+use anabranch_model::{
+    Data, InputData, Job, JobId, JobState, OnRestart, Outcome, ProcessId, Timestamp, Value,
+};
+use rusqlite::types::Type;
+use rusqlite::{Error, Result, Row};
+use std::path::Path;
+
+/// The columns that [`read_view`] reads, in order.
+pub(crate) const COLUMNS: &str = "sequence, id, process, state, created, started, finished, updated, expires, \
+                                  attempt, sync, on_restart, agent, requeued, detail, outputs";
+
+/// A job as stored.
+pub(crate) struct StoredJob {
+    pub(crate) sequence: i64,
+    pub(crate) view: JobView,
+    pub(crate) sync: bool,
+    pub(crate) on_restart: Option<OnRestart>,
+}
+
+impl StateName {
+    pub(crate) fn code(self) -> i64 {
+        match self {
+            Self::Accepted => 0,
+            Self::Running => 1,
+            Self::Succeeded => 2,
+            Self::Failed => 3,
+            Self::Dismissed => 4,
+        }
+    }
+
+    pub(crate) fn of(state: &JobState) -> Self {
+        match state {
+            JobState::Accepted => Self::Accepted,
+            JobState::Running { .. } => Self::Running,
+            JobState::Finished(Outcome::Succeeded) => Self::Succeeded,
+            JobState::Finished(Outcome::Failed(_)) => Self::Failed,
+            JobState::Finished(Outcome::Dismissed(_)) => Self::Dismissed,
+        }
+    }
+}
+
+pub(crate) fn on_restart_code(on_restart: OnRestart) -> i64 {
+    match on_restart {
+        OnRestart::Fail => 0,
+        OnRestart::Requeue => 1,
+        OnRestart::Reattach => 2,
+    }
+}
+
+/// The part of a state that its code does not say.
+pub(crate) fn detail(state: &JobState) -> Result<Option<String>> {
+    match state {
+        JobState::Accepted | JobState::Finished(Outcome::Succeeded) => Ok(None),
+        JobState::Running { .. } | JobState::Finished(_) => to_json(state).map(Some),
+    }
+}
+
+/// Reads a row of [`COLUMNS`].
+pub(crate) fn read_view(row: &Row<'_>) -> Result<StoredJob> {
+    let process: String = row.get(2)?;
+    let job = Job {
+        id: JobId::from_bytes(row.get(1)?),
+        process: ProcessId::new(process).map_err(|error| wrong(2, Box::new(error)))?,
+        state: read_state(row)?,
+        created: time(row, 4)?.ok_or_else(|| missing(4))?,
+        started: time(row, 5)?,
+        finished: time(row, 6)?,
+        updated: time(row, 7)?.ok_or_else(|| missing(7))?,
+        attempt: row.get(9)?,
+        agent: row.get(12)?,
+        requeued: row.get(13)?,
+    };
+    let outputs: Vec<OutputSummary> = from_json(15, row.get_ref(15)?.as_str()?)?;
+    let on_restart = match row.get::<_, Option<i64>>(11)? {
+        None => None,
+        Some(0) => Some(OnRestart::Fail),
+        Some(1) => Some(OnRestart::Requeue),
+        Some(2) => Some(OnRestart::Reattach),
+        Some(code) => return Err(Error::IntegralValueOutOfRange(11, code)),
+    };
+    let view = JobView { job, outputs, expires: time(row, 8)? };
+    Ok(StoredJob { sequence: row.get(0)?, view, sync: row.get(10)?, on_restart })
+}
+
+fn read_state(row: &Row<'_>) -> Result<JobState> {
+    match row.get::<_, Option<String>>(14)? {
+        Some(detail) => from_json(14, &detail),
+        None if row.get::<_, i64>(3)? == StateName::Accepted.code() => Ok(JobState::Accepted),
+        None => Ok(JobState::Finished(Outcome::Succeeded)),
+    }
+}
+
+fn time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>> {
+    let micros: Option<i64> = row.get(column)?;
+    let read = |micros| Timestamp::from_microsecond(micros).map_err(|error| wrong(column, Box::new(error)));
+    micros.map(read).transpose()
+}
+
+fn missing(column: usize) -> Error {
+    Error::InvalidColumnType(column, "time".into(), Type::Null)
+}
+
+fn wrong(column: usize, error: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::FromSqlConversionFailure(column, Type::Text, error)
+}
+
+pub(crate) fn to_json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(column: usize, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| wrong(column, Box::new(error)))
+}
+
+/// A value as it is stored: files by their path below the data folder, which may be moved between two starts.
+pub(crate) fn write_value(value: &Value, root: &Path) -> Result<String> {
+    match value {
+        Value::Complex(complex) if complex.data.path().is_some() => {
+            let mut complex = complex.clone();
+            unroot(&mut complex.data, root);
+            to_json(&Value::Complex(complex))
+        }
+        value => to_json(value),
+    }
+}
+
+/// The reverse of [`write_value`].
+pub(crate) fn read_value(column: usize, text: &str, root: &Path) -> Result<Value> {
+    let mut value = from_json(column, text)?;
+    if let Value::Complex(complex) = &mut value {
+        reroot(&mut complex.data, root);
+    }
+    Ok(value)
+}
+
+/// A request as it is stored.
+pub(crate) fn write_request(request: &StoredRequest, root: &Path) -> Result<String> {
+    let has_files =
+        request.request.inputs.iter().any(|item| matches!(item.data, InputData::Bytes(Data::File(_))));
+    if !has_files {
+        return to_json(request);
+    }
+    let mut request = request.clone();
+    for item in &mut request.request.inputs {
+        if let InputData::Bytes(data) = &mut item.data {
+            unroot(data, root);
+        }
+    }
+    to_json(&request)
+}
+
+/// The reverse of [`write_request`].
+pub(crate) fn read_request(column: usize, text: &str, root: &Path) -> Result<StoredRequest> {
+    let mut request: StoredRequest = from_json(column, text)?;
+    for item in &mut request.request.inputs {
+        if let InputData::Bytes(data) = &mut item.data {
+            reroot(data, root);
+        }
+    }
+    Ok(request)
+}
+
+fn unroot(data: &mut Data, root: &Path) {
+    if let Data::File(file) = data
+        && let Ok(below) = file.path.strip_prefix(root)
+    {
+        file.path = below.to_owned();
+    }
+}
+
+fn reroot(data: &mut Data, root: &Path) {
+    if let Data::File(file) = data {
+        file.path = root.join(&file.path);
+    }
+}

@@ -1,0 +1,109 @@
+//! Accepting a request.
+
+use crate::clock;
+use crate::engine::Inner;
+use crate::folders::blocking;
+use crate::live::{Live, LiveParts};
+use crate::log::JobLog;
+use crate::store::row::write_request;
+use crate::view::{JobHandle, StoredRequest};
+use crate::{references, spool};
+use anabranch_model::{BoundRequest, Error, ExecuteRequest, ExecutionMode, Job, JobId, bind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Inner {
+    /// See [`crate::Engine::submit`].
+    pub(crate) async fn submit(self: &Arc<Self>, mut request: ExecuteRequest) -> Result<JobHandle, Error> {
+        let process = self.registry.get(&request.process)?;
+        let mut bound = bind(&process.description(), &request)?;
+        references::check(&self.egress, &bound)?;
+        let place = self.dispatcher.admit()?;
+        let sync = request.mode == ExecutionMode::Sync;
+        if sync && self.board.is_failing() {
+            let detail = "the job store can't be written at present".into();
+            return Err(Error::NotEnoughStorage { detail });
+        }
+        let id = JobId::random();
+        if spool::is_needed(&bound, self.limits.inline_input_bytes_max) {
+            (request, bound) = self.spool(id, request, bound, !sync).await?;
+        }
+        let live = self.new_job(id, sync, request, bound)?;
+        self.board.insert(Arc::clone(&live));
+        if sync {
+            live.accept(false);
+            place.enqueue(Arc::clone(&live));
+            self.pump();
+            return Ok(JobHandle::new(live));
+        }
+        drop(place);
+        // On a task of its own: a client that goes away in the middle must not leave a job that is written down and
+        // never run.
+        let engine = Arc::clone(self);
+        let accepted = tokio::spawn(async move { engine.accept(live).await });
+        accepted.await.map_err(|error| Error::internal(format!("acceptance was lost: {error}")))?
+    }
+
+    async fn accept(self: &Arc<Self>, live: Arc<Live>) -> Result<JobHandle, Error> {
+        let place = self.dispatcher.wait_outside();
+        let closed = || Error::internal("the store is closed");
+        let durable = live.accept(true).ok_or_else(closed)?;
+        let durable = durable.await.unwrap_or_else(|_closed| Err(closed()));
+        if let Err(error) = durable {
+            tracing::error!(%error, "a job could not be written down and was refused");
+            self.board.remove(live.id);
+            let (folders, id) = (self.folders.clone(), live.id);
+            blocking(move || folders.remove_job(id)).await?;
+            return Err(error);
+        }
+        place.enqueue(Arc::clone(&live));
+        self.pump();
+        Ok(JobHandle::new(live))
+    }
+
+    async fn spool(
+        &self,
+        id: JobId,
+        mut request: ExecuteRequest,
+        mut bound: BoundRequest,
+        durable: bool,
+    ) -> Result<(ExecuteRequest, BoundRequest), Error> {
+        let (folders, bytes_max) = (self.folders.clone(), self.limits.inline_input_bytes_max);
+        blocking(move || {
+            let spooled = spool::spool(&folders, id, &mut request, &mut bound, bytes_max, durable);
+            if spooled.is_err() {
+                folders.remove_job(id);
+            }
+            spooled.map(|()| (request, bound))
+        })
+        .await?
+    }
+
+    fn new_job(
+        &self,
+        id: JobId,
+        sync: bool,
+        request: ExecuteRequest,
+        bound: BoundRequest,
+    ) -> Result<Arc<Live>, Error> {
+        let job = Job::new(id, request.process.clone(), clock::now());
+        let request = StoredRequest { request, outputs: bound.outputs.clone() };
+        let json = write_request(&request, self.folders.root());
+        let parts = LiveParts {
+            job,
+            sequence: self.next_sequence.fetch_add(1, Ordering::Relaxed),
+            sync,
+            request_json: Some(
+                json.map_err(|error| Error::internal(format!("a request can't be stored: {error}")))?,
+            ),
+            chunks: vec![Vec::new(); request.outputs.len()],
+            request: Arc::new(request),
+            bound: Some(Arc::new(bound)),
+            on_restart: None,
+            log: Arc::new(JobLog::new(self.folders.log(id), self.limits.log_bytes_max)),
+            keep_s: self.limits.results_keep_s,
+            progress_write_ms_min: self.limits.progress_write_ms_min,
+        };
+        Ok(Live::new(parts, Arc::clone(&self.store.inbox)))
+    }
+}
