@@ -149,3 +149,6 @@ pub fn fuzz_query(text: &str) {
 pub fn fuzz_body(bytes: &[u8]) {
     let _refused = body(bytes, &ServiceInfo::default());
 }
+
+#[cfg(test)]
+mod tests;

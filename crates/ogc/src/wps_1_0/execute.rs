@@ -228,32 +228,26 @@ fn bounding_box(
     element: &Element,
     reader: &mut Reader<'_>,
 ) -> Result<Result<BoundingBox, String>, ExceptionReport> {
-    let (mut lower, mut upper) = (None, None);
+    let (mut lower, mut upper, mut broken) = (None, None, None);
     while let Some(child) = reader.child()? {
         let text = reader.text()?;
-        let numbers: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
         let corner = match child.name.as_str() {
             "LowerCorner" => &mut lower,
             "UpperCorner" => &mut upper,
             _ => return Err(unexpected(&child, "BoundingBoxData")),
         };
-        match numbers {
+        match text.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>() {
             Ok(numbers) => *corner = Some(numbers),
-            Err(_no_number) => {
-                return Ok(skip_rest(reader)?.and(Err(format!("must have numbers in {}", child.name))));
-            }
+            Err(_no_number) => broken = Some(format!("must have numbers in {}, not {text:?}", child.name)),
         }
     }
-    Ok(match (lower, upper) {
-        (Some(lower), Some(upper)) => Ok(BoundingBox { crs: owned(element.attribute("crs")), lower, upper }),
+    Ok(match (lower, upper, broken) {
+        (_, _, Some(rule)) => Err(rule),
+        (Some(lower), Some(upper), None) => {
+            Ok(BoundingBox { crs: owned(element.attribute("crs")), lower, upper })
+        }
         _ => Err("must have a LowerCorner and an UpperCorner".into()),
     })
-}
-
-/// Leaves the present element although it has a fault, so that later inputs are looked at too.
-fn skip_rest(reader: &mut Reader<'_>) -> Result<Result<(), String>, ExceptionReport> {
-    reader.skip()?;
-    Ok(Ok(()))
 }
 
 /// `InputReferenceType` (§10.1, table 52).
@@ -287,20 +281,20 @@ fn reference(
     if headers.iter().any(|(key, _)| key.is_empty()) {
         return Ok(Err("must have a key in every Header of its Reference".into()));
     }
-    Ok(match method("", element.attribute("method")) {
-        Ok(method) => Ok(Reference { href: href.to_owned(), method, headers, body }),
-        Err(_invalid) => Err(METHOD_RULE.into()),
-    })
+    Ok(method(element.attribute("method")).map(|method| Reference {
+        href: href.to_owned(),
+        method,
+        headers,
+        body,
+    }))
 }
 
-const METHOD_RULE: &str = "must have the method GET or POST";
-
-/// GET where none is named.
-pub(super) fn method(input: &str, text: Option<&str>) -> Result<HttpMethod, Exception> {
+/// GET where none is named; or the rule that is broken.
+pub(super) fn method(text: Option<&str>) -> Result<HttpMethod, String> {
     match text.map(str::to_ascii_uppercase).as_deref() {
         None | Some("GET") => Ok(HttpMethod::Get),
         Some("POST") => Ok(HttpMethod::Post),
-        Some(_) => Err(Exception::invalid(input, format!("input '{input}' {METHOD_RULE}"))),
+        Some(other) => Err(format!("must have the method GET or POST, not {other:?}")),
     }
 }
 

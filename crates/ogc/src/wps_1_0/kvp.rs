@@ -103,9 +103,10 @@ fn unbracket(text: &str) -> &str {
 fn entry(text: &str) -> Entry {
     let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let mut pieces = text.split('@');
-    let (id, value) = match pieces.next().unwrap_or_default().split_once('=') {
+    let head = pieces.next().unwrap_or_default();
+    let (id, value) = match head.split_once('=') {
         Some((id, value)) => (id, Some(decode(value))),
-        None => (pieces_head(text), None),
+        None => (head, None),
     };
     let mut entry = Entry { id: decode(id.trim()), value, attributes: Vec::new() };
     for piece in pieces {
@@ -121,11 +122,6 @@ fn entry(text: &str) -> Entry {
         }
     }
     entry
-}
-
-/// What stands before the first `@`.
-fn pieces_head(text: &str) -> &str {
-    text.split('@').next().unwrap_or_default()
 }
 
 fn unknown_attribute(id: &str, name: &str) -> Exception {
@@ -151,7 +147,10 @@ fn input(entry: &Entry) -> Result<InputItem, Exception> {
             "datatype" => item.data_type = Some(value),
             "uom" => item.uom = Some(value),
             "href" | "xlink:href" => href = Some(value),
-            "method" => method = execute::method(id, Some(&value))?,
+            "method" => {
+                method = execute::method(Some(&value))
+                    .map_err(|rule| Exception::invalid(id.as_str(), format!("input '{id}' {rule}")))?;
+            }
             // Defined for outputs, and harmless here: clients use one function to write both.
             "asreference" => {}
             _ => return Err(unknown_attribute(id, name)),

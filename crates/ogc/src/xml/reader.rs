@@ -8,7 +8,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::name::{PrefixDeclaration, ResolveResult};
 use quick_xml::reader::NsReader;
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, BufRead};
 
 /// Reads a document from its root down. Whoever is given an [`Element`] is inside it, and leaves it by reading its children
 /// to the end ([`Reader::child`] gives `None`) or with [`Reader::text`], [`Reader::content`] or [`Reader::skip`].
@@ -388,7 +388,12 @@ fn declared_encoding(bytes: &[u8]) -> Option<String> {
 /// Where the root element of data that is called XML begins, in bytes, if the data can stand inside another document as it is:
 /// well-formed, UTF-8, without document type. Reads all of it, in blocks.
 pub(crate) fn embeddable_from(data: &Data) -> io::Result<Option<u64>> {
-    let mut reader = NsReader::from_reader(io::BufReader::new(data.open()?));
+    let mut input = io::BufReader::new(data.open()?);
+    // The parser leaves a byte order mark out of its positions.
+    let mark: &[u8] = b"\xEF\xBB\xBF";
+    let before = if input.fill_buf()?.starts_with(mark) { mark.len() } else { 0 };
+    input.consume(before);
+    let mut reader = NsReader::from_reader(input);
     let mut buffer = Vec::new();
     let (mut depth, mut root) = (0_usize, None);
     loop {
@@ -421,7 +426,7 @@ pub(crate) fn embeddable_from(data: &Data) -> io::Result<Option<u64>> {
             // A declaration may stand before the root only, and is left out with all that stands there.
             Ok(Event::Decl(_)) if root.is_none() => {}
             Ok(Event::Comment(_) | Event::PI(_)) => {}
-            Ok(Event::Eof) => return Ok(root.filter(|_| depth == 0)),
+            Ok(Event::Eof) => return Ok(root.filter(|_| depth == 0).map(|root| root + before as u64)),
             Err(quick_xml::Error::Io(error)) => return Err(io::Error::other(error)),
             Ok(_) | Err(_) => return Ok(None),
         }
