@@ -4,6 +4,8 @@
 //!
 //! Outputs are left in a folder whose name is printed. Ctrl-C kills this program; nothing of the run survives it.
 
+#![expect(clippy::print_stdout, reason = "a command line tool")]
+
 use anabranch_command::{CommandProcess, SUPERVISE, Settings, Supervisor, load_file, supervise_main};
 use anabranch_model::bind::{BoundRequest, bind};
 use anabranch_model::{

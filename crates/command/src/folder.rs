@@ -10,12 +10,15 @@ use std::sync::Arc;
 /// Largest service file, in bytes: people write them by hand.
 pub const SERVICE_FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// A file of a services folder, and what it gave.
+pub type Loaded = (PathBuf, Result<Arc<Service>, Report>);
+
 /// Reads every `*.toml` of a folder, in the order of their names. A bad file takes nothing away from the others.
 /// Two files with the same identifier: the second one is at fault.
 ///
 /// # Errors
 /// Where the folder can't be listed.
-pub fn load_folder(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Arc<Service>, Report>)>> {
+pub fn load_folder(folder: &Path) -> io::Result<Vec<Loaded>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -25,7 +28,7 @@ pub fn load_folder(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Arc<Service
         }
     }
     paths.sort();
-    let mut loaded: Vec<(PathBuf, Result<Arc<Service>, Report>)> = Vec::with_capacity(paths.len());
+    let mut loaded: Vec<Loaded> = Vec::with_capacity(paths.len());
     for path in paths {
         let mut result = load_file(&path);
         if let Ok(service) = &result
@@ -61,7 +64,7 @@ fn read(path: &Path) -> io::Result<String> {
     std::fs::read_to_string(path)
 }
 
-fn owner<'a>(loaded: &'a [(PathBuf, Result<Arc<Service>, Report>)], service: &Service) -> Option<&'a Path> {
+fn owner<'a>(loaded: &'a [Loaded], service: &Service) -> Option<&'a Path> {
     let same = |other: &Arc<Service>| other.description.id == service.description.id;
     loaded.iter().find(|(_, result)| result.as_ref().is_ok_and(same)).map(|(path, _)| path.as_path())
 }

@@ -28,7 +28,7 @@ pub mod service;
 pub mod template;
 mod units;
 
-pub use folder::{SERVICE_FILE_BYTES_MAX, load_file, load_folder};
+pub use folder::{Loaded, SERVICE_FILE_BYTES_MAX, load_file, load_folder};
 pub use native::check;
 pub use os::{SUPERVISE, Supervisor, supervise_main};
 pub use process::{CommandProcess, Settings};

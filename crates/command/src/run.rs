@@ -15,7 +15,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -55,12 +55,19 @@ pub(crate) async fn run(
     .map_err(|error| Error::internal(format!("the supervisor can't be started: {error}")))?;
     let work = folders.work.to_string_lossy();
     let journal = Journal::new(service, sink, &work);
-    let mut reading =
-        Reading { journal, service, execution: &execution, folders: &folders, sent: HashMap::new() };
+    let handing_over = AtomicBool::new(false);
+    let mut reading = Reading {
+        journal,
+        service,
+        execution: &execution,
+        folders: &folders,
+        sent: HashMap::new(),
+        handing_over: &handing_over,
+    };
     let (end, read) = {
         let watching = watch(&mut supervised, service, sink);
         let reading = reading.read(streams.stdout, streams.stderr);
-        both(watching, reading).await
+        both(watching, reading, &handing_over).await
     };
     reading.journal.close();
     let reason = reading.journal.reason();
@@ -208,6 +215,7 @@ async fn confirmed(supervised: &mut Supervised, mut end: End) -> End {
 async fn both<R>(
     watching: impl Future<Output = Ending>,
     reading: impl Future<Output = Result<R, Error>>,
+    handing_over: &AtomicBool,
 ) -> (Ending, Result<(), Error>) {
     tokio::pin!(watching, reading);
     let mut read = None;
@@ -217,10 +225,17 @@ async fn both<R>(
             result = &mut reading, if read.is_none() => read = Some(result.map(drop)),
         }
     };
-    let read = match read {
-        Some(read) => read,
-        // Someone outside the run holds the streams open.
-        None => timeout(DRAIN_MAX, reading).await.map_or(Ok(()), |result| result.map(drop)),
+    let read = loop {
+        if let Some(read) = read {
+            break read;
+        }
+        match timeout(DRAIN_MAX, &mut reading).await {
+            Ok(result) => break result.map(drop),
+            // The store is slow, not the stream.
+            Err(_elapsed) if ending.cause == Cause::Itself && handing_over.load(Ordering::Relaxed) => {}
+            // Someone outside the run holds the streams open.
+            Err(_elapsed) => break Ok(()),
+        }
     };
     (ending, read)
 }
@@ -233,6 +248,8 @@ struct Reading<'a> {
     folders: &'a Folders,
     /// Files handed over already, by output.
     sent: HashMap<String, HashSet<PathBuf>>,
+    /// A chunk is being written: that may take as long as it likes.
+    handing_over: &'a AtomicBool,
 }
 
 impl Reading<'_> {
@@ -263,7 +280,9 @@ impl Reading<'_> {
             }
             while let Some((output, file)) = self.journal.next_announced() {
                 if result.is_ok() {
+                    self.handing_over.store(true, Ordering::Relaxed);
                     result = self.hand_over(output, file).await;
+                    self.handing_over.store(false, Ordering::Relaxed);
                 }
             }
         }
@@ -308,7 +327,7 @@ fn judge(service: &Service, sink: &dyn OutputSink, ending: &Ending, reason: &str
     if left > 0 {
         let text = format!("{left} processes of the run could not be ended");
         sink.log(LogLine { source: LogSource::System, text });
-        return Err(Error::internal(format!("{left} processes of job's run could not be ended")));
+        return Err(Error::internal(format!("{left} processes of a run could not be ended")));
     }
     match ending.cause {
         Cause::Cancelled => return Err(Error::Dismissed),
