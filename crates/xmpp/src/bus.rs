@@ -22,7 +22,7 @@ pub const EVENTS_MAX: usize = 1024;
 /// Both [`ServerHandle::local_session`](crate::server::ServerHandle::local_session) and
 /// [`client::connect`](crate::client::connect) give a `Bus`; tests use [`Bus::pair`] or [`Bus::channel`].
 ///
-/// The session ends when every sender and the receiver are dropped, on [`BusSender::close`], or after
+/// The session ends when every sender or the receiver is dropped, on [`BusSender::close`], or after
 /// [`BusEvent::Fatal`]; [`next`](Self::next) then gives `None`.
 #[derive(Debug)]
 pub struct Bus {
@@ -307,12 +307,25 @@ pub struct BusDriver {
 }
 
 impl BusDriver {
-    /// The next command; `None` when every sender is gone. Cancel-safe.
+    /// The next command; `None` when every sender or the receiver is gone. Cancel-safe.
     pub async fn next_command(&mut self) -> Option<Command> {
         match self.kept.pop_front() {
             Some(command) => Some(command),
-            None => self.commands.recv().await,
+            None => tokio::select! {
+                biased;
+                command = self.commands.recv() => command,
+                () = self.events.closed() => None,
+            },
         }
+    }
+
+    /// Like [`next_command`](Self::next_command) if commands can be served now; else only the end is waited for.
+    pub(crate) async fn next_command_if(&mut self, ready: bool) -> Option<Command> {
+        if ready {
+            return self.next_command().await;
+        }
+        self.events.closed().await;
+        None
     }
 
     /// A command that waits already, if there is one.

@@ -123,7 +123,7 @@ impl Session {
                     Ok(Received::Closed) => return Outcome::Lost("the server closed the stream".to_owned()),
                     Err(failure) => return Outcome::Lost(failure.to_string()),
                 },
-                command = self.driver.next_command(), if settled => match command {
+                command = self.driver.next_command_if(settled) => match command {
                     Some(command) => self.conversation.command(command, Instant::now()),
                     None => return Outcome::Over,
                 },

@@ -114,7 +114,7 @@ async fn serve(mut attached: Attached, conversation: &mut Conversation, driver: 
                 Next::Stanza(stanza) => conversation.handle(&stanza, Instant::now()),
                 Next::End(condition) => return Outcome::Ended(condition),
             },
-            command = driver.next_command(), if settled => match command {
+            command = driver.next_command_if(settled) => match command {
                 Some(command) => conversation.command(command, Instant::now()),
                 None => return Outcome::Over,
             },

@@ -20,6 +20,8 @@ pub(crate) const MUC: &str = "http://jabber.org/protocol/muc";
 pub(crate) const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 pub(crate) const MUC_ADMIN: &str = "http://jabber.org/protocol/muc#admin";
 pub(crate) const MUC_OWNER: &str = "http://jabber.org/protocol/muc#owner";
+/// XEP-0004.
+pub(crate) const DATA_FORM: &str = "jabber:x:data";
 /// XEP-0410.
 pub(crate) const MUC_SELF_PING: &str = "http://jabber.org/protocol/muc#self-ping-optimization";
 /// XEP-0049.

@@ -156,11 +156,20 @@ fn is_xml_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Roughly how many bytes an element takes in memory and on the wire.
+/// How many bytes an element takes on the wire, or some more.
 pub(crate) fn size_estimate(element: &Element) -> usize {
-    let texts: usize = element.texts().map(str::len).sum();
-    let attrs: usize = element.attrs().iter().map(|(_, value)| value.len() + 16).sum();
-    64 + texts + attrs + element.children().map(size_estimate).sum::<usize>()
+    // Start and end tag with their punctuation, and the namespace.
+    let tags = 2 * element.name().len() + element.ns().len() + 24;
+    let texts: usize = element.texts().map(escaped_len).sum();
+    let attrs: usize =
+        element.attrs().iter().map(|((_, name), value)| name.len() + escaped_len(value) + 8).sum();
+    tags + texts + attrs + element.children().map(size_estimate).sum::<usize>()
+}
+
+/// Length of a text with its special characters escaped; the longest escape has six characters.
+fn escaped_len(text: &str) -> usize {
+    let special = |byte: &&u8| matches!(**byte, b'<' | b'>' | b'&' | b'"' | b'\'' | b'\t' | b'\n' | b'\r');
+    text.len() + 5 * text.as_bytes().iter().filter(special).count()
 }
 
 #[cfg(test)]
@@ -188,5 +197,14 @@ mod tests {
             deep = Element::bare("a", ns::CLIENT).with_child(deep);
         }
         assert!(unwritable(&deep, 1).is_some());
+    }
+
+    #[test]
+    fn a_size_is_never_estimated_too_low() {
+        let element = Element::bare("message", ns::CLIENT)
+            .with("to", "a'b\"<&>@x")
+            .with_child(Element::bare("body", ns::CLIENT).with_text(&"a & b\r\n".repeat(100)))
+            .with_child(Element::bare("x", "urn:something:with:a:long:name").with("y", ""));
+        assert!(size_estimate(&element) >= String::from(&element).len());
     }
 }

@@ -1,9 +1,10 @@
 use std::time::{Duration, Instant};
 
-use anabranch_xmpp::client::{self, Security};
+use anabranch_xmpp::client::{self, ClientConfig, Security};
 use anabranch_xmpp::server::Limits;
-use anabranch_xmpp::{BusEvent, MessageKind, OccupantChange, Outgoing};
-use tokio::io::AsyncWriteExt;
+use anabranch_xmpp::{BusEvent, ClientError, MessageKind, OccupantChange, Outgoing};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::support::{
     DEADLINE, ROOM, Raw, header, limits, start, until, until_joined, until_message, until_up,
@@ -177,5 +178,89 @@ async fn a_silent_client_is_pinged_and_then_given_up() {
     until_up(&mut bob).await;
     let quiet = tokio::time::timeout(Duration::from_millis(1500), bob.next()).await;
     assert!(quiet.is_err(), "{quiet:?}");
+    server.stop().await;
+}
+
+/// A server that answers a client's header with its own and then with `text`.
+async fn fake_server(text: String) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let answer = format!("{}{text}", header().replace("to=", "from="));
+            let mut sink = [0; 4096];
+            // Reads the client's header, so that closing does not reset the connection.
+            if socket.read(&mut sink).await.is_ok() && socket.write_all(answer.as_bytes()).await.is_ok() {
+                while socket.read(&mut sink).await.is_ok_and(|n| n > 0) {}
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_client_is_guarded_against_its_server_too() {
+    let server = start(limits()).await;
+    for (text, reason) in [
+        (format!("<stream:features>{}", "<a>".repeat(10_000)), "nested deeper"),
+        (format!("<stream:features><a>{}", "x".repeat(200_000)), "too long"),
+        ("<stream:features><!DOCTYPE x></stream:features>".to_owned(), ""),
+        (
+            "<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+                .to_owned(),
+            "host-unknown",
+        ),
+        ("<message/>".to_owned(), "out of turn"),
+    ] {
+        let port = fake_server(text).await;
+        let config = ClientConfig { port, ..server.client_config("ann", Security::Plaintext) };
+        let mut bus = client::connect(config).unwrap();
+        let down = until(&mut bus, "loss", |e| {
+            if let BusEvent::Down { reason } = e { Some(reason.clone()) } else { None }
+        });
+        let given = down.await;
+        assert!(given.contains(reason), "{given}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_sends_no_password_where_it_is_not_safe() {
+    let server = start(limits()).await;
+    let mechanisms = "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
+                      <mechanism>PLAIN</mechanism></mechanisms></stream:features>";
+    let port = fake_server(mechanisms.to_owned()).await;
+    for security in [Security::Plaintext, Security::StartTls(server.trust())] {
+        let config = ClientConfig { port, ..server.client_config("ann", security.clone()) };
+        let mut bus = client::connect(config).unwrap();
+        let fatal =
+            until(&mut bus, "refusal", |e| if let BusEvent::Fatal(e) = e { Some(e.clone()) } else { None })
+                .await;
+        match security {
+            Security::Plaintext => assert!(matches!(fatal, ClientError::NoMechanism { .. }), "{fatal}"),
+            _ => assert!(matches!(fatal, ClientError::TlsNotOffered { .. }), "{fatal}"),
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_read_its_events_stops_only_itself() {
+    let server = start(Limits { queue_stanzas_max: 8, ..limits() }).await;
+    let mut deaf = server.local("orch");
+    let mut ann = server.client_in_room("ann");
+    until_joined(&mut ann).await;
+    let mut bob = server.client_in_room("bob");
+    until_joined(&mut bob).await;
+    while server.handle.counters().slow_readers_ended == 0 {
+        ann.send(Outgoing::text(&format!("{ROOM}/orch"), MessageKind::Chat, "x")).await.unwrap();
+        // Room for the errors that come once nobody is there.
+        while let Ok(Some(_)) = tokio::time::timeout(Duration::ZERO, ann.next()).await {}
+    }
+    ann.send(Outgoing::text(&format!("{ROOM}/bob"), MessageKind::Chat, "go on")).await.unwrap();
+    assert_eq!(until_message(&mut bob).await.body.as_deref(), Some("go on"));
+    // Once it listens again, it comes back.
+    until(&mut deaf, "loss", |e| matches!(e, BusEvent::Down { .. }).then_some(())).await;
+    assert_eq!(until_joined(&mut deaf).await, "orch");
     server.stop().await;
 }

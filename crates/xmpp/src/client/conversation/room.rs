@@ -196,10 +196,28 @@ impl Room {
         let entering = matches!(self.stage, Stage::Entering { .. });
         if entering && news.has("110") {
             self.conflicts = 0;
+            if news.has("201") {
+                actions.push(Action::Send(self.configuration()));
+            }
             self.stage = Stage::Inside { nick: nick.to_owned(), self_ping_at: now + timing.self_ping_every };
             let (room, nick) = (self.jid.clone(), nick.to_owned());
             actions.push(Action::Emit(BusEvent::Joined { room, nick }));
         }
+    }
+
+    /// A room that we made is locked until its owner has configured it (§10.1.3); then it has our password and lasts.
+    fn configuration(&self) -> Element {
+        let mut form = Element::bare("x", ns::DATA_FORM)
+            .with("type", "submit")
+            .with_child(field("FORM_TYPE", "http://jabber.org/protocol/muc#roomconfig"))
+            .with_child(field("muc#roomconfig_persistentroom", "1"))
+            .with_child(field("muc#roomconfig_whois", "anyone"));
+        if let Some(password) = &self.password {
+            form.append_child(field("muc#roomconfig_passwordprotectedroom", "1"));
+            form.append_child(field("muc#roomconfig_roomsecret", password));
+        }
+        let query = Element::bare("query", ns::MUC_OWNER).with_child(form);
+        iq("set", &format!("configure-{}", self.jid), Some(&self.jid)).with_child(query)
     }
 
     fn gone(
@@ -263,6 +281,12 @@ impl News<'_> {
         let role = if self.item.is_some() { Role::parse(attr("role")) } else { Role::Participant };
         Seen { real_jid: attr("jid").map(str::to_owned), role }
     }
+}
+
+/// XEP-0004 §3.2.
+fn field(name: &str, value: &str) -> Element {
+    let value = Element::bare("value", ns::DATA_FORM).with_text(value);
+    Element::bare("field", ns::DATA_FORM).with("var", name).with_child(value)
 }
 
 fn statuses(user: &Element) -> Vec<&str> {

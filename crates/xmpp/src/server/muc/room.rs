@@ -420,6 +420,6 @@ fn payload_of(presence: &Element) -> Vec<Element> {
 
 fn is_empty_submission(query: &Element) -> bool {
     query
-        .get_child("x", "jabber:x:data")
+        .get_child("x", ns::DATA_FORM)
         .is_some_and(|x| x.attr("type") == Some("submit") && x.children().count() == 0)
 }
