@@ -39,8 +39,8 @@ use line::Stopped;
 use std::sync::Arc;
 
 /// Distances computed for one feature before it is given up: half a minute or so. Real lines need n log n of them, 10^8 for a
-/// million vertices; a line of 90,000 vertices made to be slow needs as many as this.
-const DISTANCES_PER_FEATURE_MAX: u64 = 4_000_000_000;
+/// million vertices; a line of 200,000 vertices made to be slow needs as many as this.
+const DISTANCES_PER_FEATURE_MAX: u64 = 20_000_000_000;
 
 /// Bytes read between two reports of progress.
 const PROGRESS_BYTES: u64 = 4 << 20;

@@ -237,3 +237,39 @@ fn random_documents_lose_positions_only() {
         assert!(run(once.as_bytes(), "0").unwrap().len() <= once.len());
     }
 }
+
+/// Small changes to a document that works: none may panic, and what is taken must come out as something that is taken again.
+#[test]
+fn damaged_documents_do_no_harm() {
+    let document = r#"{"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"MultiPolygon","coordinates":[[[[0,0],[0,0.2],[0.2,0],[0,0]]],[[[0,0],[0,9],[9,9],[9,0],[4,0],[0,0]],[[1,1],[1,1.2],[1.2,1],[1,1]]]]}},{"type":"Feature","geometry":{"type":"GeometryCollection","geometries":[{"type":"Point","coordinates":[1,1]},{"type":"Polygon","coordinates":[[[0,0],[0,3],[3,3],[0,0]]]},{"type":"LineString","coordinates":[[0,0],[1,0],[2,0]]}]}}]}"#;
+    let mut state = 11_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut taken = 0;
+    for _ in 0..5_000 {
+        let mut damaged = document.as_bytes().to_vec();
+        for _ in 0..=random(2) {
+            let at = random(damaged.len());
+            match random(4) {
+                0 => damaged[at] = b"{}[]\",:0123456789.-e "[random(21)],
+                1 => damaged.insert(at, b"[],0123456789.-e"[random(16)]),
+                2 => drop(damaged.remove(at)),
+                _ => damaged[at] = b'0' + random(10) as u8,
+            }
+        }
+        if let Ok(once) = run(&damaged, "1") {
+            taken += 1;
+            let twice = run(once.as_bytes(), "1").unwrap();
+            assert!(twice.len() <= once.len());
+            let text = String::from_utf8(damaged).unwrap();
+            if serde_json::from_str::<serde_json::Value>(&text).is_ok() {
+                serde_json::from_str::<serde_json::Value>(&once).unwrap();
+            }
+        }
+    }
+    assert!(taken > 500, "{taken} were taken");
+}

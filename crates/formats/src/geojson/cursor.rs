@@ -137,10 +137,10 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
-    /// Steps over an array of exactly two numbers without white space, as most positions are written. `None` means nothing:
-    /// it may be there in another form.
+    /// Steps over an array of two or more numbers without white space, as most positions are written, and gives the first
+    /// two. `None` means nothing: it may be there in another form.
     #[inline]
-    pub(super) fn plain_pair(&mut self) -> Option<([f64; 2], Range<usize>)> {
+    pub(super) fn plain_position(&mut self) -> Option<([f64; 2], Range<usize>)> {
         self.peek();
         let start = self.at;
         if *self.bytes.get(start)? != b'[' {
@@ -150,7 +150,10 @@ impl<'a> Cursor<'a> {
         if *self.bytes.get(comma)? != b',' {
             return None;
         }
-        let (y, close) = number::read_plain(self.bytes, comma + 1)?;
+        let (y, mut close) = number::read_plain(self.bytes, comma + 1)?;
+        while *self.bytes.get(close)? == b',' {
+            (_, close) = number::read_plain(self.bytes, close + 1)?;
+        }
         if *self.bytes.get(close)? != b']' {
             return None;
         }

@@ -64,8 +64,8 @@ fn digits(bytes: &[u8], mut at: usize, mut mantissa: u64) -> (u64, usize) {
 /// Most digits before the point that [`read_plain`] takes.
 const PLAIN_WHOLE_DIGITS_MAX: usize = 7;
 
-/// As [`read`], for numbers as most coordinates are written: up to 7 digits, a point, up to 15 decimals, with 8 bytes to
-/// spare behind them. `None` means nothing: the number may be fine. What follows it is not looked at: an exponent or more
+/// As [`read`], for numbers as most coordinates are written: up to 7 digits, perhaps a point and up to 15 decimals, with 8
+/// bytes to spare behind them. `None` means nothing: the number may be fine. What follows it is not looked at: an exponent or more
 /// digits may.
 ///
 /// Digits before the point are few and as many as in the number before: the processor foresees the loop. Decimals are read
@@ -76,17 +76,20 @@ pub(super) fn read_plain(bytes: &[u8], at: usize) -> Option<(f64, usize)> {
     let whole_at = at + usize::from(negative);
     let (whole, point) = digits(bytes, whole_at, 0);
     let whole_digits = point - whole_at;
-    if whole_digits == 0 || whole_digits > PLAIN_WHOLE_DIGITS_MAX || *bytes.get(point)? != b'.' {
+    if whole_digits == 0 || whole_digits > PLAIN_WHOLE_DIGITS_MAX {
         return None;
     }
     if whole_digits > 1 && bytes[whole_at] == b'0' {
         return None;
     }
-    let (decimals, end) = plain_decimals(bytes, point + 1)?;
-    let count = end - point - 1;
-    // 7 + 15 digits may not fit a `u64`.
-    if count == 0 || whole_digits + count > DIGITS_MAX {
-        return None;
+    let (mut decimals, mut count, mut end) = (0, 0, point);
+    if *bytes.get(point)? == b'.' {
+        (decimals, end) = plain_decimals(bytes, point + 1)?;
+        count = end - point - 1;
+        // 7 + 15 digits may not fit a `u64`.
+        if count == 0 || whole_digits + count > DIGITS_MAX {
+            return None;
+        }
     }
     let mantissa = whole * INTEGER_POWERS_OF_TEN[count] + decimals;
     if mantissa > EXACT_INTEGER_MAX {

@@ -68,8 +68,8 @@ fn span(range: Range<usize>) -> Result<Span, Flaw> {
 /// Where there is no position of two or more finite numbers.
 #[inline]
 pub fn read_position(cursor: &mut Cursor<'_>) -> Result<(Point, Range<usize>), Flaw> {
-    if let Some((point, range)) = cursor.plain_pair() {
-        return Ok((point, range)); // at most 10^7, so that COORDINATE_MAX need not be asked
+    if let Some((point, range)) = cursor.plain_position() {
+        return Ok((point, range)); // below 10^7: no need to ask for COORDINATE_MAX
     }
     read_any_position(cursor)
 }
