@@ -167,7 +167,6 @@ impl<R: Read> Splitter<R> {
         loop {
             match self.advance().map_err(|flaw| flaw.locate(self.feature_here(), self.offset))? {
                 Progress::On => {}
-                Progress::Between if self.scanned == 0 => {}
                 Progress::Between => {
                     let (range, _offset) = self.give_away();
                     return Ok(Some(Piece::Between(&self.buffer[range])));
