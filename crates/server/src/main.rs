@@ -1,1 +1,115 @@
-fn main() {}
+//! The `anabranch` binary: server, agent and the commands of people.
+//!
+//! It puts the other crates together and speaks HTTP; what it does not hold: protocols' documents (`ogc`), jobs (`engine`),
+//! the agent protocol (`remote`), executables (`command`). Read first: `serve.rs`, `http.rs`, `agent.rs`.
+
+mod accounts;
+mod agent;
+mod agent_config;
+mod agent_data;
+mod app;
+mod check;
+mod cli;
+mod client;
+mod config;
+mod data_plane;
+mod folder;
+mod http;
+mod invite;
+mod join;
+mod load;
+mod local_services;
+mod publisher;
+mod serve;
+mod signals;
+mod terminal;
+mod xmpp_session;
+
+use anabranch_remote::AgentError;
+use clap::Parser as _;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+const EXIT_FAILED: u8 = 1;
+const EXIT_UNREACHABLE: u8 = 3;
+const EXIT_REFUSED: u8 = 4;
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// Stack of a worker thread: the XMPP server parses foreign XML on it, and its depth guard is the first defence, not the only one.
+const STACK_BYTES: usize = 4 << 20;
+
+fn main() -> ExitCode {
+    // The supervisor of a run is this very program and must begin at once, before anything else is set up.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == anabranch_command::SUPERVISE) {
+        return anabranch_command::supervise_main(arguments);
+    }
+    let cli = Cli::parse();
+    start_log();
+    let threads = match &cli.command {
+        Command::Serve(_) => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        _ => 1,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(&cli.command)),
+        Err(error) => Err(error.into()),
+    };
+    result.unwrap_or_else(|error| {
+        terminal::note(format_args!("anabranch: {error:#}"));
+        exit_code(&error)
+    })
+}
+
+async fn run(command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(arguments) => serve::serve(arguments).await?,
+        Command::Agent(arguments) => agent::agent(arguments).await?,
+        Command::Check(arguments) if check::check(&arguments.files)? => {}
+        Command::Check(_) => return Ok(EXIT_FAILED.into()),
+        Command::Run(arguments) => {
+            return Ok(match client::run::run(arguments).await? {
+                client::run::Ended::Successful => ExitCode::SUCCESS,
+                client::run::Ended::Failed => EXIT_FAILED.into(),
+                client::run::Ended::Interrupted => EXIT_INTERRUPTED.into(),
+            });
+        }
+        Command::Jobs(arguments) => client::listing::jobs(arguments).await?,
+        Command::Agents(arguments) => client::listing::agents(arguments).await?,
+        Command::Kill(arguments) => client::listing::kill(arguments).await?,
+        Command::Log(arguments) => client::listing::log(arguments).await?,
+        Command::Invite(arguments) => invite::invite(arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The table of `--help`.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let refused = match error.downcast_ref::<AgentError>() {
+        Some(AgentError::Session(Some(cause))) => xmpp_session::is_refusal(cause),
+        _ => false,
+    };
+    if refused {
+        EXIT_REFUSED.into()
+    } else if error.downcast_ref::<client::api::Unreachable>().is_some() {
+        EXIT_UNREACHABLE.into()
+    } else {
+        EXIT_FAILED.into()
+    }
+}
+
+/// Logs to standard error, as text or, with `ANABRANCH_LOG_FORMAT=json`, as JSON.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ANABRANCH_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::env::var("ANABRANCH_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        builder.json().init();
+    } else {
+        builder.with_ansi(terminal::is_watched()).init();
+    }
+}

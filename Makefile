@@ -1,0 +1,29 @@
+# Thin: every target is one command that can be run by hand.
+.PHONY: run test e2e lint rules ci bench
+
+run: ## the main job on real input: a GDAL tool on an agent, through three clients
+	scripts/run-example.sh
+
+test: ## all tests of the workspace
+	scripts/install-tools.sh test
+	cargo test --workspace --exclude e2e
+
+e2e: ## the binary from outside: protocols, agents, kill -9, shutdown
+	scripts/install-tools.sh e2e
+	cargo build --release --bin anabranch
+	cargo test --package e2e --release
+
+lint: ## format, clippy, licences and bans
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	scripts/install-tools.sh deny
+	cargo deny --workspace check bans licenses sources
+
+rules: ## who may use whom
+	cargo run --quiet --package xtask -- rules
+
+ci:
+	.ci/run
+
+bench: ## speed and memory beside named peers; takes a quarter of an hour
+	benches/run.sh

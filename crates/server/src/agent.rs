@@ -1,0 +1,162 @@
+//! `anabranch agent`: announces service files and runs them.
+
+use crate::accounts::ORCHESTRATOR;
+use crate::agent_config::AgentConfig;
+use crate::agent_data::HttpData;
+use crate::cli;
+use crate::folder::Folder;
+use crate::join::Join;
+use crate::load::MachineLoad;
+use crate::{local_services, signals, terminal};
+use anabranch_remote::{Agent, AgentService, AgentSettings};
+use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Security, Timing};
+use anabranch_xmpp::{RoomJoin, Trust};
+use anyhow::{Context as _, anyhow, ensure};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Longest pause between tries to reach the server: short, because runs may be waiting to be reported, and an XMPP server bears
+/// a try a second from each of its agents.
+const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Runs an agent until a signal asks it to stop.
+///
+/// # Errors
+/// Where it can't be started, or is refused for good: password, certificate, room.
+pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
+    let shutdown = signals::shutdown_token()?;
+    let name = arguments.name.clone().unwrap_or_else(host_name);
+    check_name(&name)?;
+    let services: Vec<AgentService> = local_services::load(&arguments.services)?
+        .iter()
+        .map(|service| AgentService {
+            process: local_services::process(service),
+            runs_max: service.capacity.runs,
+            weight: slots(service.capacity.weight),
+        })
+        .collect();
+    ensure!(
+        !services.is_empty(),
+        "the services folder {} has no service file that can be published",
+        arguments.services.display()
+    );
+    for service in &services {
+        terminal::line(format_args!("offering {}", service.process.description().id));
+    }
+
+    let (config, orchestrator_account) = session(arguments, &name)?;
+    let capacity = arguments.capacity.unwrap_or_else(processors);
+    ensure!(capacity > 0, "--capacity must be at least 1");
+    let folder = match &arguments.work {
+        Some(folder) => folder.clone(),
+        None => arguments.data.folder().join("runs").join(&name),
+    };
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("can't make the folder for runs {}", folder.display()))?;
+    let settings = AgentSettings {
+        orchestrator_nick: orchestrator_account.split('@').next().unwrap_or(ORCHESTRATOR).to_owned(),
+        orchestrator_account: Some(orchestrator_account),
+        capacity,
+        ..AgentSettings::new(Vec::new(), name.clone(), std::fs::canonicalize(&folder)?)
+    };
+    let (host, port) = (config.host.clone(), config.port);
+    let bus = anabranch_xmpp::client::connect(config)?;
+    terminal::line(format_args!("agent {name}: connecting to {host}:{port}"));
+    // Services stay as they are until the agent is started again; the sender lives as long as the agent.
+    let (_services, offered) = watch::channel(services);
+    Agent::run(bus, offered, settings, Arc::new(HttpData::new()), Arc::new(MachineLoad::new()), shutdown)
+        .await?;
+    Ok(())
+}
+
+/// A service's weight in whole slots: what weighs anything takes one at least.
+fn slots(weight: f64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded and clamped")]
+    let slots = weight.ceil().clamp(1.0, 1_000_000.0) as u32;
+    slots
+}
+
+fn processors() -> u32 {
+    std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok()).unwrap_or(1)
+}
+
+fn host_name() -> String {
+    sysinfo::System::host_name().ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "agent".into())
+}
+
+/// The name becomes a nickname, a resource and a folder.
+fn check_name(name: &str) -> anyhow::Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    ensure!(
+        !name.is_empty() && name.len() <= 100 && name.chars().all(good) && !name.starts_with('.'),
+        "--name has 1 to 100 letters, digits, - _ . and does not begin with a dot; it is {name:?}"
+    );
+    ensure!(name != ORCHESTRATOR, "--name {name:?} is the server's own");
+    Ok(())
+}
+
+/// Where to log in, and the bare JID of the server's account.
+fn session(arguments: &cli::Agent, name: &str) -> anyhow::Result<(ClientConfig, String)> {
+    if let Some(file) = &arguments.config {
+        return AgentConfig::load(file)?.session(name, backoff());
+    }
+    let line = match &arguments.join {
+        Some(line) => line.clone(),
+        None => local_line(arguments)?,
+    };
+    let join = Join::parse(&line)?;
+    let pin = join.pin.parse().map_err(|error| anyhow!("the certificate pin of the --join URL: {error}"))?;
+    let orchestrator = format!("{ORCHESTRATOR}@{}", join.domain);
+    let config = ClientConfig {
+        host: join.host,
+        port: join.port,
+        domain: join.domain,
+        user: join.account,
+        password: join.secret,
+        resource: name.to_owned(),
+        security: Security::StartTls(Trust::Fingerprint(pin)),
+        rooms: vec![RoomJoin { room: join.room, nick: name.to_owned(), password: Some(join.room_password) }],
+        timing: Timing::default(),
+        limits: ClientLimits::default(),
+        backoff: backoff(),
+    };
+    Ok((config, orchestrator))
+}
+
+fn backoff() -> Backoff {
+    Backoff::new(RECONNECT_PAUSE_MAX)
+}
+
+/// The line that the server on this machine keeps in its data folder.
+fn local_line(arguments: &cli::Agent) -> anyhow::Result<String> {
+    let folder: PathBuf = arguments.data.folder();
+    let path = Folder::open(&folder)?.local_join();
+    std::fs::read_to_string(&path).with_context(|| {
+        format!(
+            "no server has run with the data folder {}: start `anabranch serve` first, or give --join for a server on another machine",
+            folder.display()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_nicknames_and_folders() {
+        for good in ["a", "field-1", "host.example.org"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "orchestrator", &"x".repeat(101)] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn weights_are_whole_slots() {
+        assert_eq!([0.0, 0.5, 1.0, 1.5, 4.0].map(slots), [1, 1, 1, 2, 4]);
+    }
+}

@@ -1,0 +1,37 @@
+//! What every request handler shares.
+
+use crate::data_plane::DataPlane;
+use anabranch_engine::Engine;
+use anabranch_ogc::ServiceInfo;
+use anabranch_ogc::ogcapi::BaseUrl;
+use anabranch_remote::Orchestrator;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// The parts of a running server. Cheap to clone.
+pub(crate) type App = Arc<Parts>;
+
+pub(crate) struct Parts {
+    pub(crate) engine: Engine,
+    pub(crate) orchestrator: Orchestrator,
+    pub(crate) data_plane: Arc<DataPlane>,
+    pub(crate) service: ServiceInfo,
+    /// How clients reach this server.
+    pub(crate) base: BaseUrl,
+    /// Largest request body, in bytes.
+    pub(crate) body_bytes_max: usize,
+    /// Bytes all outputs of one job may have together; one upload of an agent is never larger.
+    pub(crate) output_bytes_max: u64,
+    /// Longest synchronous execution.
+    pub(crate) sync_max: Duration,
+    /// Cancelled when the server takes no more jobs.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Parts {
+    /// The WPS endpoint.
+    pub(crate) fn wps_url(&self) -> String {
+        self.base.at("/wps")
+    }
+}

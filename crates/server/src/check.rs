@@ -1,0 +1,61 @@
+//! `anabranch check`: every fault of service and configuration files.
+
+use crate::agent_config::AgentConfig;
+use crate::config::Config;
+use crate::terminal::line;
+use anyhow::Context as _;
+use std::path::{Path, PathBuf};
+
+/// Checks files; true where all are good. Which sort a file is shows in its keys.
+///
+/// # Errors
+/// Where a file can't be read.
+pub(crate) fn check(files: &[PathBuf]) -> anyhow::Result<bool> {
+    let mut good = true;
+    for file in files {
+        good &= check_file(file)?;
+    }
+    Ok(good)
+}
+
+fn check_file(file: &Path) -> anyhow::Result<bool> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+    let fault = match sort_of(&text) {
+        Sort::Service => {
+            let report = anabranch_command::check(file, &text);
+            line(report.to_string().trim_end());
+            if let Some(service) = &report.service {
+                line(format_args!("{}: good, publishes {}", file.display(), service.description.id));
+            }
+            return Ok(report.service.is_some());
+        }
+        Sort::Agent => AgentConfig::parse(&text).err(),
+        Sort::Server => Config::parse(&text).err(),
+    };
+    match fault {
+        None => line(format_args!("{}: good", file.display())),
+        Some(ref error) => line(format_args!("{}: {error:#}", file.display())),
+    }
+    Ok(fault.is_none())
+}
+
+enum Sort {
+    Service,
+    Agent,
+    Server,
+}
+
+/// A file that is no TOML at all counts as a service file, whose checker shows where it breaks.
+fn sort_of(text: &str) -> Sort {
+    let Ok(table) = toml::from_str::<toml::Table>(text) else { return Sort::Service };
+    let has = |keys: &[&str]| keys.iter().any(|key| table.contains_key(*key));
+    if has(&["identifier", "command", "inputs", "outputs"]) {
+        Sort::Service
+    } else if has(&["account", "rooms", "orchestrator"]) {
+        Sort::Agent
+    } else if has(&["http", "xmpp", "limits", "egress", "service", "services"]) {
+        Sort::Server
+    } else {
+        Sort::Service
+    }
+}

@@ -1,0 +1,181 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Publishes anything that can run as OGC processes.
+#[derive(Parser)]
+#[command(name = "anabranch", version, about, after_help = AFTER_HELP, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 success; 1 the job, check or command failed; 2 wrong usage; 3 the server or agent can't be reached or started;
+4 login refused (wrong password, certificate or account); 130 ended by Ctrl-C.
+Signals: SIGINT and SIGTERM end serve and agent in order (a second one at once); run dismisses its job on Ctrl-C.
+Log level: ANABRANCH_LOG (error, warn, info, debug, or a filter such as anabranch_remote=debug); ANABRANCH_LOG_FORMAT=json.";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Start the server: OGC interfaces, job engine and XMPP server in one process
+    Serve(Serve),
+    /// Start an agent, which announces the service files of a folder and runs them for a server
+    Agent(Agent),
+    /// Check service and configuration files, and list every fault with line and column
+    Check(Check),
+    /// Execute a process, show its progress, save its results
+    Run(Run),
+    /// List jobs
+    Jobs(Jobs),
+    /// List connected agents with their load
+    Agents(Remote),
+    /// Dismiss a job
+    Kill(Kill),
+    /// Show the log of a job
+    Log(Log),
+    /// Make an account for an agent on another machine, and print the one line to paste there
+    Invite(Invite),
+}
+
+#[derive(Args)]
+pub(crate) struct Serve {
+    /// Configuration file (TOML)
+    #[arg(long, env = "ANABRANCH_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Address and port for HTTP; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "ANABRANCH_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Address and port for XMPP with STARTTLS [default: 127.0.0.1:5222]
+    #[arg(long, env = "ANABRANCH_XMPP_LISTEN")]
+    pub(crate) xmpp_listen: Option<SocketAddr>,
+    /// Address and port for XMPP with direct TLS [default: 127.0.0.1:5223]
+    #[arg(long, env = "ANABRANCH_XMPP_TLS_LISTEN")]
+    pub(crate) xmpp_tls_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) data: Data,
+}
+
+/// The folder where everything is kept.
+#[derive(Args)]
+pub(crate) struct Data {
+    /// Folder for jobs, results, accounts and certificate [default: $XDG_DATA_HOME/anabranch or ~/.local/share/anabranch]
+    #[arg(long, env = "ANABRANCH_DATA")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl Data {
+    /// The folder as given, or the user's own.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| {
+            let home = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+            home("XDG_DATA_HOME")
+                .or_else(|| home("HOME").map(|home| home.join(".local/share")))
+                .unwrap_or_else(|| PathBuf::from("."))
+                .join("anabranch")
+        })
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct Agent {
+    /// Folder with service files (*.toml)
+    #[arg(long, env = "ANABRANCH_SERVICES", default_value = "services")]
+    pub(crate) services: PathBuf,
+    /// Name of this agent, unique on the server [default: the host's name]
+    #[arg(long, env = "ANABRANCH_AGENT_NAME")]
+    pub(crate) name: Option<String>,
+    /// What `anabranch invite` printed, for a server on another machine
+    #[arg(long, env = "ANABRANCH_JOIN", hide_env_values = true, conflicts_with = "config")]
+    pub(crate) join: Option<String>,
+    /// Configuration file (TOML), for any XMPP server: see `examples/agent.toml`
+    #[arg(long, env = "ANABRANCH_AGENT_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Runs at once over all services [default: number of processors]
+    #[arg(long, env = "ANABRANCH_CAPACITY")]
+    pub(crate) capacity: Option<u32>,
+    /// Folder for the runs [default: `runs/NAME` in the data folder]
+    #[arg(long, env = "ANABRANCH_WORK")]
+    pub(crate) work: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: Data,
+}
+
+#[derive(Args)]
+pub(crate) struct Check {
+    /// Files to check
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Where the server is.
+#[derive(Args, Clone)]
+pub(crate) struct Remote {
+    /// URL of the server
+    #[arg(long, env = "ANABRANCH_SERVER", default_value = "http://127.0.0.1:8080")]
+    pub(crate) server: url::Url,
+}
+
+#[derive(Args)]
+pub(crate) struct Run {
+    /// Identifier of the process
+    pub(crate) process: String,
+    /// Input: NAME=VALUE, NAME=@FILE for a file's content, NAME=URL after --by-reference NAME; repeat for more
+    #[arg(short, long = "input", value_name = "NAME=VALUE|NAME=@FILE")]
+    pub(crate) inputs: Vec<String>,
+    /// Save an output: NAME=FILE; without any, small results are printed
+    #[arg(short, long = "output", value_name = "NAME=FILE")]
+    pub(crate) outputs: Vec<String>,
+    /// Inputs whose value is a URL that the server fetches
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by_reference: Vec<String>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Args)]
+pub(crate) struct Jobs {
+    /// Only jobs in this state (accepted, running, successful, failed, dismissed)
+    #[arg(long)]
+    pub(crate) status: Option<String>,
+    /// Only jobs of this process
+    #[arg(long)]
+    pub(crate) process: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 20)]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Args)]
+pub(crate) struct Kill {
+    /// Identifier of the job
+    pub(crate) job: String,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Args)]
+pub(crate) struct Log {
+    /// Identifier of the job
+    pub(crate) job: String,
+    /// Go on until the job ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Args)]
+pub(crate) struct Invite {
+    /// Name of the account: letters, digits, - _ .
+    pub(crate) name: String,
+    /// Host under which the other machine reaches this server [default: this host's name]
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    #[command(flatten)]
+    pub(crate) data: Data,
+}

@@ -1,0 +1,94 @@
+//! `anabranch jobs`, `agents`, `kill` and `log`.
+
+use crate::cli;
+use crate::client::api::Api;
+use crate::terminal::{line, note, table};
+use serde_json::Value;
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Lists jobs, newest first.
+pub(crate) async fn jobs(command: &cli::Jobs) -> anyhow::Result<()> {
+    let api = Api::new(&command.remote.server)?;
+    let mut url = api.url(&["jobs"]);
+    url.query_pairs_mut().append_pair("limit", &command.limit.to_string());
+    for (name, value) in [("status", &command.status), ("processID", &command.process)] {
+        if let Some(value) = value {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+    }
+    let list = api.get(url).await?;
+    let rows: Vec<_> = list["jobs"].as_array().into_iter().flatten().map(job_row).collect();
+    table(["JOB", "PROCESS", "STATUS", "%", "CREATED", "MESSAGE"], &rows);
+    Ok(())
+}
+
+fn job_row(job: &Value) -> [String; 6] {
+    ["jobID", "processID", "status", "progress", "created", "message"].map(|name| cell(&job[name]))
+}
+
+/// Lists connected agents.
+pub(crate) async fn agents(command: &cli::Remote) -> anyhow::Result<()> {
+    let api = Api::new(&command.server)?;
+    let mut url = api.url(&["console"]);
+    url.query_pairs_mut().append_pair("f", "json");
+    let list = api.get(url).await?;
+    let rows: Vec<_> = list["agents"].as_array().into_iter().flatten().map(agent_row).collect();
+    table(["AGENT", "LINK", "RUNS", "CPU %", "MEMORY %", "SERVICES"], &rows);
+    Ok(())
+}
+
+fn agent_row(agent: &Value) -> [String; 6] {
+    let percent = |name: &str| agent[name].as_f64().map_or_else(|| "-".into(), |n| format!("{n:.0}"));
+    let services: Vec<String> = agent["services"].as_array().into_iter().flatten().map(cell).collect();
+    [
+        cell(&agent["name"]),
+        if agent["connected"] == true { "connected".into() } else { "lost".into() },
+        format!("{}/{}", cell(&agent["running"]), cell(&agent["capacity"])),
+        percent("cpuPercent"),
+        percent("memoryPercent"),
+        services.join(" "),
+    ]
+}
+
+/// Dismisses a job.
+pub(crate) async fn kill(command: &cli::Kill) -> anyhow::Result<()> {
+    let api = Api::new(&command.remote.server)?;
+    let status = api.delete(api.url(&["jobs", &command.job])).await?;
+    line(format_args!("{} {}", command.job, cell(&status["status"])));
+    Ok(())
+}
+
+/// Prints the log of a job, to its end if asked.
+pub(crate) async fn log(command: &cli::Log) -> anyhow::Result<()> {
+    let api = Api::new(&command.remote.server)?;
+    if !command.follow {
+        let mut url = api.url(&["jobs", &command.job, "log"]);
+        url.query_pairs_mut().append_pair("f", "json");
+        let page = api.get(url).await?;
+        for entry in page["lines"].as_array().into_iter().flatten() {
+            line(cell(&entry["text"]));
+        }
+        return Ok(());
+    }
+    let mut events = api.events(&command.job).await?;
+    while let Some(event) = events.next().await? {
+        match event.name.as_str() {
+            "log" => line(cell(&event.data["text"])),
+            _ if ["successful", "failed", "dismissed"]
+                .contains(&event.data["status"].as_str().unwrap_or_default()) =>
+            {
+                note(cell(&event.data["status"]));
+                break;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

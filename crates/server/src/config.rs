@@ -1,0 +1,170 @@
+//! The configuration: a file as written ([`Config`] by serde, unknown keys refused), with every default in
+//! `default-config.toml`, which is also the documentation.
+
+use anabranch_egress::Policy;
+use anyhow::Context as _;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The commented default configuration.
+pub(crate) const DEFAULT: &str = include_str!("../default-config.toml");
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) service: Service,
+    pub(crate) http: Http,
+    pub(crate) xmpp: Xmpp,
+    pub(crate) services: Services,
+    pub(crate) limits: Limits,
+    pub(crate) egress: Policy,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Service {
+    pub(crate) title: String,
+    pub(crate) r#abstract: String,
+    pub(crate) keywords: Vec<String>,
+    pub(crate) provider: String,
+    pub(crate) provider_site: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) listen: SocketAddr,
+    pub(crate) public_url: String,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) head_ms_max: u64,
+    pub(crate) connections_max: usize,
+    pub(crate) sync_s_max: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Xmpp {
+    pub(crate) domain: String,
+    pub(crate) listen: SocketAddr,
+    pub(crate) listen_tls: SocketAddr,
+    pub(crate) plaintext_login: bool,
+    pub(crate) room: String,
+    pub(crate) external: Option<ExternalXmpp>,
+}
+
+/// An XMPP server that is not ours.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExternalXmpp {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) tls: Tls,
+    pub(crate) account: String,
+    pub(crate) password_file: PathBuf,
+    pub(crate) conference: String,
+    #[serde(default)]
+    pub(crate) room_password_file: Option<PathBuf>,
+    #[serde(default = "roots")]
+    pub(crate) certificate: String,
+}
+
+fn roots() -> String {
+    "roots".into()
+}
+
+/// How a connection is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Tls {
+    Starttls,
+    Direct,
+    /// Not at all; the client refuses it for hosts other than loopback.
+    Plain,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Services {
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    pub(crate) queued_jobs_max: usize,
+    pub(crate) parallel_runs_max: usize,
+    pub(crate) output_bytes_max: u64,
+    pub(crate) results_keep_s: u64,
+    pub(crate) reattach_s_max: u64,
+    pub(crate) drain_s_max: u64,
+}
+
+impl Config {
+    /// The defaults, overlaid by a file.
+    ///
+    /// # Errors
+    /// Where the file can't be read, is no TOML, has an unknown key or a value of the wrong type; with line and column.
+    pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(file) = file else { return Self::parse("") };
+        let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+        Self::parse(&text).with_context(|| format!("configuration {}", file.display()))
+    }
+
+    /// The defaults, overlaid by a text.
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+        let given: toml::Table = toml::from_str(text)?;
+        let mut all: toml::Table = toml::from_str(DEFAULT)?;
+        overlay(&mut all, given);
+        let config = Self::deserialize(all)?;
+        anyhow::ensure!(config.http.connections_max > 0, "http.connections_max must be at least 1");
+        anyhow::ensure!(config.limits.parallel_runs_max > 0, "limits.parallel_runs_max must be at least 1");
+        if !config.http.public_url.is_empty() {
+            url::Url::parse(&config.http.public_url).with_context(|| {
+                format!("http.public_url must be a URL, not {:?}", config.http.public_url)
+            })?;
+        }
+        Ok(config)
+    }
+}
+
+fn overlay(base: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => overlay(base, over),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_file_is_complete() {
+        let config = Config::parse("").unwrap();
+        assert_eq!(config.http.listen.port(), 8080);
+        assert!(config.xmpp.external.is_none());
+    }
+
+    #[test]
+    fn a_file_changes_what_it_names_and_nothing_else() {
+        let config =
+            Config::parse("[limits]\nresults_keep_s = 60\n[egress]\nallow = [\"127.0.0.1:8099\"]").unwrap();
+        assert_eq!((config.limits.results_keep_s, config.limits.drain_s_max), (60, 5));
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_types_are_named() {
+        let error = |text| format!("{:#}", Config::parse(text).unwrap_err());
+        assert!(error("[http]\nlisten_on = 1").contains("listen_on"));
+        assert!(
+            error("[http]\nlisten = \"nonsense\"").contains("listen")
+                || error("[http]\nlisten = \"nonsense\"").contains("socket")
+        );
+        assert!(error("[http]\npublic_url = \"nonsense\"").contains("public_url"));
+    }
+}

@@ -1,0 +1,105 @@
+//! Answers: JSON documents, HTML pages, and errors in the form the client reads.
+
+use super::negotiate::{Form, accepts};
+use super::pages::{Page, PlainPage};
+use crate::app::App;
+use anabranch_model::Error;
+use anabranch_ogc::ogcapi::exception::PROBLEM_MEDIA_TYPE;
+use anabranch_ogc::ogcapi::{self, Link, Problem};
+use askama::Template;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+
+/// A JSON document.
+pub(crate) fn json(status: StatusCode, document: &impl Serialize) -> Response {
+    match serde_json::to_vec(document) {
+        Ok(bytes) => with_type(status, ogcapi::MEDIA_TYPE, bytes),
+        Err(error) => {
+            tracing::error!(%error, "a document can't be written as JSON");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// A body with its media type.
+pub(crate) fn with_type(status: StatusCode, media_type: &str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let value =
+        HeaderValue::from_str(media_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    response.headers_mut().insert(header::CONTENT_TYPE, value);
+    response
+}
+
+/// An HTML page. Its policy allows nothing but our own assets, so that nothing a process says can run.
+pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response {
+    match page.render() {
+        Ok(text) => {
+            let mut response = with_type(status, "text/html; charset=utf-8", text);
+            let policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
+                          base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+            response
+        }
+        Err(error) => {
+            tracing::error!(%error, "a page can't be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// Adds a `Link` header for each link (RFC 8288).
+pub(crate) fn add_links(response: &mut Response, links: &[Link]) {
+    for link in links {
+        if let Ok(value) = HeaderValue::from_str(&link.header()) {
+            response.headers_mut().append(header::LINK, value);
+        }
+    }
+}
+
+/// What a handler needs to answer: the parts, and what the client said about the form.
+pub(crate) struct Asked<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) query: Option<&'a str>,
+    pub(crate) path: &'a str,
+}
+
+impl Asked<'_> {
+    /// The form wanted; a wrong `f` counts as JSON here, as it is refused by [`Form::wanted`] where it matters.
+    fn form(&self) -> Form {
+        Form::wanted(self.query, self.headers).unwrap_or(Form::Json)
+    }
+
+    /// An error, logged once if it is ours to mend.
+    pub(crate) fn error(&self, error: &Error) -> Response {
+        if matches!(error, Error::Internal { .. } | Error::NotEnoughStorage { .. }) {
+            tracing::error!(%error, path = self.path, "request failed");
+        }
+        self.problem(ogcapi::problem(error))
+    }
+
+    /// A problem as JSON, `application/problem+json` where asked for, or a page.
+    pub(crate) fn problem(&self, problem: Problem) -> Response {
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after_s = problem.retry_after_s;
+        let mut response = match self.form() {
+            Form::Html => html(status, &PlainPage::problem(Page::new(self.app, self.path), &problem)),
+            Form::Json => {
+                let mut response = json(status, &problem.at(self.path));
+                if accepts(self.headers, PROBLEM_MEDIA_TYPE) {
+                    response
+                        .headers_mut()
+                        .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_MEDIA_TYPE));
+                }
+                response
+            }
+        };
+        if let Some(seconds) = retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

@@ -1,0 +1,195 @@
+//! The list of jobs, their status, dismissal and log.
+
+use super::answer::{self, Asked};
+use super::negotiate::Form;
+use super::outputs::parse_job;
+use super::pages::{JobPage, JobRow, JobsPage, OutputRow, Page, PlainPage, log_text};
+use crate::app::App;
+use anabranch_engine::{JobFilter, JobView, StateName};
+use anabranch_model::{DismissedBy, Error, Fault, FaultKind, JobId, Subject};
+use anabranch_ogc::ogcapi::job::{self, JobQuery, StatusCode as JobStatus};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde_json::json;
+use std::ops::Bound;
+use std::time::Duration;
+
+/// How long a dismissal is waited for before the answer says that it is under way: most trees die at once, those that ignore
+/// SIGTERM after their grace of 3 s.
+const DISMISS_WAIT: Duration = Duration::from_secs(5);
+/// Log lines on a job's page: the end of the log, as a terminal shows it.
+const PAGE_LINES_MAX: usize = 200;
+/// Log lines in one answer; `from` asks for more.
+const LOG_LINES_MAX: usize = 10_000;
+
+/// `GET /jobs`
+pub(crate) async fn list(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/jobs" };
+    list_in(&asked).await.unwrap_or_else(|error| asked.error(&error))
+}
+
+async fn list_in(asked: &Asked<'_>) -> Result<Response, Error> {
+    let app = asked.app;
+    let form = Form::wanted(asked.query, asked.headers)?;
+    let query = JobQuery::parse(asked.query.unwrap_or_default())?;
+    let Some(filter) = filter(&query)? else {
+        return Ok(answer::json(StatusCode::OK, &job::list([], &query, None, &app.base)));
+    };
+    let page = app.engine.jobs(filter).await?;
+    let next = page.next.map(|cursor| cursor.to_string());
+    let list = job::list(page.jobs.iter().map(|view| &view.job), &query, next.as_deref(), &app.base);
+    if form == Form::Html {
+        let next = list.links.iter().find(|link| link.rel == "next").map(|link| link.href.clone());
+        let jobs = page.jobs.iter().map(|view| JobRow::new(app, view)).collect();
+        return Ok(answer::html(StatusCode::OK, &JobsPage { page: Page::new(app, "/jobs"), jobs, next }));
+    }
+    let mut response = answer::json(StatusCode::OK, &list);
+    answer::add_links(&mut response, &list.links);
+    Ok(response)
+}
+
+/// The engine's filter; `None` where nothing can match.
+fn filter(query: &JobQuery) -> Result<Option<JobFilter>, Error> {
+    // What is no identifier names no process: it narrows the list, but finds nothing.
+    let processes: Vec<_> = query.process_ids.iter().filter_map(|id| id.parse().ok()).collect();
+    if query.other_types_only || (processes.is_empty() && !query.process_ids.is_empty()) {
+        return Ok(None);
+    }
+    let after = match &query.page.cursor {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|_no_cursor| {
+            let fault = Fault::new(
+                Subject::Parameter("cursor".into()),
+                FaultKind::Malformed,
+                "must come from a `next` link",
+            );
+            Error::invalid(fault.with_value(text))
+        })?),
+    };
+    let end = |bound: Option<Bound<_>>| match bound {
+        Some(Bound::Included(time) | Bound::Excluded(time)) => Some(time),
+        Some(Bound::Unbounded) | None => None,
+    };
+    Ok(Some(JobFilter {
+        processes,
+        states: query.statuses.iter().map(|status| state(*status)).collect(),
+        created_from: end(query.created.map(|(from, _)| from)),
+        created_to: end(query.created.map(|(_, to)| to)),
+        duration_min: query.duration_min_s.map(Duration::from_secs),
+        duration_max: query.duration_max_s.map(Duration::from_secs),
+        limit: query.page.limit,
+        after,
+    }))
+}
+
+fn state(status: JobStatus) -> StateName {
+    match status {
+        JobStatus::Accepted => StateName::Accepted,
+        JobStatus::Running => StateName::Running,
+        JobStatus::Successful => StateName::Succeeded,
+        JobStatus::Failed => StateName::Failed,
+        JobStatus::Dismissed => StateName::Dismissed,
+    }
+}
+
+/// `GET /jobs/{job}`
+pub(crate) async fn status(
+    State(app): State<App>,
+    Path(job): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let path = format!("/jobs/{job}");
+    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    status_in(&asked, &job).await.unwrap_or_else(|error| asked.error(&error))
+}
+
+async fn status_in(asked: &Asked<'_>, id: &str) -> Result<Response, Error> {
+    let id = parse_job(id)?;
+    let form = Form::wanted(asked.query, asked.headers)?;
+    let view = asked.app.engine.job(id).await?;
+    match form {
+        Form::Html => page(asked, id, &view).await,
+        Form::Json => Ok(status_json(asked.app, &view)),
+    }
+}
+
+fn status_json(app: &App, view: &JobView) -> Response {
+    let status = job::status_info(&view.job, &app.base);
+    let mut response = answer::json(StatusCode::OK, &status);
+    answer::add_links(&mut response, &status.links);
+    response
+}
+
+async fn page(asked: &Asked<'_>, id: JobId, view: &JobView) -> Result<Response, Error> {
+    let app = asked.app;
+    let outputs = match app.engine.results(id).await {
+        Ok(results) => results.outputs.iter().map(|log| OutputRow::new(&log.id, &log.chunks)).collect(),
+        // Not finished, failed or dismissed: the page says so.
+        Err(_no_results) => Vec::new(),
+    };
+    let log = app.engine.log(id, 0, LOG_LINES_MAX).await?;
+    let skipped = log.lines.len().saturating_sub(PAGE_LINES_MAX);
+    let page = JobPage {
+        page: Page::new(app, asked.path),
+        job: JobRow::new(app, view),
+        outputs,
+        log: log.lines.iter().skip(skipped).map(log_text).collect(),
+    };
+    Ok(answer::html(StatusCode::OK, &page))
+}
+
+/// `DELETE /jobs/{job}`: `dismissed` once the work is known to have ended, else `running` with the message that it is being dismissed.
+pub(crate) async fn dismiss(State(app): State<App>, Path(job): Path<String>, headers: HeaderMap) -> Response {
+    let path = format!("/jobs/{job}");
+    let asked = Asked { app: &app, headers: &headers, query: None, path: &path };
+    let dismissed = match parse_job(&job) {
+        Ok(id) => app.engine.dismiss(id, DismissedBy::Client, DISMISS_WAIT).await,
+        Err(error) => Err(error),
+    };
+    match dismissed {
+        Ok(view) => status_json(&app, &view),
+        Err(error) => asked.error(&error),
+    }
+}
+
+/// `GET /jobs/{job}/log`: lines from number `from`, counted from 0.
+pub(crate) async fn log(
+    State(app): State<App>,
+    Path(job): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let path = format!("/jobs/{job}/log");
+    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    log_in(&asked, &job).await.unwrap_or_else(|error| asked.error(&error))
+}
+
+async fn log_in(asked: &Asked<'_>, id: &str) -> Result<Response, Error> {
+    let id = parse_job(id)?;
+    let form = Form::wanted(asked.query, asked.headers)?;
+    let from = asked.query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("from="));
+    let from = match from.map(|text| (text, text.parse())) {
+        None => 0,
+        Some((_, Ok(number))) => number,
+        Some((text, Err(_no_number))) => {
+            let fault =
+                Fault::new(Subject::Parameter("from".into()), FaultKind::Malformed, "must be a line number");
+            return Err(Error::invalid(fault.with_value(text)));
+        }
+    };
+    let log = asked.app.engine.log(id, from, LOG_LINES_MAX).await?;
+    if form == Form::Html {
+        let text = log.lines.iter().map(log_text).collect::<Vec<_>>().join("\n");
+        let links = vec![(asked.app.base.job(&id), "The job".to_owned())];
+        let page = PlainPage::text(Page::new(asked.app, asked.path), "Log", links, text);
+        return Ok(answer::html(StatusCode::OK, &page));
+    }
+    let lines: Vec<_> = log
+        .lines
+        .iter()
+        .map(|line| json!({ "number": line.number, "time": line.at, "source": line.source, "text": line.text }))
+        .collect();
+    Ok(answer::json(StatusCode::OK, &json!({ "lines": lines, "next": log.next })))
+}

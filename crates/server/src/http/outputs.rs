@@ -1,0 +1,247 @@
+//! Results: as asked for in the execute request, and one by one.
+
+use super::answer::{self, Asked};
+use super::body;
+use crate::app::App;
+use anabranch_engine::{OutputLog, Results};
+use anabranch_model::{
+    ComplexDomain, Data, DataDescription, Error, Format, JobId, LiteralDomain, LiteralType,
+    OutputDescription, ProcessId, ResponseForm, Transmission, Value,
+};
+use anabranch_ogc::ogcapi::{Link, results as document};
+use anabranch_ogc::{Output, OutputValue};
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use std::io;
+use std::sync::Arc;
+use tokio_util::io::ReaderStream;
+
+/// Answers up to this size are written in memory; larger ones as the client reads them.
+const IN_MEMORY_BYTES_MAX: u64 = 256 * 1024;
+
+/// `GET /jobs/{job}/results`
+pub(crate) async fn results(
+    State(app): State<App>,
+    Path(job): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let path = format!("/jobs/{job}/results");
+    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    let response = match parse_job(&job) {
+        Ok(job) => of_job(&app, job).await,
+        Err(error) => Err(error),
+    };
+    response.unwrap_or_else(|error| asked.error(&error))
+}
+
+/// `GET /jobs/{job}/results/{output}`: the bare output.
+pub(crate) async fn output(
+    State(app): State<App>,
+    Path((job, output)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let path = format!("/jobs/{job}/results/{output}");
+    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    one(&app, &job, &output).await.unwrap_or_else(|error| asked.error(&error))
+}
+
+async fn one(app: &App, job: &str, id: &str) -> Result<Response, Error> {
+    let job = parse_job(job)?;
+    let (set, results) = (OutputSet::load(app, job).await?, app.engine.results(job).await?);
+    let log = results.output(id).ok_or_else(|| Error::NoSuchOutput { job, output: id.to_owned() })?;
+    set.raw(log).await
+}
+
+/// A job by the text of its identifier; what is no identifier is no job.
+pub(crate) fn parse_job(text: &str) -> Result<JobId, Error> {
+    text.parse().map_err(|_no_uuid| Error::NoSuchJob(text.to_owned()))
+}
+
+/// The results of a finished job, in the form its request asked for (§7.11.4, table 11).
+pub(crate) async fn of_job(app: &App, job: JobId) -> Result<Response, Error> {
+    let set = OutputSet::load(app, job).await?;
+    if set.response == ResponseForm::Document {
+        return Ok(set.written("application/json", |outputs, out| document::write_document(outputs, out)));
+    }
+    match set.results.outputs.as_slice() {
+        [] => Ok(StatusCode::NO_CONTENT.into_response()),
+        [log] if log.request.transmission == Transmission::Value => set.raw(log).await,
+        logs if logs.iter().all(|log| log.request.transmission == Transmission::Reference) => Ok(set.links()),
+        _ => {
+            let boundary = format!("anabranch-{}", JobId::random());
+            let media_type = document::multipart_media_type(&boundary);
+            Ok(set
+                .written(&media_type, move |outputs, out| document::write_multipart(outputs, &boundary, out)))
+        }
+    }
+}
+
+/// The results of a job with all that is needed to write them.
+#[derive(Clone)]
+pub(crate) struct OutputSet {
+    pub(crate) results: Arc<Results>,
+    pub(crate) response: ResponseForm,
+    descriptions: Vec<OutputDescription>,
+    hrefs: Vec<String>,
+}
+
+impl OutputSet {
+    /// Loads them.
+    ///
+    /// # Errors
+    /// Those of [`anabranch_engine::Engine::results`].
+    pub(crate) async fn load(app: &App, job: JobId) -> Result<Self, Error> {
+        let results = app.engine.results(job).await?;
+        let request = app.engine.request(job).await?;
+        let descriptions =
+            results.outputs.iter().map(|log| description(app, &request.request.process, log)).collect();
+        let hrefs = results.outputs.iter().map(|log| app.base.output(&job, &log.id)).collect();
+        Ok(Self { results, response: request.request.response, descriptions, hrefs })
+    }
+
+    /// As the writers of documents take them. A log of several chunks is shown as a link to all of them.
+    pub(crate) fn outputs(&self) -> Vec<Output<'_>> {
+        let parts = self.results.outputs.iter().zip(&self.descriptions).zip(&self.hrefs);
+        parts
+            .map(|((log, description), href)| {
+                let value = match log.chunks.as_slice() {
+                    [value] if log.request.transmission == Transmission::Value => OutputValue::Inline(value),
+                    chunks => OutputValue::Reference { href, format: chunks.first().and_then(format_of) },
+                };
+                Output { description, request: &log.request, value }
+            })
+            .collect()
+    }
+
+    /// The sum of what stands in the answer.
+    pub(crate) fn inline_bytes(&self) -> u64 {
+        let inline =
+            self.results.outputs.iter().filter(|log| log.request.transmission == Transmission::Value);
+        inline.flat_map(|log| &log.chunks).map(bytes_of).sum()
+    }
+
+    /// A document of all outputs: in memory where it is small.
+    pub(crate) fn written(
+        self,
+        media_type: &str,
+        write: impl FnOnce(&[Output<'_>], &mut dyn io::Write) -> io::Result<()> + Send + 'static,
+    ) -> Response {
+        if self.inline_bytes() <= IN_MEMORY_BYTES_MAX {
+            let mut bytes = Vec::new();
+            if let Err(error) = write(&self.outputs(), &mut bytes) {
+                tracing::error!(%error, "results can't be written");
+                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            }
+            return answer::with_type(StatusCode::OK, media_type, bytes);
+        }
+        answer::with_type(StatusCode::OK, media_type, body::written(move |out| write(&self.outputs(), out)))
+    }
+
+    /// One output as it is.
+    pub(crate) async fn raw(&self, log: &OutputLog) -> Result<Response, Error> {
+        let Some(first) = log.chunks.first() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+        let media_type = match first {
+            Value::Complex(complex) => complex.format.media_type.clone(),
+            Value::Literal(_) => "text/plain; charset=utf-8".to_owned(),
+            Value::BoundingBox(_) => "application/json".to_owned(),
+        };
+        let mut response = match (first, log.chunks.len()) {
+            (Value::Complex(complex), 1) => bare(&complex.data, &media_type).await?,
+            _ => self.written_raw(log, &media_type),
+        };
+        guard_stored(&mut response, &media_type);
+        Ok(response)
+    }
+
+    /// Everything that is not one piece of complex data: chunk after chunk.
+    fn written_raw(&self, log: &OutputLog, media_type: &str) -> Response {
+        let (log, set) = (log.clone(), self.clone());
+        let body = body::written(move |out| {
+            let index = set.results.outputs.iter().position(|other| other.id == log.id).unwrap_or(0);
+            log.chunks.iter().try_for_each(|value| {
+                let description = &set.descriptions[index];
+                let output = Output { description, request: &log.request, value: OutputValue::Inline(value) };
+                document::write_raw(&output, out)
+            })
+        });
+        answer::with_type(StatusCode::OK, media_type, body)
+    }
+
+    /// Nothing but a link for each output (req/core/process-execute-sync-raw-ref).
+    fn links(&self) -> Response {
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        for (log, href) in self.results.outputs.iter().zip(&self.hrefs) {
+            let media_type =
+                log.chunks.first().and_then(format_of).map_or("text/plain", |format| &format.media_type);
+            answer::add_links(&mut response, &[Link::new(log.id.clone(), media_type, href.clone())]);
+        }
+        response
+    }
+}
+
+/// Stored outputs are foreign content: a browser may show them, never run them.
+fn guard_stored(response: &mut Response, media_type: &str) {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
+    if media_type.contains("html") || media_type.contains("svg") {
+        headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    }
+}
+
+async fn bare(data: &Data, media_type: &str) -> Result<Response, Error> {
+    Ok(match data {
+        Data::Bytes(bytes) => answer::with_type(StatusCode::OK, media_type, bytes.clone()),
+        Data::File(stored) => {
+            let file = tokio::fs::File::open(&stored.path)
+                .await
+                .map_err(|error| Error::internal(format!("a stored result can't be opened: {error}")))?;
+            let body = Body::from_stream(ReaderStream::with_capacity(file, 256 * 1024));
+            let mut response = answer::with_type(StatusCode::OK, media_type, body);
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(stored.bytes));
+            response
+        }
+    })
+}
+
+fn format_of(value: &Value) -> Option<&Format> {
+    match value {
+        Value::Complex(complex) => Some(&complex.format),
+        Value::Literal(_) | Value::BoundingBox(_) => None,
+    }
+}
+
+fn bytes_of(value: &Value) -> u64 {
+    match value {
+        Value::Complex(complex) => complex.data.len(),
+        Value::Literal(literal) => literal.text.len() as u64,
+        Value::BoundingBox(_) => 0,
+    }
+}
+
+/// The output's description; made up from its value where the process is not published any more.
+fn description(app: &App, process: &ProcessId, log: &OutputLog) -> OutputDescription {
+    let published = app.engine.registry().get(process).ok();
+    if let Some(description) = published.and_then(|process| process.description().output(&log.id).cloned()) {
+        return description;
+    }
+    let data = match log.chunks.first() {
+        Some(Value::Complex(complex)) => {
+            DataDescription::Complex(ComplexDomain { formats: vec![complex.format.clone()], bytes_max: None })
+        }
+        Some(Value::Literal(literal)) => DataDescription::Literal(LiteralDomain::any(literal.data_type)),
+        Some(Value::BoundingBox(_)) | None => {
+            DataDescription::Literal(LiteralDomain::any(LiteralType::String))
+        }
+    };
+    OutputDescription {
+        id: log.id.clone(),
+        title: log.id.clone(),
+        description: String::new(),
+        keywords: Vec::new(),
+        data,
+    }
+}

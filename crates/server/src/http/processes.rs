@@ -1,0 +1,67 @@
+//! The list of processes and their descriptions.
+
+use super::answer::{self, Asked};
+use super::negotiate::Form;
+use super::pages::{Page, ProcessPage, ProcessesPage};
+use super::service::descriptions;
+use crate::app::App;
+use anabranch_model::{Error, Process, ProcessId};
+use anabranch_ogc::ogcapi::{describe as document, processes, query};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use std::sync::Arc;
+
+/// `GET /processes`
+pub(crate) async fn list(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/processes" };
+    match list_in(&asked) {
+        Ok(response) => response,
+        Err(error) => asked.error(&error),
+    }
+}
+
+fn list_in(asked: &Asked<'_>) -> Result<Response, Error> {
+    let app = asked.app;
+    let page = query::Page::parse(asked.query.unwrap_or_default())?;
+    let published = descriptions(app);
+    match Form::wanted(asked.query, asked.headers)? {
+        Form::Html => {
+            let page = ProcessesPage { page: Page::new(app, "/processes"), processes: published };
+            Ok(answer::html(StatusCode::OK, &page))
+        }
+        Form::Json => {
+            let list = processes::list(&published, &page, &app.base)?;
+            let mut response = answer::json(StatusCode::OK, &list);
+            answer::add_links(&mut response, &list.links);
+            Ok(response)
+        }
+    }
+}
+
+/// `GET /processes/{process}`
+pub(crate) async fn describe(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let path = format!("/processes/{id}");
+    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    let found = find(&app, &id).and_then(|process| Ok((process, Form::wanted(asked.query, &headers)?)));
+    match found {
+        Err(error) => asked.error(&error),
+        Ok((process, Form::Html)) => {
+            answer::html(StatusCode::OK, &ProcessPage::new(Page::new(&app, &path), process.description()))
+        }
+        Ok((process, Form::Json)) => {
+            answer::json(StatusCode::OK, &document::describe(&process.description(), &app.base))
+        }
+    }
+}
+
+/// A process by the text of its identifier.
+pub(crate) fn find(app: &App, id: &str) -> Result<Arc<dyn Process>, Error> {
+    let known: ProcessId = id.parse().map_err(|_no_identifier| Error::NoSuchProcess(id.to_owned()))?;
+    app.engine.registry().get(&known)
+}

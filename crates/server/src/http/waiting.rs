@@ -1,0 +1,40 @@
+//! Waiting for a job on behalf of a client.
+
+use crate::app::App;
+use anabranch_engine::{JobHandle, JobView};
+use anabranch_model::{DismissedBy, Error, JobId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Dismisses the job when its client goes away: the handler is dropped while this is alive.
+struct DismissOnDrop {
+    app: App,
+    job: Option<JobId>,
+}
+
+impl Drop for DismissOnDrop {
+    fn drop(&mut self) {
+        let Some(job) = self.job else { return };
+        let app = Arc::clone(&self.app);
+        tokio::spawn(async move {
+            tracing::info!(job.id = %job, "the client of a synchronous request went away");
+            let _ended_meanwhile = app.engine.dismiss(job, DismissedBy::Disconnect, Duration::ZERO).await;
+        });
+    }
+}
+
+/// Waits for the end of a job that a client waits for.
+///
+/// # Errors
+/// [`Error::TimedOut`] after the longest synchronous execution; the job is dismissed then.
+pub(crate) async fn until_finished(app: &App, mut handle: JobHandle) -> Result<Arc<JobView>, Error> {
+    let mut guard = DismissOnDrop { app: Arc::clone(app), job: Some(handle.id()) };
+    let waited = tokio::time::timeout(app.sync_max, handle.finished()).await;
+    match waited {
+        Ok(view) => {
+            guard.job = None;
+            Ok(view)
+        }
+        Err(_elapsed) => Err(Error::TimedOut { seconds_max: app.sync_max.as_secs() }),
+    }
+}

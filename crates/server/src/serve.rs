@@ -1,0 +1,256 @@
+//! `anabranch serve`: puts the parts together, and takes them down in order.
+
+use crate::accounts::{self, FileAccounts, LOCAL_ACCOUNT, ORCHESTRATOR};
+use crate::app::{App, Parts};
+use crate::cli;
+use crate::config::{Config, ExternalXmpp};
+use crate::data_plane::DataPlane;
+use crate::folder::{Folder, write_private};
+use crate::http::{self, listen};
+use crate::join::Join;
+use crate::publisher::RegistryPublisher;
+use crate::{local_services, signals, terminal, xmpp_session};
+use anabranch_egress::Egress;
+use anabranch_engine::{Engine, EngineConfig};
+use anabranch_model::Process;
+use anabranch_ogc::ogcapi::BaseUrl;
+use anabranch_ogc::{Provider, ServiceInfo};
+use anabranch_remote::{Orchestrator, OrchestratorSettings};
+use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Timing};
+use anabranch_xmpp::server::{
+    Limits as XmppLimits, Listeners, LocalSession, RoomConfig, Server, ServerConfig, ServerHandle,
+};
+use anabranch_xmpp::{Bus, Identity, RoomJoin};
+use anyhow::{Context as _, bail};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Runs a server until a signal asks it to stop.
+///
+/// # Errors
+/// Where it can't be started: configuration, data folder, ports, certificate, external XMPP server.
+pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
+    let config = load_config(arguments)?;
+    let shutdown = signals::shutdown_token()?;
+    let folder = Folder::open(&arguments.data.folder())?;
+    let egress = Egress::new(config.egress.clone());
+    let engine = Engine::open(engine_config(&config, &folder), egress).await?;
+    publish_local(&engine, &config)?;
+
+    let listener = bind(config.http.listen, "HTTP").await?;
+    let address = listener.local_addr()?;
+    let base = match config.http.public_url.as_str() {
+        "" => format!("http://{address}"),
+        url => url.trim_end_matches('/').to_owned(),
+    };
+    let data_plane = Arc::new(DataPlane::new(
+        base.clone(),
+        &folder.secret("agent-data.key")?,
+        engine.spool().join("uploads"),
+    ));
+    // The XMPP side outlives the jobs: agents are told of dismissals while the engine drains.
+    let links = CancellationToken::new();
+    let (xmpp, bus, room) = connect(&config, &folder, &links).await?;
+    let orchestrator = Orchestrator::start(
+        bus,
+        OrchestratorSettings::new(vec![room], env!("CARGO_PKG_VERSION")),
+        Arc::new(RegistryPublisher::new(engine.clone())),
+        Arc::clone(&data_plane) as _,
+        links.clone(),
+    );
+    let recovered = engine.recover().await?;
+    tracing::info!(?recovered, "unfinished jobs taken up");
+
+    let app: App = Arc::new(Parts {
+        engine: engine.clone(),
+        orchestrator: orchestrator.clone(),
+        data_plane,
+        service: service_info(&config),
+        base: BaseUrl::new(base),
+        body_bytes_max: config.http.body_bytes_max,
+        output_bytes_max: config.limits.output_bytes_max,
+        sync_max: Duration::from_secs(config.http.sync_s_max),
+        stopping: shutdown.clone(),
+    });
+    let document = json!({ "http": format!("http://{address}"), "pid": std::process::id() });
+    write_private(&folder.server_json(), &document.to_string())?;
+    terminal::line(format_args!("listening on http://{address}"));
+    tracing::info!(%address, data = %folder.path().display(), "ready");
+
+    let drain = Duration::from_secs(config.limits.drain_s_max);
+    let limits = listen::Limits {
+        connections_max: config.http.connections_max,
+        head_timeout: Duration::from_millis(config.http.head_ms_max),
+        drain,
+    };
+    let http = tokio::spawn(listen::serve(listener, http::router(app), limits, shutdown.clone()));
+    shutdown.cancelled().await;
+    // Runs on agents go on and are found again; everything else gets the time to drain.
+    orchestrator.detach_all();
+    engine.shutdown(drain).await;
+    let _panicked = http.await;
+    links.cancel();
+    orchestrator.stopped().await;
+    if let Some(xmpp) = xmpp {
+        xmpp.stopped().await;
+    }
+    let _already_gone = std::fs::remove_file(folder.server_json());
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn load_config(arguments: &cli::Serve) -> anyhow::Result<Config> {
+    let mut config = Config::load(arguments.config.as_deref())?;
+    config.http.listen = arguments.listen.unwrap_or(config.http.listen);
+    config.xmpp.listen = arguments.xmpp_listen.unwrap_or(config.xmpp.listen);
+    config.xmpp.listen_tls = arguments.xmpp_tls_listen.unwrap_or(config.xmpp.listen_tls);
+    Ok(config)
+}
+
+fn engine_config(config: &Config, folder: &Folder) -> EngineConfig {
+    let given = &config.limits;
+    let limits = anabranch_engine::Limits {
+        jobs_queued_max: given.queued_jobs_max,
+        parallel_runs_max: given.parallel_runs_max,
+        output_bytes_max: given.output_bytes_max,
+        results_keep_s: given.results_keep_s,
+        reattach_ms_max: given.reattach_s_max.saturating_mul(1000),
+        ..anabranch_engine::Limits::default()
+    };
+    EngineConfig { data: folder.path().to_owned(), limits }
+}
+
+fn publish_local(engine: &Engine, config: &Config) -> anyhow::Result<()> {
+    for process in anabranch_algorithms::all_processes() {
+        engine.registry().publish(process);
+    }
+    for algorithm in anabranch_algorithms::all_algorithms() {
+        engine.registry().publish_algorithm(algorithm);
+    }
+    if config.services.folder.as_os_str().is_empty() {
+        return Ok(());
+    }
+    for service in local_services::load(&config.services.folder)? {
+        let process = local_services::process(&service);
+        tracing::info!(process.id = %process.description().id, "published, run by this server");
+        engine.registry().publish(process);
+    }
+    Ok(())
+}
+
+fn service_info(config: &Config) -> ServiceInfo {
+    let service = &config.service;
+    let site = Some(service.provider_site.clone()).filter(|site| !site.is_empty());
+    ServiceInfo {
+        title: service.title.clone(),
+        description: service.r#abstract.clone(),
+        keywords: service.keywords.clone(),
+        provider: Provider { name: service.provider.clone(), site, contact: None, email: None },
+        ..ServiceInfo::default()
+    }
+}
+
+async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("can't listen on {address} for {what}"))
+}
+
+/// The server's session where agents are met: in the process, or at an external XMPP server.
+async fn connect(
+    config: &Config,
+    folder: &Folder,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<(Option<ServerHandle>, Bus, RoomJoin)> {
+    if let Some(external) = &config.xmpp.external {
+        let (bus, room) = connect_external(external, &config.xmpp.room)?;
+        return Ok((None, bus, room));
+    }
+    let room_password = folder.secret("xmpp/room-password")?;
+    let identity = Identity::load_or_create(&folder.xmpp(), std::slice::from_ref(&config.xmpp.domain))?;
+    let starttls = bind(config.xmpp.listen, "XMPP").await?;
+    let direct_tls = bind(config.xmpp.listen_tls, "XMPP with direct TLS").await?;
+    let port = starttls.local_addr()?;
+    let server = ServerConfig {
+        domain: config.xmpp.domain.clone(),
+        rooms: vec![RoomConfig::new(&config.xmpp.room, Some(&room_password))],
+        create_rooms: false,
+        owners: vec![ORCHESTRATOR.into()],
+        accounts: Arc::new(FileAccounts::new(folder)),
+        identity: Some(identity.clone()),
+        plaintext_login: config.xmpp.plaintext_login,
+        software_name: "Anabranch".into(),
+        software_version: env!("CARGO_PKG_VERSION").into(),
+        limits: XmppLimits::default(),
+    };
+    let room = format!("{}@{}", config.xmpp.room, server.rooms_domain());
+    let join = Join {
+        account: LOCAL_ACCOUNT.into(),
+        secret: String::new(),
+        host: loopback_of(port).ip().to_string(),
+        port: port.port(),
+        domain: config.xmpp.domain.clone(),
+        room: room.clone(),
+        room_password: room_password.clone(),
+        pin: identity.fingerprint()?.to_string(),
+    };
+    renew_local_join(folder, join)?;
+    let listeners = Listeners { starttls: vec![starttls], direct_tls: vec![direct_tls] };
+    let handle = Server::start(server, listeners, shutdown.clone())?;
+    let joined = RoomJoin { room, nick: ORCHESTRATOR.into(), password: Some(room_password) };
+    let session =
+        LocalSession { user: ORCHESTRATOR.into(), resource: "server".into(), rooms: vec![joined.clone()] };
+    let bus = handle.local_session(session)?;
+    Ok((Some(handle), bus, joined))
+}
+
+/// The address under which this machine reaches a listener.
+pub(crate) fn loopback_of(address: SocketAddr) -> SocketAddr {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    address
+}
+
+/// Writes the line by which agents on this machine join. The secret is kept over restarts, so that agents that are already
+/// running come back; ports and certificate are those of now.
+fn renew_local_join(folder: &Folder, mut join: Join) -> anyhow::Result<()> {
+    let known = std::fs::read_to_string(folder.local_join()).ok().and_then(|line| Join::parse(&line).ok());
+    join.secret = match known {
+        Some(known) if known.account == LOCAL_ACCOUNT => known.secret,
+        _ => accounts::create(folder, LOCAL_ACCOUNT)?,
+    };
+    write_private(&folder.local_join(), &join.to_string())
+}
+
+fn connect_external(external: &ExternalXmpp, room: &str) -> anyhow::Result<(Bus, RoomJoin)> {
+    let (user, domain) = xmpp_session::split_account(&external.account)?;
+    let security = xmpp_session::security(external.tls, &external.certificate, &external.host)?;
+    let password = external.room_password_file.as_deref().map(xmpp_session::read_secret).transpose()?;
+    // Agents look for the server under its user name.
+    let joined = RoomJoin { room: format!("{room}@{}", external.conference), nick: user.clone(), password };
+    if user.is_empty() {
+        bail!("xmpp.external.account has no user name");
+    }
+    let bus = anabranch_xmpp::client::connect(ClientConfig {
+        host: external.host.clone(),
+        port: external.port,
+        domain,
+        user,
+        password: xmpp_session::read_secret(&external.password_file)?,
+        resource: "server".into(),
+        security,
+        rooms: vec![joined.clone()],
+        timing: Timing::default(),
+        limits: ClientLimits::default(),
+        backoff: Backoff::default(),
+    })?;
+    Ok((bus, joined))
+}

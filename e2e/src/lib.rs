@@ -1,0 +1,331 @@
+//! The binary from outside: starts it in a folder of its own on free loopback ports, talks to it as its users do, stops or kills it
+//! by pid, and looks into its log.
+//!
+//! The binary is `$ANABRANCH_BIN`, or `anabranch` beside the folder of the test programs.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // all of it is test code
+
+pub mod link;
+
+use anabranch_egress::{Egress, Method, Policy, Request};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// Longest wait for anything that has no limit of its own: generous, for machines that are busy.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("ANABRANCH_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().and_then(Path::parent).unwrap().join("anabranch");
+    assert!(path.exists(), "{} is not there: build it first (make e2e)", path.display());
+    path
+}
+
+/// A command that ends with the test, whatever happens.
+#[expect(clippy::disallowed_methods, reason = "the harness starts the programs under test")]
+pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.kill_on_drop(true).stdin(Stdio::null());
+    command
+}
+
+/// A loopback port that was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until `look` gives something.
+pub async fn eventually<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + within;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}: not within {within:?}");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+}
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    pub data: TempDir,
+    pub http: SocketAddr,
+    pub xmpp: SocketAddr,
+    pub xmpp_tls: SocketAddr,
+    starts: u32,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with_config("").await
+    }
+
+    /// With a configuration file of this text.
+    pub async fn with_config(config: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::write(data.path().join("config.toml"), config).unwrap();
+        let port = || SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let (http, xmpp, xmpp_tls) = (port(), port(), port());
+        let child = Self::spawn(&data, [http, xmpp, xmpp_tls], 1);
+        let mut server = Self { child, data, http, xmpp, xmpp_tls, starts: 1 };
+        server.ready().await;
+        server
+    }
+
+    fn spawn(data: &TempDir, [http, xmpp, xmpp_tls]: [SocketAddr; 3], start: u32) -> Child {
+        let file = |name: &str| std::fs::File::create(data.path().join(format!("{name}.{start}"))).unwrap();
+        command(binary())
+            .args(["serve", "--config"])
+            .arg(data.path().join("config.toml"))
+            .arg("--data")
+            .arg(data.path().join("data"))
+            .args(["--listen", &http.to_string(), "--xmpp-listen", &xmpp.to_string()])
+            .args(["--xmpp-tls-listen", &xmpp_tls.to_string()])
+            .stdout(file("stdout"))
+            .stderr(file("log"))
+            .spawn()
+            .unwrap()
+    }
+
+    async fn ready(&mut self) {
+        let url = self.url("/readyz");
+        let end = Instant::now() + DEADLINE;
+        loop {
+            if let Ok(reply) = try_get(&url).await
+                && reply.status == 200
+            {
+                return;
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the server ended with {status}: {}", self.log());
+            }
+            assert!(Instant::now() < end, "the server was not ready in time: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn data_folder(&self) -> PathBuf {
+        self.data.path().join("data")
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http)
+    }
+
+    pub fn pid(&self) -> Pid {
+        pid_of(&self.child)
+    }
+
+    /// What it has logged since its last start.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data.path().join(format!("log.{}", self.starts))).unwrap_or_default()
+    }
+
+    /// `kill -9`.
+    pub async fn kill(&mut self) {
+        kill_process(self.pid(), Signal::KILL).unwrap();
+        self.child.wait().await.unwrap();
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub async fn stop(&mut self) -> ExitStatus {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+        tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("the server stops in time").unwrap()
+    }
+
+    /// Starts it again, with the same data and ports.
+    pub async fn start_again(&mut self) {
+        self.starts += 1;
+        self.child = Self::spawn(&self.data, [self.http, self.xmpp, self.xmpp_tls], self.starts);
+        self.ready().await;
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        try_get(&self.url(path)).await.unwrap()
+    }
+
+    pub async fn delete(&self, path: &str) -> Reply {
+        send(Request::new(Method::Delete, self.url(path).parse().unwrap())).await.unwrap()
+    }
+
+    pub async fn post(&self, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Reply {
+        let request =
+            Request::post(self.url(path).parse().unwrap(), body.into()).header("Content-Type", content_type);
+        send(request).await.unwrap()
+    }
+
+    /// Executes a process synchronously by OGC API.
+    pub async fn execute(&self, process: &str, body: &Value) -> Reply {
+        self.post(&format!("/processes/{process}/execution"), "application/json", body.to_string()).await
+    }
+
+    /// Executes a process asynchronously and gives the job's id.
+    pub async fn submit(&self, process: &str, body: &Value) -> String {
+        let url = self.url(&format!("/processes/{process}/execution"));
+        let request = Request::post(url.parse().unwrap(), body.to_string())
+            .header("Content-Type", "application/json")
+            .header("Prefer", "respond-async");
+        let reply = send(request).await.unwrap();
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        reply.json()["jobID"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn job(&self, id: &str) -> Value {
+        self.get(&format!("/jobs/{id}")).await.json()
+    }
+
+    /// Waits until a job is in one of these states.
+    pub async fn job_in(&self, id: &str, states: &[&str], within: Duration) -> Value {
+        eventually(&format!("job {id} in {states:?}"), within, async || {
+            let reply = try_get(&self.url(&format!("/jobs/{id}"))).await.ok()?;
+            let job: Value = serde_json::from_slice(&reply.body).ok()?;
+            states.contains(&job["status"].as_str()?).then_some(job)
+        })
+        .await
+    }
+
+    /// Waits until a process is published, or not.
+    pub async fn published(&self, process: &str, wanted: bool) {
+        eventually(&format!("process {process} published: {wanted}"), DEADLINE, async || {
+            let reply = try_get(&self.url(&format!("/processes/{process}"))).await.ok()?;
+            ((reply.status == 200) == wanted).then_some(())
+        })
+        .await;
+    }
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id().expect("it runs")).unwrap()).unwrap()
+}
+
+/// A running agent.
+pub struct Agent {
+    pub child: Child,
+    pub folder: TempDir,
+}
+
+impl Agent {
+    /// With service files by name and text, on the server's machine.
+    pub fn start(server: &Server, name: &str, services: &[(&str, &str)]) -> Self {
+        let arguments = ["--data".into(), server.data_folder().display().to_string()];
+        Self::start_with(name, services, &arguments)
+    }
+
+    /// With other arguments than `--data`.
+    pub fn start_with(name: &str, services: &[(&str, &str)], arguments: &[String]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let files = folder.path().join("services");
+        std::fs::create_dir(&files).unwrap();
+        for (file, text) in services {
+            std::fs::write(files.join(file), text).unwrap();
+        }
+        let child = Self::spawn(name, folder.path(), arguments);
+        Self { child, folder }
+    }
+
+    fn spawn(name: &str, folder: &Path, arguments: &[String]) -> Child {
+        let log = std::fs::File::create(folder.join("log")).unwrap();
+        command(binary())
+            .args(["agent", "--name", name, "--capacity", "4", "--services"])
+            .arg(folder.join("services"))
+            .arg("--work")
+            .arg(folder.join("work"))
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    pub async fn kill(&mut self) {
+        kill_process(pid_of(&self.child), Signal::KILL).unwrap();
+        self.child.wait().await.unwrap();
+    }
+
+    pub async fn stop(&mut self) -> ExitStatus {
+        kill_process(pid_of(&self.child), Signal::TERM).unwrap();
+        tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("the agent stops in time").unwrap()
+    }
+
+    /// Waits for its end by itself.
+    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
+        tokio::time::timeout(within, self.child.wait()).await.expect("the agent ends in time").unwrap()
+    }
+}
+
+/// An HTTP answer.
+pub struct Reply {
+    pub status: u16,
+    pub content_type: String,
+    pub location: Option<String>,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+}
+
+/// GET, any status.
+pub async fn try_get(url: &str) -> Result<Reply, String> {
+    send(Request::get(url.parse().map_err(|error| format!("{error}"))?)).await
+}
+
+/// GET with an `Accept` header.
+pub async fn get_as(url: &str, accept: &str) -> Reply {
+    send(Request::get(url.parse().unwrap()).header("Accept", accept)).await.unwrap()
+}
+
+async fn send(request: Request) -> Result<Reply, String> {
+    let policy = Policy { allow: vec!["127.0.0.0/8".parse().unwrap()], ..Policy::default() };
+    let response = Egress::new(policy).fetch_any_status(request).await.map_err(|error| error.to_string())?;
+    let status = response.status;
+    let content_type = response.content_type.clone().unwrap_or_default();
+    let location = response.header("location").map(str::to_owned);
+    let body = response.bytes(1 << 30).await.map_err(|error| error.to_string())?.to_vec();
+    Ok(Reply { status, content_type, location, body })
+}
+
+/// Processes on this machine whose environment or arguments hold `marker`.
+pub fn processes_with(marker: &str) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let zombie = state.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'));
+        !zombie && line.windows(marker.len()).any(|window| window == marker.as_bytes())
+    })
+    .collect()
+}
+
+/// A service file that runs `/bin/sh` with a fixed script: shells are what tests are made of, not what services should be.
+pub fn script_service(name: &str, script: &str, more: &str) -> String {
+    format!(
+        "namespace = \"default\"\nidentifier = \"{name}\"\ntitle = \"{name}\"\n{more}\n\
+         [inputs.text]\ntitle = \"Text\"\ntype = \"string\"\nmin_occurs = 0\nmax_occurs = 3\nallow_leading_dash = true\n\
+         [outputs.said]\ntitle = \"What it said\"\ntype = \"string\"\nstdout = true\n\
+         [command]\nprogram = \"/bin/sh\"\narguments = [\"-c\", {script:?}, \"{name}\", [\"{{text}}\"]]\ntime_limit = \"5 min\"\n\
+         [capacity]\nruns = 4\n"
+    )
+}

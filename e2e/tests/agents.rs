@@ -1,0 +1,159 @@
+//! Agents that come and go, servers that die, links that break.
+
+#![allow(clippy::unwrap_used)]
+
+use e2e::link::Link;
+use e2e::{Agent, DEADLINE, Server, binary, command, eventually, processes_with, script_service};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::time::Duration;
+
+fn empty() -> Value {
+    json!({ "inputs": {} })
+}
+
+#[tokio::test]
+async fn a_killed_server_finds_its_runs_again() {
+    let service =
+        script_service("Long", "sleep 4; head -c 300000 /dev/zero | tr '\\0' x > big; printf survived", "");
+    let mut server = Server::start().await;
+    let agent = Agent::start(&server, "a1", &[("long.toml", &service)]);
+    server.published("default:Long", true).await;
+    let job = server.submit("default:Long", &empty()).await;
+    server.job_in(&job, &["running"], DEADLINE).await;
+    server.kill().await;
+    server.start_again().await;
+    let status = server.job_in(&job, &["successful", "failed"], DEADLINE).await;
+    assert_eq!(status["status"], "successful", "{status} {}", agent.log());
+    assert_eq!(server.get(&format!("/jobs/{job}/results")).await.json()["said"], "survived");
+}
+
+#[tokio::test]
+async fn a_server_stopped_in_order_leaves_remote_runs_alone() {
+    let service = script_service("Long", "sleep 3; printf survived", "");
+    let mut server = Server::start().await;
+    let _agent = Agent::start(&server, "a1", &[("long.toml", &service)]);
+    server.published("default:Long", true).await;
+    let job = server.submit("default:Long", &empty()).await;
+    server.job_in(&job, &["running"], DEADLINE).await;
+    assert!(server.stop().await.success(), "{}", server.log());
+    server.start_again().await;
+    server.job_in(&job, &["successful"], DEADLINE).await;
+}
+
+#[tokio::test]
+async fn a_lost_run_of_an_idempotent_process_is_repeated_elsewhere() {
+    let service = script_service("Once", "sleep 1.5; printf done", "idempotent = true");
+    let server = Server::start().await;
+    let mut first = Agent::start(&server, "a1", &[("once.toml", &service)]);
+    server.published("default:Once", true).await;
+    let job = server.submit("default:Once", &empty()).await;
+    server.job_in(&job, &["running"], DEADLINE).await;
+    first.kill().await;
+    let _second = Agent::start(&server, "a2", &[("once.toml", &service)]);
+    let status = server.job_in(&job, &["successful", "failed"], Duration::from_secs(40)).await;
+    assert_eq!(status["status"], "successful", "{status}");
+}
+
+#[tokio::test]
+async fn runs_spread_over_agents_and_all_of_them_can_be_lost() {
+    let service = script_service("Spread", "sleep 1; printf \"$TMPDIR\"", "");
+    let server = Server::start().await;
+    let mut agents: Vec<Agent> =
+        ["a1", "a2"].iter().map(|name| Agent::start(&server, name, &[("spread.toml", &service)])).collect();
+    eventually("two agents", DEADLINE, async || {
+        let agents = server.get("/console?f=json").await.json();
+        let ready = agents["agents"]
+            .as_array()?
+            .iter()
+            .filter(|a| a["connected"] == true && a["services"] != json!([]));
+        (ready.count() == 2).then_some(())
+    })
+    .await;
+    let mut jobs = Vec::new();
+    for _ in 0..6 {
+        jobs.push(server.submit("default:Spread", &empty()).await);
+    }
+    let mut places = HashSet::new();
+    for job in &jobs {
+        server.job_in(job, &["successful"], DEADLINE).await;
+        let results = server.get(&format!("/jobs/{job}/results")).await.json();
+        let folder = results["said"].as_str().unwrap().to_owned();
+        places.insert(folder.split("/work/").next().unwrap().to_owned());
+    }
+    assert_eq!(places.len(), 2, "runs went to {places:?}");
+    for agent in &mut agents {
+        agent.kill().await;
+    }
+    server.published("default:Spread", false).await;
+    assert_eq!(server.execute("default:Spread", &empty()).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_link_cut_for_ten_seconds_costs_nothing() {
+    let service = script_service(
+        "Through",
+        "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo $i >&2; sleep 1; done; printf through",
+        "",
+    );
+    let server = Server::start().await;
+    let link = Link::to(server.xmpp).await;
+    let line = std::fs::read_to_string(server.data_folder().join("local.join")).unwrap();
+    let line = line.replace(&format!(":{}?", server.xmpp.port()), &format!(":{}?", link.address.port()));
+    let _agent = Agent::start_with("a1", &[("through.toml", &service)], &["--join".into(), line]);
+    server.published("default:Through", true).await;
+    let job = server.submit("default:Through", &empty()).await;
+    server.job_in(&job, &["running"], DEADLINE).await;
+    link.cut_for(Duration::from_secs(10)).await;
+    let status = server.job_in(&job, &["successful", "failed"], DEADLINE).await;
+    assert_eq!(status["status"], "successful", "{status}");
+    let log = server.get(&format!("/jobs/{job}/log")).await.json();
+    let lines: Vec<&str> = log["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|l| l["source"] == "stderr")
+        .map(|l| l["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        lines,
+        ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"],
+        "each line once and in order"
+    );
+}
+
+#[tokio::test]
+async fn large_values_travel_both_ways() {
+    let service = "namespace = \"default\"\nidentifier = \"Copy\"\ntitle = \"Copy\"\n\
+        [inputs.data]\ntitle = \"Data\"\ntype = \"complex\"\nformats = [\"image/tiff; application=geotiff\"]\nfile_name = \"in.tif\"\n\
+        [outputs.copy]\ntitle = \"Copy\"\ntype = \"complex\"\nformats = [\"image/tiff; application=geotiff\"]\nfile = \"out.tif\"\n\
+        [command]\nprogram = \"/bin/cp\"\narguments = [\"{data}\", \"{copy}\"]\n";
+    let server = Server::start().await;
+    let agent = Agent::start(&server, "a1", &[("copy.toml", service)]);
+    server.published("default:Copy", true).await;
+    let file = server.data.path().join("in.tif");
+    let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    std::fs::write(&file, &bytes).unwrap();
+    let out = server.data.path().join("out.tif");
+    let ran = command(binary())
+        .args(["run", "default:Copy", "--server", &server.url("/")])
+        .args(["-i", &format!("data=@{}", file.display()), "-o", &format!("copy={}", out.display())])
+        .output()
+        .await
+        .unwrap();
+    assert!(ran.status.success(), "{} {}", String::from_utf8_lossy(&ran.stderr), agent.log());
+    assert!(std::fs::read(out).unwrap() == bytes, "the copy differs");
+}
+
+#[tokio::test]
+async fn an_agent_stopped_in_order_takes_its_runs_with_it() {
+    let service = script_service("Long", "sleep 920.25", "");
+    let server = Server::start().await;
+    let mut agent = Agent::start(&server, "a1", &[("long.toml", &service)]);
+    server.published("default:Long", true).await;
+    let job = server.submit("default:Long", &empty()).await;
+    eventually("it runs", DEADLINE, async || (!processes_with("920.25").is_empty()).then_some(())).await;
+    assert!(agent.stop().await.success(), "{}", agent.log());
+    assert!(processes_with("920.25").is_empty());
+    server.job_in(&job, &["failed"], DEADLINE).await;
+}

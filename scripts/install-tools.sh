@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs what the named task needs and this machine lacks: install-tools.sh run | test | e2e | deny
+# Says what it installs; asks for sudo only when it is not root and something is missing.
+set -euo pipefail
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# apt_need PROGRAM PACKAGE: installs PACKAGE where PROGRAM is not on the path.
+apt_updated=
+apt_need() {
+  if command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; then return; fi
+  echo "installing $2, which has $1"
+  if [ -z "$apt_updated" ]; then as_root apt-get update -qq; apt_updated=yes; fi
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+}
+
+command -v cargo >/dev/null 2>&1 || { echo "needs Rust: https://rustup.rs" >&2; exit 1; }
+apt_need cc build-essential
+
+case "${1:-}" in
+  run) apt_need gdal_contour gdal-bin; apt_need curl curl; apt_need python3 python3 ;;
+  test) ;;
+  e2e) apt_need gdal_contour gdal-bin; apt_need prosody prosody ;;
+  deny)
+    if ! cargo deny --version >/dev/null 2>&1; then
+      echo "installing cargo-deny"
+      cargo install --quiet --locked cargo-deny
+    fi ;;
+  *) echo "usage: $0 run | test | e2e | deny" >&2; exit 2 ;;
+esac
