@@ -128,11 +128,9 @@ fn bodies_break_one_rule_each() {
 
 #[test]
 fn bodies_are_read() {
-    let text = format!(
-        "<?xml version='1.0' encoding='UTF-8'?><!-- x --><d:DescribeProcess xmlns:d='http://www.opengis.net/wps/1.0.0' \
+    let text = "<?xml version='1.0' encoding='UTF-8'?><!-- x --><d:DescribeProcess xmlns:d='http://www.opengis.net/wps/1.0.0' \
          xmlns='http://www.opengis.net/ows/1.1' service='WPS' version='1.0.0'><Identifier> a </Identifier>\
-         <Identifier>all</Identifier></d:DescribeProcess>"
-    );
+         <Identifier>all</Identifier></d:DescribeProcess>";
     let WpsRequest::V1_0(Request::DescribeProcess(request)) =
         body(text.as_bytes(), &ServiceInfo::default()).unwrap()
     else {

@@ -182,7 +182,8 @@ fn request(process: &ProcessDescription) -> Value {
 
 /// The value, the value with its format, or a link; an array of them where several values are allowed.
 fn input_schema(input: &InputDescription) -> Value {
-    let value = schema::of(&input.data);
+    let mut value = schema::of(&input.data);
+    extend_keywords(&mut value);
     let one = json!({"anyOf": [
         value,
         {
@@ -202,6 +203,21 @@ fn input_schema(input: &InputDescription) -> Value {
     };
     schema["title"] = input.title.as_str().into();
     schema
+}
+
+/// The schemas of descriptions have keywords that OpenAPI 3.0 does not know (`contentMediaType` and its like); here they are extensions.
+fn extend_keywords(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            for (name, mut value) in std::mem::take(members) {
+                extend_keywords(&mut value);
+                let name = if name.starts_with("content") { format!("x-{name}") } else { name };
+                members.insert(name, value);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(extend_keywords),
+        _ => {}
+    }
 }
 
 fn parameter(name: &str) -> Value {
