@@ -1,5 +1,13 @@
 //! The agent's side: announces processes and runs them for the server.
 
+mod buffer;
+mod home;
+mod owner;
+mod registrations;
+mod runs;
+mod sink;
+mod values;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,8 +124,8 @@ impl Agent {
         load: Arc<dyn LoadSource>,
         shutdown: CancellationToken,
     ) -> Result<(), AgentError> {
-        drop((bus, services, settings, data, load));
-        shutdown.cancelled().await;
-        Ok(())
+        runs::clear_folder(&settings.folder).await?;
+        let (sender, receiver) = bus.split();
+        owner::Owner::new(sender, settings, data, load).serve(receiver, services, shutdown).await
     }
 }

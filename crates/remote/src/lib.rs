@@ -23,6 +23,8 @@ pub mod run_id;
 pub mod wire;
 
 mod carry;
+mod post;
+mod recent;
 
 pub use agent::{Agent, AgentData, AgentError, AgentService, AgentSettings, DataError};
 pub use load::{Load, LoadSource};

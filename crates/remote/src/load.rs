@@ -1,7 +1,9 @@
 //! How busy a machine is.
 
+use serde::{Deserialize, Serialize};
+
 /// How busy a machine is, as it says itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Of all processors together, 0 to 100.
     pub cpu_percent: f32,

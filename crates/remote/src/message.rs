@@ -7,10 +7,14 @@
 use std::sync::Arc;
 
 use anabranch_model::{Error, Format, LiteralType, LogLine, OutputRequest, ProcessDescription, ProcessId};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::load::Load;
 use crate::run_id::RunId;
+use crate::wire::{INLINE_BYTES_MAX, escaped_len};
 
 /// One thing said.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,12 +44,12 @@ pub enum Message {
     Attach,
     /// S→A, run: end it; answered by `Aborted`, or by the end that was quicker.
     Abort,
-    /// S→A, run: all is stored, forget the run and its folder.
+    /// S→A, run: nothing more is wanted of it: end it if it is alive, forget it and its folder.
     Finish,
 
     /// A→S, run: taken; it starts now.
     Accepted,
-    /// A→S, run: not taken; the agent keeps no trace of it.
+    /// A→S, run, not sequenced, because the agent keeps no trace of it: not taken.
     CannotExecute(CannotExecute),
     /// A→S, run: the work itself has begun.
     Started,
@@ -71,7 +75,7 @@ pub enum Message {
 }
 
 /// Who an agent is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
     /// Tells agents of one account apart, e.g. the host name; stays the same over restarts.
     pub instance: String,
@@ -88,7 +92,7 @@ pub struct Hello {
 }
 
 /// A run that an agent keeps, with where its link stands, so that a server which has forgotten can go on from there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldRun {
     pub run: RunId,
     pub process: ProcessId,
@@ -103,7 +107,7 @@ pub struct HeldRun {
 }
 
 /// What the server answers to [`Hello`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The incarnation greeted, so that an answer to an earlier life is not taken for one to this.
     pub incarnation: String,
@@ -116,7 +120,7 @@ pub struct Welcome {
 }
 
 /// A process that an agent runs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Register {
     /// Grows with every [`Register`] and [`Unregister`] of one incarnation; older ones are ignored.
     pub revision: u64,
@@ -128,14 +132,14 @@ pub struct Register {
 }
 
 /// A process that an agent runs no longer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unregister {
     pub revision: u64,
     pub process: ProcessId,
 }
 
 /// What the server makes of a [`Register`] or [`Unregister`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registered {
     pub revision: u64,
     pub process: ProcessId,
@@ -144,7 +148,7 @@ pub struct Registered {
 }
 
 /// How busy an agent is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadReport {
     pub load: Load,
     /// Runs under way.
@@ -154,16 +158,19 @@ pub struct LoadReport {
 }
 
 /// A run to be begun.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Execute {
     pub process: ProcessId,
+    /// Which offer of the run to an agent this is, from 1: a repetition of a refused offer must not be taken later, when
+    /// another agent has the run.
+    pub offer: u32,
     /// In the order of the description.
     pub inputs: Vec<(String, Vec<CarriedValue>)>,
     pub outputs: Vec<WantedOutput>,
 }
 
 /// An output asked for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WantedOutput {
     pub request: OutputRequest,
     /// Chunk `n` that is too large for a message is PUT to `<upload_url>/<n>`, `n` counting all chunks of the output
@@ -172,15 +179,17 @@ pub struct WantedOutput {
 }
 
 /// A value as it is carried: its bytes inline where they are few.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CarriedValue {
     Literal { text: Payload, data_type: LiteralType, uom: Option<String> },
     BoundingBox { crs: Option<String>, lower: Vec<f64>, upper: Vec<f64> },
     Complex { data: Payload, format: Format },
 }
 
-/// Where the bytes of a value are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where the bytes of a value are. Never a path of the receiver: what can name paths can read them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "PayloadForm", try_from = "PayloadForm")]
 pub enum Payload {
     /// At most [`INLINE_BYTES_MAX`](crate::wire::INLINE_BYTES_MAX).
     Inline(Bytes),
@@ -192,16 +201,87 @@ pub enum Payload {
     Shared(String),
 }
 
+/// How a [`Payload`] is written.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PayloadForm {
+    Text(String),
+    Base64(String),
+    Url(String),
+    Uploaded { n: u64, bytes: u64 },
+    Shared(String),
+}
+
+impl From<Payload> for PayloadForm {
+    fn from(payload: Payload) -> Self {
+        match payload {
+            Payload::Inline(bytes) => match std::str::from_utf8(&bytes) {
+                Ok(text) if text_cost(text) <= base64_cost(bytes.len()) => Self::Text(text.to_owned()),
+                _ => Self::Base64(STANDARD.encode(&bytes)),
+            },
+            Payload::Url(url) => Self::Url(url),
+            Payload::Uploaded { n, bytes } => Self::Uploaded { n, bytes },
+            Payload::Shared(path) => Self::Shared(path),
+        }
+    }
+}
+
+impl TryFrom<PayloadForm> for Payload {
+    type Error = String;
+
+    fn try_from(form: PayloadForm) -> Result<Self, String> {
+        let inline = |bytes: Bytes| match bytes.len() {
+            0..=INLINE_BYTES_MAX => Ok(Self::Inline(bytes)),
+            len => Err(format!("a value of {len} bytes is larger than the {INLINE_BYTES_MAX} taken inline")),
+        };
+        match form {
+            PayloadForm::Text(text) => inline(text.into()),
+            PayloadForm::Base64(text) => inline(STANDARD.decode(text).map_err(|e| e.to_string())?.into()),
+            PayloadForm::Url(url) => Ok(Self::Url(url)),
+            PayloadForm::Uploaded { n, bytes } => Ok(Self::Uploaded { n, bytes }),
+            PayloadForm::Shared(path) => Ok(Self::Shared(path)),
+        }
+    }
+}
+
+impl Payload {
+    /// Bytes that it takes in a message, at most, without what is around it.
+    pub(crate) fn cost(&self) -> usize {
+        match self {
+            Self::Inline(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => text_cost(text).min(base64_cost(bytes.len())),
+                Err(_binary) => base64_cost(bytes.len()),
+            },
+            Self::Url(text) | Self::Shared(text) => text_cost(text),
+            Self::Uploaded { .. } => 64,
+        }
+    }
+}
+
+/// Bytes that a text takes as a JSON string within XML text, at most.
+pub(crate) fn text_cost(text: &str) -> usize {
+    // JSON: `\"`, `\\` and `\u0000` for control characters; XML escapes are counted on top.
+    let json: usize = text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+    let controls = text.bytes().filter(|byte| *byte < 0x20).count();
+    escaped_len(text) + json + 5 * controls + 2 * text.matches(['\u{FFFE}', '\u{FFFF}']).count() * 3
+}
+
+fn base64_cost(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
 /// Why a run is not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CannotExecute {
+    /// See [`Execute::offer`].
+    pub offer: u32,
     pub reason: String,
     /// The agent will never take it (unknown process), rather than not now (no slot).
     pub never: bool,
 }
 
 /// How far a run is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// 0 to 100.
     pub percent: f32,
@@ -209,7 +289,7 @@ pub struct Progress {
 }
 
 /// Lines of a run's log, oldest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
     /// Lines lost before these because nobody took them in time.
     pub dropped: u64,
@@ -217,14 +297,14 @@ pub struct Log {
 }
 
 /// One chunk of one output.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Output {
     pub id: String,
     pub value: CarriedValue,
 }
 
 /// Something that could not be understood.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotUnderstood {
     /// The type of the message in question, shortened.
     pub what: String,
@@ -245,6 +325,7 @@ impl Message {
             | Self::LoadQuery
             | Self::Load(_)
             | Self::Goodbye
+            | Self::CannotExecute(_)
             | Self::Forgotten
             | Self::Acknowledge
             | Self::NotUnderstood(_) => false,
@@ -253,7 +334,6 @@ impl Message {
             | Self::Abort
             | Self::Finish
             | Self::Accepted
-            | Self::CannotExecute(_)
             | Self::Started
             | Self::Progress(_)
             | Self::Log(_)

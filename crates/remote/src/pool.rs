@@ -1,12 +1,20 @@
 //! The server's side: agents, the processes they offer, and who runs what.
 
+mod agents;
+mod choose;
+pub(crate) mod command;
+mod owner;
+mod runs;
+mod session;
+mod sweep;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anabranch_model::{BoxFuture, Data, Error, Process, ProcessId};
 use anabranch_xmpp::{Bus, RoomJoin};
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::load::Load;
@@ -171,11 +179,14 @@ pub struct Counters {
 pub struct Orchestrator {
     agents: watch::Receiver<Vec<AgentInfo>>,
     counters: watch::Receiver<Counters>,
+    detached: CancellationToken,
+    stopped: CancellationToken,
 }
 
 impl Orchestrator {
     /// Starts the task; it ends when `shutdown` is cancelled or the session ends. Call [`Orchestrator::detach_all`] before
     /// jobs are cancelled for a shutdown. Must be called within a Tokio runtime.
+    #[must_use]
     pub fn start(
         bus: Bus,
         settings: OrchestratorSettings,
@@ -183,15 +194,26 @@ impl Orchestrator {
         data: Arc<dyn ServerData>,
         shutdown: CancellationToken,
     ) -> Self {
-        let (_, agents) = watch::channel(Vec::new());
-        let (_, counters) = watch::channel(Counters::default());
-        drop((bus, settings, publisher, data, shutdown));
-        Self { agents, counters }
+        let (agents_tx, agents) = watch::channel(Vec::new());
+        let (counters_tx, counters) = watch::channel(Counters::default());
+        let (detached, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let (commands_tx, commands) = mpsc::channel(command::COMMANDS_MAX);
+        let handle = command::PoolHandle { commands: commands_tx, detached: detached.clone(), data };
+        let (sender, receiver) = bus.split();
+        let pool = owner::Pool::new(settings, publisher, handle, sender, agents_tx, counters_tx);
+        let guard = stopped.clone().drop_guard();
+        tokio::spawn(async move {
+            pool.serve(receiver, commands, shutdown).await;
+            drop(guard);
+        });
+        Self { agents, counters, detached, stopped }
     }
 
     /// From now on a cancelled run ends here with [`Error::Interrupted`] and goes on at its agent, which hands it over to
     /// the next server.
-    pub fn detach_all(&self) {}
+    pub fn detach_all(&self) {
+        self.detached.cancel();
+    }
 
     /// All agents, in order of their names.
     #[must_use]
@@ -205,11 +227,14 @@ impl Orchestrator {
         self.agents.clone()
     }
 
+    /// What has happened since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {
         *self.counters.borrow()
     }
 
     /// Waits until the task has ended, after `shutdown` or because the session has.
-    pub async fn stopped(&self) {}
+    pub async fn stopped(&self) {
+        self.stopped.cancelled().await;
+    }
 }

@@ -4,9 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use anabranch_model::JobId;
+use serde::{Deserialize, Serialize};
 
 /// One attempt at a job, as both ends name it. Shown as `<job>-<attempt>`, which is safe as a folder and in a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RunId {
     pub job: JobId,
     /// 1 for the first run of the job.
@@ -35,6 +37,20 @@ impl FromStr for RunId {
         };
         // One spelling only: other forms of a UUID, `+1` and `01` would be second names of the same run.
         if run.to_string() == text { Ok(run) } else { Err(InvalidRunId) }
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = InvalidRunId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<RunId> for String {
+    fn from(run: RunId) -> Self {
+        run.to_string()
     }
 }
 

@@ -1,0 +1,198 @@
+//! What a run has to say and its link has no room for yet: merged where it may be, never lost where it may not.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anabranch_model::LogLine;
+use tokio::sync::Semaphore;
+
+use crate::message::{Log, Message, Output, Progress, text_cost};
+
+/// Outputs that wait for the link or for their acknowledgement: 64 of 64 KiB are 4 MiB a run. When they are used up, the
+/// process waits in `write`.
+pub(super) const OUTPUTS_WAITING_MAX: usize = 64;
+
+/// Log lines that wait; the oldest beyond are dropped and counted.
+const LOG_LINES_MAX: usize = 1000;
+
+/// Longest log line, in characters; the rest is cut.
+const LOG_LINE_CHARS_MAX: usize = 4 * 1024;
+
+/// Log lines of one message together, as they stand in the XML, in bytes; one line costs at most 28 KiB.
+const LOG_COST_MAX: usize = 64 * 1024;
+
+/// Shortest time between two messages of progress, or two of log lines: five a second are enough for eyes.
+const THROTTLE: Duration = Duration::from_millis(200);
+
+/// What a run has to say. Written by the run's sink, emptied by the agent's task.
+pub(super) struct RunBuffer {
+    waiting: Mutex<Waiting>,
+    /// One permit for each output that may wait; given back when the output is acknowledged.
+    pub(super) outputs_free: Semaphore,
+}
+
+#[derive(Default)]
+struct Waiting {
+    accepted: bool,
+    started: bool,
+    outputs: VecDeque<Output>,
+    progress: Option<Progress>,
+    progress_after: Option<Instant>,
+    log: VecDeque<LogLine>,
+    log_dropped: u64,
+    log_after: Option<Instant>,
+    end: Option<Message>,
+}
+
+impl RunBuffer {
+    /// Of a run just accepted.
+    pub(super) fn accepted() -> Self {
+        let waiting = Waiting { accepted: true, ..Waiting::default() };
+        Self { waiting: Mutex::new(waiting), outputs_free: Semaphore::new(OUTPUTS_WAITING_MAX) }
+    }
+
+    pub(super) fn started(&self) {
+        self.lock().started = true;
+    }
+
+    pub(super) fn progress(&self, percent: f32, message: Option<&str>) {
+        if !percent.is_finite() {
+            return;
+        }
+        let mut waiting = self.lock();
+        // A message not said yet is not overwritten by silence.
+        let unsaid = waiting.progress.take().and_then(|progress| progress.message);
+        let message = message.map(|text| cut(text.to_owned())).or(unsaid);
+        waiting.progress = Some(Progress { percent, message });
+    }
+
+    pub(super) fn log(&self, line: LogLine) {
+        let mut waiting = self.lock();
+        waiting.log.push_back(LogLine { source: line.source, text: cut(line.text) });
+        if waiting.log.len() > LOG_LINES_MAX {
+            waiting.log.pop_front();
+            waiting.log_dropped += 1;
+        }
+    }
+
+    pub(super) fn output(&self, output: Output) {
+        self.lock().outputs.push_back(output);
+    }
+
+    /// Nothing comes after it, and everything before it is said first.
+    pub(super) fn end(&self, message: Message) {
+        self.lock().end.get_or_insert(message);
+    }
+
+    /// What to say next, if anything may be said now.
+    pub(super) fn next(&self, now: Instant) -> Option<Message> {
+        let waiting = &mut *self.lock();
+        if std::mem::take(&mut waiting.accepted) {
+            return Some(Message::Accepted);
+        }
+        if std::mem::take(&mut waiting.started) {
+            return Some(Message::Started);
+        }
+        if let Some(output) = waiting.outputs.pop_front() {
+            return Some(Message::Output(output));
+        }
+        let ending = waiting.end.is_some();
+        let may = |after: Option<Instant>| ending || after.is_none_or(|after| after <= now);
+        if may(waiting.log_after) && (!waiting.log.is_empty() || waiting.log_dropped > 0) {
+            waiting.log_after = Some(now + THROTTLE);
+            return Some(Message::Log(waiting.batch()));
+        }
+        if may(waiting.progress_after)
+            && let Some(progress) = waiting.progress.take()
+        {
+            waiting.progress_after = Some(now + THROTTLE);
+            return Some(Message::Progress(progress));
+        }
+        waiting.end.take()
+    }
+
+    /// When something that is held back may be said.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let waiting = self.lock();
+        let log = waiting.log_after.filter(|_| !waiting.log.is_empty());
+        let progress = waiting.progress_after.filter(|_| waiting.progress.is_some());
+        log.into_iter().chain(progress).min()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing in here panics half-way.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// As many lines as fit into a message.
+    fn batch(&mut self) -> Log {
+        let (mut lines, mut cost) = (Vec::new(), 0);
+        while let Some(line) = self.log.front() {
+            cost += text_cost(&line.text) + 64;
+            if cost > LOG_COST_MAX && !lines.is_empty() {
+                break;
+            }
+            lines.extend(self.log.pop_front());
+        }
+        Log { dropped: std::mem::take(&mut self.log_dropped), lines }
+    }
+}
+
+fn cut(mut text: String) -> String {
+    if let Some((at, _)) = text.char_indices().nth(LOG_LINE_CHARS_MAX) {
+        text.truncate(at);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anabranch_model::LogSource;
+
+    use super::*;
+
+    fn line(text: &str) -> LogLine {
+        LogLine { source: LogSource::Stdout, text: text.into() }
+    }
+
+    fn drain(buffer: &RunBuffer, now: Instant) -> Vec<Message> {
+        std::iter::from_fn(|| buffer.next(now)).collect()
+    }
+
+    #[test]
+    fn progress_is_merged_and_the_end_comes_last() {
+        let (buffer, now) = (RunBuffer::accepted(), Instant::now());
+        buffer.started();
+        buffer.progress(1.0, Some("a"));
+        assert_eq!(drain(&buffer, now).len(), 3);
+        buffer.progress(2.0, Some("b"));
+        buffer.progress(f32::NAN, None);
+        buffer.progress(3.0, None);
+        assert_eq!(drain(&buffer, now), [], "within 200 ms");
+        assert_eq!(buffer.deadline(), Some(now + THROTTLE));
+        buffer.end(Message::Completed);
+        let merged = Message::Progress(Progress { percent: 3.0, message: Some("b".into()) });
+        assert_eq!(drain(&buffer, now), [merged, Message::Completed]);
+    }
+
+    #[test]
+    fn lines_beyond_the_limit_are_dropped_and_counted() {
+        let (buffer, now) = (RunBuffer::accepted(), Instant::now());
+        for n in 0..LOG_LINES_MAX + 5 {
+            buffer.log(line(&n.to_string()));
+        }
+        buffer.end(Message::Completed);
+        let logs: Vec<Log> = drain(&buffer, now)
+            .into_iter()
+            .filter_map(|message| if let Message::Log(log) = message { Some(log) } else { None })
+            .collect();
+        assert_eq!(logs[0].dropped, 5);
+        assert_eq!(logs[0].lines[0], line("5"));
+        assert_eq!(logs.iter().map(|log| log.lines.len()).sum::<usize>(), LOG_LINES_MAX);
+        assert!(logs.len() > 1, "one message would be too large");
+    }
+}

@@ -1,0 +1,168 @@
+//! Where the server is: in which room it was seen, and whether it has greeted us.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anabranch_xmpp::Incoming;
+
+use super::AgentSettings;
+use crate::post::bare;
+
+/// How long to wait for `Welcome` before `Hello` is said again.
+const HELLO_AGAIN: Duration = Duration::from_secs(2);
+
+/// Where the server is.
+pub(super) struct Home {
+    nick: String,
+    account: Option<String>,
+    /// Servers seen in rooms: address, and real address where the room shows it.
+    seen: BTreeMap<String, Option<String>>,
+    state: State,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// Not to be seen since then.
+    Away {
+        since: Instant,
+    },
+    /// Seen, not greeted yet; away since then.
+    Calling {
+        address: String,
+        again: Instant,
+        since: Instant,
+    },
+    Greeted {
+        address: String,
+        load_interval: Duration,
+    },
+}
+
+impl Home {
+    pub(super) fn new(settings: &AgentSettings, now: Instant) -> Self {
+        Self {
+            nick: settings.orchestrator_nick.clone(),
+            account: settings.orchestrator_account.clone(),
+            seen: BTreeMap::new(),
+            state: State::Away { since: now },
+        }
+    }
+
+    /// Whether an occupant is the server: by nickname, and by account where both sides of that are known.
+    fn is_server(&self, nick: &str, real_jid: Option<&str>) -> bool {
+        let account_fits = match (&self.account, real_jid) {
+            (Some(account), Some(jid)) => bare(jid) == account,
+            (None, _) | (_, None) => true,
+        };
+        if nick == self.nick && !account_fits {
+            tracing::warn!(nick, real_jid, "someone else uses the server's nickname");
+        }
+        nick == self.nick && account_fits
+    }
+
+    /// Someone is in a room.
+    pub(super) fn joined(&mut self, room: &str, nick: &str, real_jid: Option<&str>, now: Instant) {
+        if !self.is_server(nick, real_jid) {
+            return;
+        }
+        let address = format!("{room}/{nick}");
+        let real_jid = real_jid.map(str::to_owned);
+        let new_session = self.seen.insert(address.clone(), real_jid.clone()) != Some(real_jid);
+        let elsewhere = self.address().is_some_and(|at| at != address);
+        // A change of role is told like an arrival; a new session behind the same nickname is a new server.
+        if !elsewhere && (new_session || self.address().is_none()) {
+            self.call(address, now);
+        }
+    }
+
+    /// Someone left a room.
+    pub(super) fn left(&mut self, room: &str, nick: &str, now: Instant) {
+        let address = format!("{room}/{nick}");
+        self.seen.remove(&address);
+        if self.address() != Some(&address) {
+            return;
+        }
+        self.state = State::Away { since: self.away_since().unwrap_or(now) };
+        if let Some(other) = self.seen.keys().next().cloned() {
+            self.call(other, now);
+        }
+    }
+
+    /// Our own session is down.
+    pub(super) fn down(&mut self, now: Instant) {
+        self.seen.clear();
+        self.state = State::Away { since: self.away_since().unwrap_or(now) };
+    }
+
+    /// The server asks us to introduce ourselves; also one that is in no room with us.
+    pub(super) fn invited(&mut self, from: &str, now: Instant) {
+        self.call(from.to_owned(), now);
+    }
+
+    /// Whether a message comes from a server that we may listen to.
+    pub(super) fn listens_to(&self, incoming: &Incoming) -> bool {
+        let by_account = match (&self.account, &incoming.real_jid) {
+            (Some(account), Some(jid)) => bare(jid) == account,
+            (None, _) | (_, None) => false,
+        };
+        by_account || self.seen.contains_key(&incoming.from)
+    }
+
+    /// The server answered `Hello`.
+    pub(super) fn greeted(&mut self, from: &str, load_interval: Duration) {
+        self.state = State::Greeted { address: from.to_owned(), load_interval };
+    }
+
+    /// Where `Hello` is to be said, if it is time.
+    pub(super) fn hello_due(&mut self, now: Instant) -> Option<String> {
+        match &mut self.state {
+            State::Calling { address, again, .. } if *again <= now => {
+                *again = now + HELLO_AGAIN;
+                Some(address.clone())
+            }
+            State::Away { .. } | State::Calling { .. } | State::Greeted { .. } => None,
+        }
+    }
+
+    /// The address of a server that has greeted us.
+    pub(super) fn greeted_at(&self) -> Option<&str> {
+        match &self.state {
+            State::Greeted { address, .. } => Some(address),
+            State::Away { .. } | State::Calling { .. } => None,
+        }
+    }
+
+    pub(super) fn load_interval(&self) -> Option<Duration> {
+        match &self.state {
+            State::Greeted { load_interval, .. } => Some(*load_interval),
+            State::Away { .. } | State::Calling { .. } => None,
+        }
+    }
+
+    /// Since when there has been no server.
+    pub(super) fn away_since(&self) -> Option<Instant> {
+        match &self.state {
+            State::Away { since } | State::Calling { since, .. } => Some(*since),
+            State::Greeted { .. } => None,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Calling { again, .. } => Some(*again),
+            State::Away { .. } | State::Greeted { .. } => None,
+        }
+    }
+
+    fn address(&self) -> Option<&str> {
+        match &self.state {
+            State::Calling { address, .. } | State::Greeted { address, .. } => Some(address),
+            State::Away { .. } => None,
+        }
+    }
+
+    fn call(&mut self, address: String, now: Instant) {
+        let since = self.away_since().unwrap_or(now);
+        self.state = State::Calling { address, again: now, since };
+    }
+}

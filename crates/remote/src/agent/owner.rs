@@ -1,0 +1,340 @@
+//! The task that owns everything an agent knows. It waits for the session, its runs, its services and time, and never for
+//! one of them alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anabranch_model::{Error, JobId};
+use anabranch_xmpp::{BusEvent, BusReceiver, BusSender, ClientError, Incoming, MessageKind, OccupantChange};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::home::Home;
+use super::registrations::Registrations;
+use super::runs::Run;
+use super::{AgentData, AgentError, AgentService, AgentSettings};
+use crate::load::{Load, LoadSource};
+use crate::message::{HeldRun, Hello, LoadReport, Message, Welcome};
+use crate::post::{now, post};
+use crate::recent::Recent;
+use crate::run_id::RunId;
+use crate::wire::{self, Envelope};
+
+/// Longest sleep when nothing is due.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Wait before the session is tried again when its queue was full.
+const RETRY_SEND: Duration = Duration::from_millis(20);
+
+/// Bounds for the interval that a server may ask for.
+const LOAD_INTERVAL_MIN: Duration = Duration::from_millis(100);
+const LOAD_INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// Runs remembered as over, and offers as refused: late repetitions of an `Execute` must not start them again.
+const REMEMBERED_MAX: usize = 4096;
+
+/// Everything an agent knows.
+pub(super) struct Owner {
+    pub(super) settings: AgentSettings,
+    pub(super) sender: BusSender,
+    pub(super) data: Arc<dyn AgentData>,
+    load: Arc<dyn LoadSource>,
+    incarnation: String,
+    pub(super) home: Home,
+    pub(super) registrations: Registrations,
+    pub(super) runs: HashMap<RunId, Run>,
+    /// Runs that are over and forgotten.
+    pub(super) over: Recent<RunId>,
+    /// Offers that were refused.
+    pub(super) refused: Recent<(RunId, u32)>,
+    /// Runs under way; they end with themselves.
+    pub(super) tasks: JoinSet<Result<(), Error>>,
+    pub(super) task_runs: HashMap<tokio::task::Id, RunId>,
+    /// A run has something to say.
+    pub(super) wake: Arc<Notify>,
+    load_due: Option<Instant>,
+    retry_send: Option<Instant>,
+    /// No more runs are taken.
+    pub(super) stopping: bool,
+}
+
+impl Owner {
+    pub(super) fn new(
+        sender: BusSender,
+        settings: AgentSettings,
+        data: Arc<dyn AgentData>,
+        load: Arc<dyn LoadSource>,
+    ) -> Self {
+        Self {
+            home: Home::new(&settings, now()),
+            settings,
+            sender,
+            data,
+            load,
+            // Any 122 random bits will do.
+            incarnation: JobId::random().to_string(),
+            registrations: Registrations::default(),
+            runs: HashMap::new(),
+            over: Recent::keeping(REMEMBERED_MAX),
+            refused: Recent::keeping(REMEMBERED_MAX),
+            tasks: JoinSet::new(),
+            task_runs: HashMap::new(),
+            wake: Arc::new(Notify::new()),
+            load_due: None,
+            retry_send: None,
+            stopping: false,
+        }
+    }
+
+    pub(super) async fn serve(
+        mut self,
+        mut session: BusReceiver,
+        mut services: watch::Receiver<Vec<AgentService>>,
+        shutdown: CancellationToken,
+    ) -> Result<(), AgentError> {
+        for room in self.settings.rooms.clone() {
+            if self.sender.join(room).await.is_err() {
+                return Err(AgentError::Session(None));
+            }
+        }
+        self.registrations.replace(&services.borrow_and_update(), now());
+        let (mut fatal, mut fixed) = (None, false);
+        while !shutdown.is_cancelled() {
+            let wake = self.deadline();
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                event = session.next() => match event {
+                    Some(event) => fatal = self.on_session(event).or(fatal),
+                    None => return Err(self.session_ended(fatal).await),
+                },
+                () = Arc::clone(&self.wake).notified_owned() => {}
+                Some(ended) = self.tasks.join_next_with_id() => self.on_task_ended(ended),
+                changed = services.changed(), if !fixed => match changed {
+                    Ok(()) => self.registrations.replace(&services.borrow_and_update(), now()),
+                    Err(_nobody_changes_them) => fixed = true,
+                },
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+            self.pump(now());
+        }
+        self.stop(session).await;
+        Ok(())
+    }
+
+    /// Ends runs, tells the server as far as it listens, and leaves.
+    async fn stop(mut self, mut session: BusReceiver) {
+        tracing::info!(runs = self.runs.len(), "the agent stops");
+        self.stopping = true;
+        let until = now() + self.settings.shutdown;
+        self.cancel_runs("the agent was stopped");
+        self.pump(now());
+        while !self.is_settled() && now() < until {
+            let wake = self.deadline().min(until);
+            tokio::select! {
+                event = session.next() => match event {
+                    Some(event) => drop(self.on_session(event)),
+                    None => break,
+                },
+                () = Arc::clone(&self.wake).notified_owned() => {}
+                Some(ended) = self.tasks.join_next_with_id() => self.on_task_ended(ended),
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+            self.pump(now());
+        }
+        if !self.is_settled() {
+            tracing::warn!(runs = self.runs.len(), "stopped before every run had ended or been told of");
+        }
+        self.say(Message::Goodbye);
+        // It may be gone already, which is as good.
+        let _ = self.sender.close().await;
+        // Dropping the tasks drops what is left of the runs, and with them their process trees.
+        self.tasks.shutdown().await;
+    }
+
+    /// The session can't be had any more: nothing that runs could be told of.
+    async fn session_ended(&mut self, fatal: Option<ClientError>) -> AgentError {
+        self.cancel_runs("the agent lost its XMPP session for good");
+        let until = now() + self.settings.shutdown;
+        while !self.tasks.is_empty() {
+            tokio::select! {
+                ended = self.tasks.join_next() => drop(ended),
+                () = tokio::time::sleep_until(until.into()) => break,
+            }
+        }
+        self.tasks.shutdown().await;
+        AgentError::Session(fatal)
+    }
+
+    /// Every run has ended, and the server has taken all that was to be said.
+    fn is_settled(&self) -> bool {
+        let told = self.home.greeted_at().is_none() || self.runs.values().all(Run::is_settled);
+        self.tasks.is_empty() && told
+    }
+
+    fn on_session(&mut self, event: BusEvent) -> Option<ClientError> {
+        let now = now();
+        match event {
+            BusEvent::Up { jid } => tracing::info!(jid, "connected to the XMPP server"),
+            BusEvent::Down { reason } => {
+                tracing::warn!(reason, "disconnected from the XMPP server; runs go on");
+                self.home.down(now);
+            }
+            BusEvent::Fatal(error) => return Some(error),
+            BusEvent::Occupant { room, nick, real_jid, change, .. } => match change {
+                OccupantChange::Joined => self.home.joined(&room, &nick, real_jid.as_deref(), now),
+                OccupantChange::Left => self.home.left(&room, &nick, now),
+            },
+            BusEvent::Joined { room, nick } => tracing::info!(room, nick, "in the room"),
+            BusEvent::Message(incoming) => self.on_message(&incoming, now),
+            BusEvent::Dropped { to, reason, .. } => tracing::debug!(to, reason, "a message did not leave"),
+        }
+        None
+    }
+
+    fn on_message(&mut self, incoming: &Incoming, now: Instant) {
+        if incoming.kind == MessageKind::Error || !self.home.listens_to(incoming) {
+            return;
+        }
+        match wire::find(&incoming.payloads) {
+            None => {}
+            Some(Ok(envelope)) => self.on_envelope(&incoming.from, envelope, now),
+            Some(Err(error)) => {
+                tracing::warn!(from = incoming.from, %error, "a message was not understood");
+                self.say_to(&incoming.from, &Envelope::session(error.answer()));
+            }
+        }
+    }
+
+    fn on_envelope(&mut self, from: &str, envelope: Envelope, now: Instant) {
+        match envelope.message {
+            Message::Invite => self.home.invited(from, now),
+            Message::Welcome(welcome) => self.welcome(from, &welcome, now),
+            Message::Registered(registered) => self.registrations.confirmed(&registered),
+            Message::LoadQuery => self.load_due = Some(now),
+            Message::NotUnderstood(answer) => {
+                tracing::warn!(what = answer.what, reason = answer.reason, "the server did not understand");
+            }
+            message => match envelope.run {
+                // Of a run only the server that greeted us may speak: it alone knows where our links stand.
+                Some(run) if self.home.greeted_at() == Some(from) => {
+                    self.on_run_message(run, Envelope { message, ..envelope }, now);
+                }
+                Some(_) | None => tracing::debug!(from, ?message, "a message that is not for us"),
+            },
+        }
+    }
+
+    fn welcome(&mut self, from: &str, welcome: &Welcome, now: Instant) {
+        if welcome.incarnation != self.incarnation {
+            return;
+        }
+        let again = self.home.greeted_at() == Some(from);
+        let interval = Duration::from_millis(welcome.load_interval_ms);
+        self.home.greeted(from, interval.clamp(LOAD_INTERVAL_MIN, LOAD_INTERVAL_MAX));
+        if again {
+            return;
+        }
+        tracing::info!(server = from, version = welcome.version, "greeted by the server");
+        self.registrations.repeat_all(now);
+        self.load_due = Some(now);
+        for run in self.runs.values_mut() {
+            run.link.resend_all();
+        }
+    }
+
+    fn hello(&self) -> Message {
+        let runs = self.runs.iter().map(|(id, run)| HeldRun {
+            run: *id,
+            process: run.process.clone(),
+            oldest: run.link.oldest(),
+            next: run.link.next(),
+            received: run.link.received(),
+            ended: run.is_ended(),
+        });
+        Message::Hello(Hello {
+            instance: self.settings.instance.clone(),
+            incarnation: self.incarnation.clone(),
+            version: self.settings.version.clone(),
+            wires: vec![wire::NATIVE.to_owned()],
+            capacity: self.settings.capacity,
+            runs: runs.collect(),
+        })
+    }
+
+    /// Says all that is due.
+    fn pump(&mut self, now: Instant) {
+        self.retry_send = self.retry_send.filter(|at| *at > now);
+        if let Some(address) = self.home.hello_due(now) {
+            let hello = self.hello();
+            self.say_to(&address, &Envelope::session(hello));
+        }
+        if self.home.away_since().is_some_and(|since| since + self.settings.orphan <= now) {
+            self.cancel_runs("there was no server for too long");
+        }
+        if self.home.greeted_at().is_some() && !self.stopping {
+            for message in self.registrations.due(now) {
+                self.say(message);
+            }
+        }
+        let ids: Vec<RunId> = self.runs.keys().copied().collect();
+        for id in ids {
+            self.pump_run(id, now);
+        }
+        if let Some(interval) = self.home.load_interval()
+            && self.load_due.is_some_and(|due| due <= now)
+        {
+            self.load_due = Some(now + interval);
+            self.say(Message::Load(self.load_report()));
+        }
+    }
+
+    fn load_report(&self) -> LoadReport {
+        let number = |value: f32| if value.is_finite() { value } else { 0.0 };
+        let load = self.load.load();
+        let load = Load {
+            cpu_percent: number(load.cpu_percent),
+            memory_percent: number(load.memory_percent),
+            load_average: number(load.load_average),
+        };
+        let running = self.runs.values().filter(|run| !run.is_ended()).count();
+        LoadReport { load, running: u32::try_from(running).unwrap_or(u32::MAX), slots: self.slots_taken() }
+    }
+
+    /// The number of runs has changed: the server is told at once.
+    pub(super) fn load_changed(&mut self, now: Instant) {
+        self.load_due = Some(now);
+    }
+
+    fn deadline(&self) -> Instant {
+        let now = now();
+        let greeted = self.home.greeted_at().is_some();
+        let runs = self.runs.values().filter(|_| greeted).filter_map(Run::deadline);
+        let away = self.home.away_since().map(|since| since + self.settings.orphan);
+        let orphan = away.filter(|at| *at > now && !self.tasks.is_empty());
+        let registrations = self.registrations.deadline().filter(|_| greeted && !self.stopping);
+        let load = self.load_due.filter(|_| greeted);
+        let own = [self.home.deadline(), orphan, registrations, load, self.retry_send];
+        own.into_iter().flatten().chain(runs).fold(now + IDLE, Instant::min)
+    }
+
+    /// Says something to the server that greeted us, if there is one.
+    pub(super) fn say(&mut self, message: Message) {
+        self.say_envelope(&Envelope::session(message));
+    }
+
+    pub(super) fn say_envelope(&mut self, envelope: &Envelope) -> bool {
+        let Some(address) = self.home.greeted_at().map(str::to_owned) else { return false };
+        self.say_to(&address, envelope)
+    }
+
+    /// `false` where the session did not take it.
+    fn say_to(&mut self, address: &str, envelope: &Envelope) -> bool {
+        let sent = post(&self.sender, address, envelope).is_ok();
+        if !sent {
+            self.retry_send = Some(now() + RETRY_SEND);
+        }
+        sent
+    }
+}

@@ -1,0 +1,117 @@
+//! What the server is to know of our services, and what it has not confirmed yet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anabranch_model::{ProcessDescription, ProcessId};
+
+use super::AgentService;
+use crate::message::{Message, Register, Registered, Unregister};
+
+/// How long to wait for `Registered` before it is said again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Services as announced.
+#[derive(Default)]
+pub(super) struct Registrations {
+    revision: u64,
+    services: BTreeMap<ProcessId, Announced>,
+}
+
+struct Announced {
+    /// `None` where the process is withdrawn.
+    service: Option<(AgentService, Arc<ProcessDescription>)>,
+    revision: u64,
+    /// Said again then, unless confirmed; `None` where it is.
+    again: Option<Instant>,
+}
+
+impl Registrations {
+    /// These are the services now.
+    pub(super) fn replace(&mut self, services: &[AgentService], now: Instant) {
+        let mut gone: Vec<ProcessId> = self.services.keys().cloned().collect();
+        for service in services {
+            let description = service.process.description();
+            gone.retain(|id| *id != description.id);
+            let unchanged = self.services.get(&description.id).is_some_and(|announced| {
+                announced.service.as_ref().is_some_and(|(before, described)| {
+                    *described == description
+                        && (before.runs_max, before.weight) == (service.runs_max, service.weight)
+                })
+            });
+            let (service, id) = (service.clone(), description.id.clone());
+            match self.services.get_mut(&id) {
+                // The process behind an unchanged description may still be a new one.
+                Some(announced) if unchanged => announced.service = Some((service, description)),
+                _ => self.announce(id, Some((service, description)), now),
+            }
+        }
+        for id in gone {
+            if self.services.get(&id).is_some_and(|announced| announced.service.is_some()) {
+                self.announce(id, None, now);
+            }
+        }
+    }
+
+    /// A server greeted us, perhaps a new one: it is told everything.
+    pub(super) fn repeat_all(&mut self, now: Instant) {
+        self.services.retain(|_, announced| announced.service.is_some());
+        for announced in self.services.values_mut() {
+            announced.again = Some(now);
+        }
+    }
+
+    /// What to say now.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Message> {
+        let due = self.services.iter_mut().filter(|(_, one)| one.again.is_some_and(|again| again <= now));
+        due.map(|(id, announced)| {
+            announced.again = Some(now + AGAIN);
+            let revision = announced.revision;
+            match &announced.service {
+                Some((service, description)) => Message::Register(Register {
+                    revision,
+                    description: Arc::clone(description),
+                    runs_max: service.runs_max,
+                    weight: service.weight,
+                }),
+                None => Message::Unregister(Unregister { revision, process: id.clone() }),
+            }
+        })
+        .collect()
+    }
+
+    pub(super) fn confirmed(&mut self, registered: &Registered) {
+        let Some(announced) = self.services.get_mut(&registered.process) else { return };
+        if announced.revision != registered.revision {
+            return;
+        }
+        if let Some(reason) = &registered.refused {
+            tracing::error!(process = %registered.process, reason, "the server does not publish a process");
+        }
+        announced.again = None;
+        if announced.service.is_none() {
+            self.services.remove(&registered.process);
+        }
+    }
+
+    /// The service that runs a process.
+    pub(super) fn service(&self, process: &ProcessId) -> Option<&AgentService> {
+        self.services.get(process)?.service.as_ref().map(|(service, _)| service)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.services.values().filter_map(|announced| announced.again).min()
+    }
+
+    fn announce(
+        &mut self,
+        id: ProcessId,
+        service: Option<(AgentService, Arc<ProcessDescription>)>,
+        now: Instant,
+    ) {
+        self.revision += 1;
+        let announced = Announced { service, revision: self.revision, again: Some(now) };
+        self.services.insert(id, announced);
+    }
+}

@@ -1,0 +1,403 @@
+//! Runs: queued, sent, followed, ended.
+
+use std::time::{Duration, Instant};
+
+use anabranch_model::{Error, ProcessId};
+
+use super::agents::AgentKey;
+use super::choose::choose;
+use super::command::{Ending, PoolCommand, RunEvent, Submission, Task};
+use super::owner::{Closing, FinishAt, Phase, Pool, Run, Unclaimed};
+use crate::link::{Link, Segment};
+use crate::message::{CannotExecute, HeldRun, Hello, Message};
+use crate::run_id::RunId;
+use crate::wire::Envelope;
+
+/// How long a run that completed is kept at its agent: the engine has to write down the end first, for a server that dies
+/// in between finds the run again at the agent.
+const FINISH_DELAY: Duration = Duration::from_secs(2);
+
+/// How long an agent that refused a run is not asked, unless it tells its load before.
+const REFUSED: Duration = Duration::from_secs(1);
+
+/// When a client may try again that met a full queue, in seconds.
+const BUSY_RETRY_S: u32 = 10;
+
+impl Pool {
+    pub(super) fn on_command(&mut self, command: PoolCommand, now: Instant) {
+        match command {
+            PoolCommand::Submit(submission) => self.submit(submission, now),
+            PoolCommand::Done { run, seq } => {
+                if let Some(Run { phase: Phase::Sent { link, .. }, .. }) = self.runs.get_mut(&run) {
+                    link.done(seq);
+                }
+                self.deliver(run, now);
+                self.flush_run(run, now);
+            }
+            PoolCommand::Abort { run } => self.abort(run, now),
+            PoolCommand::Ended { run, seq, ending } => self.ended(run, seq, ending, now),
+            PoolCommand::Detach { run } => drop(self.take_run(run)),
+            PoolCommand::Abandoned { run } => self.abandon(run, now),
+        }
+    }
+
+    fn submit(&mut self, submission: Submission, now: Instant) {
+        let Submission { run, process, task, mailbox } = submission;
+        match task {
+            Task::Start(execute) => {
+                let queue = self.queues.entry(process.clone()).or_default();
+                if queue.len() >= self.settings.queue_runs_max {
+                    let limit = format!(
+                        "{} runs of '{process}' wait for an agent already",
+                        self.settings.queue_runs_max
+                    );
+                    tell(&mailbox, RunEvent::Refused(Error::Busy { limit, retry_after_s: BUSY_RETRY_S }));
+                    return;
+                }
+                queue.push_back(run);
+                let phase = Phase::Queued { execute };
+                self.runs.insert(run, Run { process: process.clone(), mailbox, phase });
+                self.dispatch(&process, now);
+                if let Some(Run { phase: Phase::Queued { .. }, mailbox, .. }) = self.runs.get(&run) {
+                    tell(mailbox, RunEvent::Waiting);
+                }
+            }
+            Task::Resume => {
+                let phase = Phase::Awaiting { until: now + self.settings.reattach };
+                self.runs.insert(run, Run { process, mailbox, phase });
+                if let Some(unclaimed) = self.unclaimed.remove(&run) {
+                    self.reattach(&unclaimed.agent, &unclaimed.held, now);
+                }
+            }
+        }
+    }
+
+    /// Sends runs of every queue to agents that are free.
+    pub(super) fn dispatch_all(&mut self, now: Instant) {
+        let waiting: Vec<_> =
+            self.queues.iter().filter(|(_, queue)| !queue.is_empty()).map(|(id, _)| id.clone()).collect();
+        for process in waiting {
+            self.dispatch(&process, now);
+        }
+    }
+
+    /// Sends runs of one process to agents that are free, oldest first.
+    pub(super) fn dispatch(&mut self, process: &ProcessId, now: Instant) {
+        while let Some(run) = self.queues.get(process).and_then(|queue| queue.front().copied()) {
+            let Some(agent) = choose(process, &self.agents, &self.settings, now).cloned() else { return };
+            if let Some(queue) = self.queues.get_mut(process) {
+                queue.pop_front();
+            }
+            self.send_to(run, agent, now);
+        }
+        self.queues.remove(process);
+    }
+
+    fn send_to(&mut self, id: RunId, agent: AgentKey, now: Instant) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Phase::Queued { execute } = &run.phase else { return };
+        let (execute, mut link) = (execute.clone(), Box::new(Link::default()));
+        // An empty window always takes one.
+        let _ = link.send(Message::Execute(execute.clone()));
+        run.phase = Phase::Sent { agent: agent.clone(), link, execute: Some(execute) };
+        tell(&run.mailbox, RunEvent::Sent { agent: agent.to_string(), reattached: false });
+        tracing::debug!(run = %id, %agent, "run sent");
+        let process = run.process.clone();
+        if let Some(entry) = self.agents.get_mut(&agent) {
+            let slot = entry.slot(&process);
+            entry.runs.insert(id, slot);
+        }
+        self.counters.runs_sent += 1;
+        self.flush_run(id, now);
+        self.agents_changed(now);
+    }
+
+    /// A message about a run, by an agent that is known.
+    pub(super) fn on_run_message(&mut self, key: &AgentKey, run: RunId, envelope: Envelope, now: Instant) {
+        let closing = (key.clone(), run);
+        if self.closing.contains_key(&closing) {
+            return self.on_closing_message(closing, envelope, now);
+        }
+        let Some(Run { phase: Phase::Sent { agent, link, execute }, .. }) = self.runs.get_mut(&run) else {
+            return self.reject(key, run);
+        };
+        if agent != key {
+            return self.reject(key, run);
+        }
+        match envelope.message {
+            Message::CannotExecute(refusal) => return self.refused(run, refusal, now),
+            Message::Forgotten => return self.lose_run(run, "does not have the run any more", now),
+            message => {
+                let message = message.is_sequenced().then_some((envelope.seq, message));
+                link.handle(Segment { ack: envelope.ack, message });
+                if link.oldest() > 1 {
+                    *execute = None;
+                }
+            }
+        }
+        self.deliver(run, now);
+        self.flush_run(run, now);
+    }
+
+    fn on_closing_message(&mut self, key: (AgentKey, RunId), envelope: Envelope, now: Instant) {
+        let Some(closing) = self.closing.get_mut(&key) else { return };
+        closing.link.handle(Segment { ack: envelope.ack, message: None });
+        let finished = closing.finish.is_none() && closing.link.is_settled();
+        if finished || envelope.message == Message::Forgotten {
+            self.closing.remove(&key);
+        } else {
+            self.flush_closing(&key, now);
+        }
+    }
+
+    /// Someone speaks about a run that is not theirs, or of which we know nothing.
+    fn reject(&mut self, key: &AgentKey, run: RunId) {
+        // The agent's own run from before our start, told of in its Hello: it says it again when we ask for it.
+        if self.unclaimed.get(&run).is_none_or(|unclaimed| unclaimed.agent != *key) {
+            self.counters.messages_rejected += 1;
+            tracing::warn!(agent = %key, %run, "an agent spoke about a run that it does not have");
+        }
+    }
+
+    /// Hands over what is next in order.
+    fn deliver(&mut self, id: RunId, now: Instant) {
+        let Some(Run { mailbox, phase: Phase::Sent { link, .. }, .. }) = self.runs.get_mut(&id) else {
+            return;
+        };
+        let mut gone = false;
+        while let Some((seq, message)) = link.deliver() {
+            match message {
+                Message::Accepted => link.done(seq),
+                message => gone |= !tell(mailbox, RunEvent::Message { seq, message }),
+            }
+        }
+        if gone {
+            self.abandon(id, now);
+        }
+    }
+
+    /// The agent does not take it: back to the head of the queue, or the end of the run where it never will.
+    fn refused(&mut self, id: RunId, refusal: CannotExecute, now: Instant) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Phase::Sent { agent, execute: Some(execute), .. } = &run.phase else { return };
+        if execute.offer != refusal.offer {
+            return;
+        }
+        let (agent, mut execute) = (agent.clone(), execute.clone());
+        tracing::info!(run = %id, %agent, reason = refusal.reason, "an agent refused a run");
+        execute.offer += 1;
+        run.phase = Phase::Queued { execute };
+        tell(&run.mailbox, RunEvent::Waiting);
+        let process = run.process.clone();
+        self.counters.runs_refused += 1;
+        self.free_slot(&agent, id);
+        if let Some(entry) = self.agents.get_mut(&agent) {
+            if refusal.never {
+                entry.services.remove(&process);
+            } else {
+                entry.refuses_until = Some(now + REFUSED);
+            }
+        }
+        self.queues.entry(process.clone()).or_default().push_front(id);
+        self.dispatch(&process, now);
+        self.review_offers(now);
+        self.agents_changed(now);
+    }
+
+    fn abort(&mut self, id: RunId, now: Instant) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        match &mut run.phase {
+            Phase::Sent { link, .. } => {
+                // Said once and at most once beside Execute, Attach and Finish, so there is always room.
+                let _ = link.send(Message::Abort);
+                self.flush_run(id, now);
+            }
+            Phase::Queued { .. } => {
+                if let Some(run) = self.take_run(id) {
+                    tell(&run.mailbox, RunEvent::NeverSent);
+                }
+            }
+            Phase::Awaiting { .. } => {
+                self.ended.note(id);
+                if let Some(run) = self.take_run(id) {
+                    let reason = "no agent has told of the run since the server was restarted".into();
+                    tell(&run.mailbox, RunEvent::Lost { reason });
+                }
+            }
+        }
+    }
+
+    /// The job has got the end of its run.
+    fn ended(&mut self, id: RunId, seq: u64, ending: Ending, now: Instant) {
+        self.count_ending(ending);
+        let at = match ending {
+            Ending::Completed => now + FINISH_DELAY,
+            Ending::Failed => now,
+        };
+        self.close(id, Some(FinishAt { at, seq }), now);
+    }
+
+    /// Nobody wants it: whoever has it is to end it.
+    pub(super) fn abandon(&mut self, id: RunId, now: Instant) {
+        self.counters.runs_aborted += 1;
+        self.close(id, Some(FinishAt { at: now, seq: 0 }), now);
+    }
+
+    fn close(&mut self, id: RunId, finish: Option<FinishAt>, now: Instant) {
+        self.ended.note(id);
+        let Some(run) = self.take_run(id) else { return };
+        if let Phase::Sent { agent, link, .. } = run.phase {
+            let key = (agent, id);
+            self.closing.insert(key.clone(), Closing { link: *link, finish });
+            self.finish_due(&key, now);
+        }
+        self.dispatch_all(now);
+        self.agents_changed(now);
+    }
+
+    /// Tells the agent to forget a run, when it is time.
+    pub(super) fn finish_due(&mut self, key: &(AgentKey, RunId), now: Instant) {
+        if let Some(closing) = self.closing.get_mut(key)
+            && let Some(finish) = closing.finish
+            && finish.at <= now
+            && closing.link.send(Message::Finish).is_ok()
+        {
+            closing.link.done(finish.seq);
+            closing.finish = None;
+        }
+        self.flush_closing(key, now);
+    }
+
+    /// Takes a run off the tables; what is to be said of it is the caller's business.
+    fn take_run(&mut self, id: RunId) -> Option<Run> {
+        let run = self.runs.remove(&id)?;
+        match &run.phase {
+            Phase::Queued { .. } => {
+                if let Some(queue) = self.queues.get_mut(&run.process) {
+                    queue.retain(|queued| *queued != id);
+                }
+            }
+            Phase::Awaiting { .. } => {}
+            Phase::Sent { agent, .. } => {
+                let agent = agent.clone();
+                self.free_slot(&agent, id);
+            }
+        }
+        Some(run)
+    }
+
+    /// The agent that had it has it no more.
+    pub(super) fn lose_run(&mut self, id: RunId, how: &str, now: Instant) {
+        let Some(run) = self.take_run(id) else { return };
+        self.ended.note(id);
+        self.counters.runs_lost += 1;
+        if let Phase::Sent { agent, .. } = &run.phase {
+            let reason = format!("agent {agent} {how}");
+            tracing::warn!(run = %id, reason, "run lost");
+            tell(&run.mailbox, RunEvent::Lost { reason });
+        }
+        self.dispatch_all(now);
+        self.agents_changed(now);
+    }
+
+    /// Runs that we think the agent has, and it has not.
+    pub(super) fn lose_runs_not_held(
+        &mut self,
+        key: &AgentKey,
+        hello: &Hello,
+        restarted: bool,
+        now: Instant,
+    ) {
+        let held = |run: &RunId| hello.runs.iter().any(|held| held.run == *run);
+        let lost: Vec<RunId> = self
+            .runs
+            .iter()
+            .filter(|(id, run)| match &run.phase {
+                // Not accepted yet: a Hello on its way before the Execute can't name it.
+                Phase::Sent { agent, execute, .. } => {
+                    agent == key && !held(id) && (restarted || execute.is_none())
+                }
+                Phase::Queued { .. } | Phase::Awaiting { .. } => false,
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in lost {
+            self.lose_run(
+                id,
+                if restarted { "was restarted" } else { "does not have the run any more" },
+                now,
+            );
+        }
+        self.unclaimed.retain(|id, unclaimed| unclaimed.agent != *key || held(id));
+        self.closing.retain(|(agent, id), _| agent != key || held(id) || !restarted);
+        let known = &self.runs;
+        if let Some(agent) = self.agents.get_mut(key) {
+            agent.runs.retain(|id, _| known.contains_key(id) || held(id));
+        }
+    }
+
+    /// A run that an agent holds.
+    pub(super) fn on_held_run(&mut self, key: &AgentKey, held: HeldRun, now: Instant) {
+        let closing = (key.clone(), held.run);
+        if let Some(closing_run) = self.closing.get_mut(&closing) {
+            closing_run.link.resend_all();
+            return self.flush_closing(&closing, now);
+        }
+        match self.runs.get_mut(&held.run).map(|run| &mut run.phase) {
+            Some(Phase::Sent { agent, link, .. }) if agent == key => {
+                link.resend_all();
+                self.flush_run(held.run, now);
+            }
+            Some(Phase::Awaiting { .. }) => self.reattach(key, &held, now),
+            // With another agent now, or over here.
+            Some(Phase::Sent { .. } | Phase::Queued { .. }) => self.finish_held(key, &held, now),
+            None if self.ended.has(&held.run) => self.finish_held(key, &held, now),
+            None => self.note_unclaimed(key, held, now),
+        }
+    }
+
+    fn note_unclaimed(&mut self, key: &AgentKey, held: HeldRun, now: Instant) {
+        if let Some(agent) = self.agents.get_mut(key).filter(|_| !held.ended) {
+            let slot = agent.slot(&held.process);
+            agent.runs.insert(held.run, slot);
+        }
+        let until = match self.unclaimed.get(&held.run) {
+            Some(before) => before.until,
+            None => now + self.settings.unclaimed,
+        };
+        self.unclaimed.insert(held.run, Unclaimed { agent: key.clone(), held, until });
+    }
+
+    /// Tells an agent to end and forget a run that it holds in vain.
+    pub(super) fn finish_held(&mut self, key: &AgentKey, held: &HeldRun, now: Instant) {
+        tracing::info!(agent = %key, run = %held.run, "an agent holds a run that nobody wants");
+        self.free_slot(key, held.run);
+        let link = Link::resume(held.received.saturating_add(1), held.oldest);
+        let closing = (key.clone(), held.run);
+        self.closing.insert(closing.clone(), Closing { link, finish: Some(FinishAt { at: now, seq: 0 }) });
+        self.finish_due(&closing, now);
+    }
+
+    /// Takes over a run from before our start.
+    fn reattach(&mut self, key: &AgentKey, held: &HeldRun, now: Instant) {
+        let Some(run) = self.runs.get_mut(&held.run) else { return };
+        let mut link = Box::new(Link::resume(held.received.saturating_add(1), held.oldest));
+        // An empty window always takes one.
+        let _ = link.send(Message::Attach);
+        run.phase = Phase::Sent { agent: key.clone(), link, execute: None };
+        tell(&run.mailbox, RunEvent::Sent { agent: key.to_string(), reattached: true });
+        tracing::info!(run = %held.run, agent = %key, "run found again");
+        self.counters.runs_reattached += 1;
+        if let Some(agent) = self.agents.get_mut(key) {
+            let slot = agent.slot(&held.process);
+            agent.runs.insert(held.run, slot);
+        }
+        self.flush_run(held.run, now);
+        self.agents_changed(now);
+    }
+}
+
+/// Puts an event into a mailbox, which has room by construction; `false` where the run's future is gone.
+pub(super) fn tell(mailbox: &tokio::sync::mpsc::Sender<RunEvent>, event: RunEvent) -> bool {
+    mailbox.try_send(event).is_ok()
+}

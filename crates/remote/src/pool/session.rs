@@ -1,0 +1,342 @@
+//! What happens on the session: agents come, introduce themselves, register, and go.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anabranch_model::{DataDescription, ProcessDescription, ProcessId, id::check_identifier};
+use anabranch_xmpp::{Incoming, MessageKind, OccupantChange};
+use jiff::Timestamp;
+
+use super::agents::{AGENTS_MAX, AgentEntry, AgentKey, Presence, SERVICES_MAX, Service};
+use super::owner::{Offer, Pool};
+use crate::message::{Hello, LoadReport, Message, Register, Registered, Unregister, Welcome};
+use crate::proxy::RemoteProcess;
+use crate::wire::{self, Envelope};
+
+/// Most inputs, and most outputs, of a process.
+const PARAMETERS_MAX: usize = 500;
+
+/// Runs taken of one Hello: what fits into a message is about this many.
+const HELD_RUNS_MAX: usize = 1024;
+
+impl Pool {
+    pub(super) fn session_up(&mut self, jid: &str, now: Instant) {
+        tracing::info!(jid, "connected to the XMPP server");
+        for agent in self.agents.values_mut() {
+            if agent.presence == (Presence::Away { lost: None }) {
+                agent.presence = Presence::Away { lost: Some(now + self.settings.agent_lost) };
+            }
+        }
+    }
+
+    /// Nothing is known of agents while our own session is down, so their clocks stand still.
+    pub(super) fn session_down(&mut self, reason: &str) {
+        tracing::warn!(reason, "disconnected from the XMPP server");
+        self.sessions.clear();
+        for agent in self.agents.values_mut() {
+            if matches!(agent.presence, Presence::Here { .. } | Presence::Away { .. }) {
+                agent.presence = Presence::Away { lost: None };
+            }
+        }
+    }
+
+    pub(super) fn occupant(&mut self, address: &str, change: OccupantChange, now: Instant) {
+        match change {
+            // It introduces itself when it sees us.
+            OccupantChange::Joined => {}
+            OccupantChange::Left => {
+                let Some(key) = self.sessions.remove(address) else { return };
+                let lost = now + self.settings.agent_lost;
+                if let Some(agent) = self.agents.get_mut(&key).filter(|agent| agent.address == address)
+                    && agent.is_here()
+                {
+                    tracing::info!(agent = %key, "agent left the room");
+                    agent.presence = Presence::Away { lost: Some(lost) };
+                    self.agents_changed(now);
+                    self.review_offers(now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_message(&mut self, incoming: Incoming, now: Instant) {
+        if incoming.kind == MessageKind::Error {
+            // What could not be delivered is repeated, or its receiver has left.
+            tracing::debug!(
+                from = incoming.from,
+                condition = incoming.error_condition(),
+                "a message bounced"
+            );
+            return;
+        }
+        match wire::find(&incoming.payloads) {
+            None => {}
+            Some(Ok(envelope)) => {
+                self.counters.messages_received += 1;
+                self.on_envelope(&incoming, envelope, now);
+            }
+            Some(Err(error)) => {
+                self.counters.messages_rejected += 1;
+                tracing::warn!(from = incoming.from, %error, "a message was not understood");
+                self.say(&incoming.from, &Envelope::session(error.answer()), now);
+            }
+        }
+    }
+
+    fn on_envelope(&mut self, incoming: &Incoming, envelope: Envelope, now: Instant) {
+        if let Message::Hello(hello) = envelope.message {
+            return self.hello(incoming, hello, now);
+        }
+        let Some(key) = self.known(incoming) else { return self.invite(&incoming.from, now) };
+        if let Some(agent) = self.agents.get_mut(&key) {
+            agent.presence = Presence::Here { heard: now };
+            agent.last_seen = Timestamp::now();
+        }
+        match envelope.message {
+            Message::Register(register) => self.register(&key, register, now),
+            Message::Unregister(unregister) => self.unregister(&key, unregister, now),
+            Message::Load(report) => self.load(&key, report, now),
+            Message::Goodbye => self.goodbye(&key, now),
+            Message::NotUnderstood(answer) => {
+                tracing::warn!(agent = %key, what = answer.what, reason = answer.reason, "agent did not understand");
+            }
+            message => match envelope.run {
+                Some(run) => self.on_run_message(&key, run, Envelope { message, ..envelope }, now),
+                None => self.counters.messages_rejected += 1,
+            },
+        }
+    }
+
+    /// Who said it: the agent that introduced itself from there, if the XMPP server still vouches for the same account.
+    fn known(&self, incoming: &Incoming) -> Option<AgentKey> {
+        let key = self.sessions.get(&incoming.from)?;
+        let said_by = AgentKey::new(incoming.real_jid.as_deref(), &key.instance)?;
+        (said_by == *key).then(|| key.clone())
+    }
+
+    /// Asks a stranger to introduce itself, at most once a second.
+    fn invite(&mut self, address: &str, now: Instant) {
+        self.counters.messages_rejected += 1;
+        if self.invited.note((address.to_owned(), self.second(now))) {
+            self.say(address, &Envelope::session(Message::Invite), now);
+        }
+    }
+
+    fn hello(&mut self, incoming: &Incoming, hello: Hello, now: Instant) {
+        let Some(key) = AgentKey::new(incoming.real_jid.as_deref(), &hello.instance) else {
+            self.counters.messages_rejected += 1;
+            tracing::warn!(
+                from = incoming.from,
+                "an agent whose account the room does not show is not taken"
+            );
+            return;
+        };
+        if !hello.wires.iter().any(|wire| wire == wire::NATIVE) {
+            self.counters.messages_rejected += 1;
+            tracing::warn!(agent = %key, wires = ?hello.wires, "an agent speaks no wire form known here");
+            let error = wire::DecodeError::Version { namespace: hello.wires.join(", ") };
+            return self.say(&incoming.from, &Envelope::session(error.answer()), now);
+        }
+        if !self.agents.contains_key(&key) && self.agents.len() >= AGENTS_MAX {
+            self.counters.messages_rejected += 1;
+            tracing::error!(agent = %key, AGENTS_MAX, "no more agents are taken");
+            return;
+        }
+        self.greet(&key, &incoming.from, &hello, now);
+        self.reconcile(&key, hello, now);
+        self.agents_changed(now);
+        self.review_offers(now);
+        self.dispatch_all(now);
+    }
+
+    /// The agent is here, at this address.
+    fn greet(&mut self, key: &AgentKey, address: &str, hello: &Hello, now: Instant) {
+        let (stamp, presence) = (Timestamp::now(), Presence::Here { heard: now });
+        let agent = self.agents.entry(key.clone()).or_insert_with(|| AgentEntry {
+            address: String::new(),
+            incarnation: String::new(),
+            version: String::new(),
+            capacity: 0,
+            services: BTreeMap::new(),
+            runs: HashMap::new(),
+            load: None,
+            since: stamp,
+            last_seen: stamp,
+            presence,
+            refuses_until: None,
+        });
+        if agent.address != address {
+            self.sessions.remove(&agent.address);
+            address.clone_into(&mut agent.address);
+        }
+        self.sessions.insert(address.to_owned(), key.clone());
+        agent.version.clone_from(&hello.version);
+        agent.capacity = hello.capacity;
+        agent.last_seen = stamp;
+        agent.presence = presence;
+        let welcome = Message::Welcome(Welcome {
+            incarnation: hello.incarnation.clone(),
+            version: self.settings.version.clone(),
+            wire: wire::NATIVE.into(),
+            load_interval_ms: u64::try_from(self.settings.load_interval.as_millis()).unwrap_or(u64::MAX),
+        });
+        self.say(address, &Envelope::session(welcome), now);
+    }
+
+    /// Makes what we think of the agent's runs agree with what it holds.
+    fn reconcile(&mut self, key: &AgentKey, mut hello: Hello, now: Instant) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        let restarted = agent.incarnation != hello.incarnation;
+        if restarted {
+            tracing::info!(agent = %key, version = hello.version, runs = hello.runs.len(), "agent introduced itself");
+            agent.incarnation.clone_from(&hello.incarnation);
+            agent.services.clear();
+            agent.since = agent.last_seen;
+            agent.refuses_until = None;
+        }
+        hello.runs.truncate(HELD_RUNS_MAX);
+        self.lose_runs_not_held(key, &hello, restarted, now);
+        for held in hello.runs {
+            self.on_held_run(key, held, now);
+        }
+    }
+
+    fn register(&mut self, key: &AgentKey, register: Register, now: Instant) {
+        let process = register.description.id.clone();
+        let revision = register.revision;
+        let refused = match self.take_service(key, register) {
+            Ok(description) => {
+                self.offer(&process, description, now);
+                None
+            }
+            Err(reason) => {
+                tracing::warn!(agent = %key, %process, reason, "a process is not published");
+                Some(reason)
+            }
+        };
+        self.answer_registration(key, Registered { revision, process: process.clone(), refused }, now);
+        self.agents_changed(now);
+        self.dispatch(&process, now);
+    }
+
+    /// Notes the service; gives the description where it is to be published.
+    fn take_service(
+        &mut self,
+        key: &AgentKey,
+        register: Register,
+    ) -> Result<Option<Arc<ProcessDescription>>, String> {
+        check_description(&register.description)?;
+        let id = &register.description.id;
+        let Some(agent) = self.agents.get_mut(key) else { return Ok(None) };
+        if agent.services.get(id).is_some_and(|service| service.revision > register.revision) {
+            return Ok(None);
+        }
+        if agent.services.len() >= SERVICES_MAX && !agent.services.contains_key(id) {
+            return Err(format!("an agent may offer at most {SERVICES_MAX} processes"));
+        }
+        let service = Service {
+            revision: register.revision,
+            runs_max: register.runs_max,
+            weight: register.weight.max(1),
+        };
+        agent.services.insert(id.clone(), service);
+        Ok(Some(register.description))
+    }
+
+    /// Publishes a process, or again where its description has changed: the newest one wins.
+    fn offer(&mut self, process: &ProcessId, description: Option<Arc<ProcessDescription>>, now: Instant) {
+        let Some(description) = description else { return self.review_offers(now) };
+        if let Some(offer) = self.offers.get_mut(process) {
+            offer.withdraw = None;
+            if *offer.process.published() == *description {
+                return;
+            }
+            tracing::warn!(%process, "the description of a process has changed; the newest one is published");
+        } else {
+            tracing::info!(%process, "published");
+        }
+        let remote = Arc::new(RemoteProcess::new(description, self.handle.clone()));
+        self.offers.insert(process.clone(), Offer { process: Arc::clone(&remote), withdraw: None });
+        self.publisher.publish(remote);
+    }
+
+    fn unregister(&mut self, key: &AgentKey, unregister: Unregister, now: Instant) {
+        let Unregister { revision, process } = unregister;
+        if let Some(agent) = self.agents.get_mut(key)
+            && agent.services.get(&process).is_some_and(|service| service.revision < revision)
+        {
+            agent.services.remove(&process);
+            tracing::info!(agent = %key, %process, "agent offers a process no more");
+        }
+        self.answer_registration(key, Registered { revision, process, refused: None }, now);
+        self.agents_changed(now);
+        self.review_offers(now);
+    }
+
+    fn answer_registration(&mut self, key: &AgentKey, registered: Registered, now: Instant) {
+        if let Some(address) = self.agents.get(key).map(|agent| agent.address.clone()) {
+            self.say(&address, &Envelope::session(Message::Registered(registered)), now);
+        }
+    }
+
+    fn load(&mut self, key: &AgentKey, report: LoadReport, now: Instant) {
+        if let Some(agent) = self.agents.get_mut(key) {
+            agent.load = Some(report.load);
+            agent.refuses_until = None;
+        }
+        self.agents_changed(now);
+        self.dispatch_all(now);
+    }
+
+    /// It left in good order: nothing of it goes on, so nobody waits for it.
+    fn goodbye(&mut self, key: &AgentKey, now: Instant) {
+        if let Some(agent) = self.agents.get_mut(key) {
+            tracing::info!(agent = %key, "agent said goodbye");
+            agent.services.clear();
+        }
+        self.lose_agent(key, "was stopped", now);
+    }
+}
+
+/// What everything behind relies on, because descriptions of our own are made that way.
+fn check_description(description: &ProcessDescription) -> Result<(), String> {
+    if !description.id.as_str().contains(':') {
+        return Err("the identifier of a remote process needs a namespace, as in 'default:Name'".into());
+    }
+    if description.outputs.is_empty() {
+        return Err("a process needs an output".into());
+    }
+    if description.inputs.len().max(description.outputs.len()) > PARAMETERS_MAX {
+        return Err(format!("a process may have at most {PARAMETERS_MAX} inputs and outputs"));
+    }
+    let inputs = description.inputs.iter().map(|input| (&input.id, &input.data));
+    let outputs = description.outputs.iter().map(|output| (&output.id, &output.data));
+    check_parameters(inputs)?;
+    check_parameters(outputs)?;
+    match description.inputs.iter().find(|input| input.occurs.max.is_some_and(|max| max < input.occurs.min)) {
+        Some(input) => Err(format!("input '{}' has to be given more often than it may be", input.id)),
+        None => Ok(()),
+    }
+}
+
+fn check_parameters<'a>(
+    parameters: impl Iterator<Item = (&'a String, &'a DataDescription)>,
+) -> Result<(), String> {
+    let mut seen = std::collections::BTreeSet::new();
+    for (id, data) in parameters {
+        check_identifier(id).map_err(|e| e.to_string())?;
+        if !seen.insert(id) {
+            return Err(format!("'{id}' is described twice"));
+        }
+        let empty = match data {
+            DataDescription::Literal(_) => false,
+            DataDescription::BoundingBox(domain) => domain.crs.is_empty(),
+            DataDescription::Complex(domain) => domain.formats.is_empty(),
+        };
+        if empty {
+            return Err(format!("'{id}' has no format or coordinate reference system"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! Handing messages to a session: what both ends do alike.
+
+use std::time::Instant;
+
+use anabranch_xmpp::{BusSender, MessageKind, Outgoing, SendError};
+
+use crate::link::Segment;
+use crate::message::Message;
+use crate::run_id::RunId;
+use crate::wire::{self, Envelope};
+
+/// The clock of both ends: Tokio's, so that tests may hold it.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// A JID without its resource.
+pub(crate) fn bare(jid: &str) -> &str {
+    jid.split_once('/').map_or(jid, |(bare, _)| bare)
+}
+
+/// A segment of a run's link as an envelope.
+pub(crate) fn envelope(run: RunId, segment: Segment<Message>) -> Envelope {
+    let (seq, message) = segment.message.unwrap_or((0, Message::Acknowledge));
+    Envelope { run: Some(run), seq, ack: segment.ack, message }
+}
+
+/// Hands a message to the session without waiting.
+pub(crate) fn post(sender: &BusSender, address: &str, envelope: &Envelope) -> Result<(), SendError> {
+    match wire::encode(envelope) {
+        Ok(element) => sender.try_send(Outgoing {
+            to: address.to_owned(),
+            kind: MessageKind::Chat,
+            id: None,
+            body: None,
+            payloads: vec![element],
+        }),
+        Err(error) => {
+            // Sizes are checked where messages are made; what is left is a fault of ours, and must not block a link.
+            tracing::error!(%error, run = envelope.run.map(tracing::field::display), "a message can't be sent");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! A server and its agents, joined by one room.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anabranch_model::*;
+use anabranch_remote::*;
+use anabranch_xmpp::RoomJoin;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::doubles::{Idle, Registry, Script, Sink, Web};
+use crate::room::{ROOM, Room};
+
+pub(crate) struct Server {
+    pub(crate) orchestrator: Orchestrator,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+pub(crate) struct RunningAgent {
+    pub(crate) task: JoinHandle<Result<(), AgentError>>,
+    pub(crate) services: watch::Sender<Vec<AgentService>>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+pub(crate) struct Cluster {
+    pub(crate) room: Room,
+    pub(crate) web: Arc<Web>,
+}
+
+impl Cluster {
+    pub(crate) fn new() -> Self {
+        Self { room: Room::default(), web: Arc::new(Web::default()) }
+    }
+
+    pub(crate) fn server(&self) -> Server {
+        self.server_with(|_| {})
+    }
+
+    pub(crate) fn server_with(&self, change: impl FnOnce(&mut OrchestratorSettings)) -> Server {
+        let bus = self.room.connect("orchestrator");
+        let mut settings = OrchestratorSettings::new(vec![join("orchestrator")], "test");
+        change(&mut settings);
+        let (registry, shutdown) = (Registry::new(), CancellationToken::new());
+        let orchestrator = Orchestrator::start(
+            bus,
+            settings,
+            Arc::clone(&registry) as Arc<dyn Publisher>,
+            Arc::clone(&self.web) as Arc<dyn ServerData>,
+            shutdown.clone(),
+        );
+        Server { orchestrator, registry, shutdown }
+    }
+
+    pub(crate) fn agent(&self, account: &str, capacity: u32, scripts: Vec<Arc<Script>>) -> RunningAgent {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = AgentSettings::new(vec![join(account)], "host", folder.path());
+        settings.capacity = capacity;
+        settings.orchestrator_account = Some("orchestrator@test".into());
+        let (services, services_rx) = watch::channel(services(scripts));
+        let shutdown = CancellationToken::new();
+        let run = Agent::run(
+            self.room.connect(account),
+            services_rx,
+            settings,
+            Arc::clone(&self.web) as Arc<dyn AgentData>,
+            Arc::new(Idle),
+            shutdown.clone(),
+        );
+        RunningAgent { task: tokio::spawn(run), services, shutdown, folder }
+    }
+}
+
+pub(crate) fn services(scripts: Vec<Arc<Script>>) -> Vec<AgentService> {
+    let service = |process: Arc<Script>| AgentService { process, runs_max: 100, weight: 1 };
+    scripts.into_iter().map(service).collect()
+}
+
+fn join(nick: &str) -> RoomJoin {
+    RoomJoin { room: ROOM.into(), nick: nick.into(), password: None }
+}
+
+/// A run under way.
+pub(crate) struct Job {
+    pub(crate) id: JobId,
+    pub(crate) sink: Arc<Sink>,
+    pub(crate) result: JoinHandle<Result<(), Error>>,
+}
+
+impl Job {
+    /// How it ended.
+    pub(crate) async fn end(self) -> Result<(), Error> {
+        tokio::time::timeout(Duration::from_secs(3600), self.result).await.expect("ended in time").unwrap()
+    }
+}
+
+impl Server {
+    /// Executes a process when it is published.
+    pub(crate) async fn execute(&self, process: &str, inputs: Vec<Value>) -> Job {
+        self.execute_into(process, inputs, Sink::new()).await
+    }
+
+    pub(crate) async fn execute_into(&self, process: &str, inputs: Vec<Value>, sink: Arc<Sink>) -> Job {
+        let process = self.registry.published(process).await;
+        begin(process, JobId::random(), inputs, sink, false)
+    }
+
+    /// Goes on with a job from before a restart, when its process is published again.
+    pub(crate) async fn resume(&self, process: &str, id: JobId, sink: Arc<Sink>) -> Job {
+        let process = self.registry.published(process).await;
+        begin(process, id, vec![], sink, true)
+    }
+
+    /// As a server does that is told to stop.
+    pub(crate) async fn stop(&self) {
+        self.shutdown.cancel();
+        self.orchestrator.stopped().await;
+    }
+}
+
+fn begin(process: Arc<dyn Process>, id: JobId, inputs: Vec<Value>, sink: Arc<Sink>, resume: bool) -> Job {
+    let out = OutputRequest {
+        id: "out".into(),
+        format: FormatHint::default(),
+        transmission: Transmission::Value,
+        uom: None,
+    };
+    let execution = Execution {
+        job: id,
+        attempt: 1,
+        resume,
+        inputs: Inputs::new(vec![("text".into(), inputs)]),
+        outputs: vec![out],
+        sink: Arc::clone(&sink) as Arc<dyn OutputSink>,
+    };
+    Job { id, sink, result: tokio::spawn(process.execute(execution)) }
+}
