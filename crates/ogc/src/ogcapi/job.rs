@@ -255,6 +255,12 @@ pub fn list<'a>(
     JobList { jobs: jobs.into_iter().map(|job| status_info(job, base)).collect(), links }
 }
 
+/// For fuzzing: any query may be refused, none may panic.
+#[doc(hidden)]
+pub fn fuzz_query(query: &str) {
+    let _refused = JobQuery::parse(query);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -45,3 +45,22 @@ impl Prefer {
         prefer
     }
 }
+
+/// For fuzzing: any header is read or ignored, none may panic.
+#[doc(hidden)]
+pub fn fuzz_header(header: &str) {
+    let _read = Prefer::parse([header]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preferences_come_in_one_header_or_several() {
+        let expected = Prefer { respond_async: true, wait_s: Some(5), returns: Some(Return::Minimal) };
+        assert_eq!(Prefer::parse(["Respond-Async, wait=5; x=1, return=\"minimal\", wait=9"]), expected);
+        assert_eq!(Prefer::parse(["wait=5", "respond-async", "return=minimal"]), expected);
+        assert_eq!(Prefer::parse(["wait=soon, respond-asynchronously, ,;=", ""]), Prefer::default());
+    }
+}

@@ -128,3 +128,37 @@ fn files_are_written_like_bytes() {
     }
     std::fs::remove_file(path).unwrap();
 }
+
+#[test]
+fn results_can_be_given_as_inputs_again() {
+    use crate::ogcapi::{Prefer, execute};
+    use anabranch_model::BoundValue;
+    let crs = Some("http://www.opengis.net/def/crs/EPSG/0/4326".into());
+    let cases = [
+        (
+            "distance",
+            Value::Literal(LiteralValue {
+                uom: Some("km".into()),
+                ..LiteralValue::new(LiteralType::Double, "2.50")
+            }),
+        ),
+        ("mode", Value::Literal(LiteralValue::new(LiteralType::String, "fast & loose"))),
+        (
+            "features",
+            complex_value(Format::new(Format::GEOJSON), b"{\"type\": \"FeatureCollection\", \"n\": 1e2}"),
+        ),
+        ("raster", complex_value(Format::base64(Format::GEOTIFF), b"II*\0\xff")),
+        ("extent", Value::BoundingBox(BoundingBox { crs, lower: vec![-1.5, 2.0], upper: vec![3.0, 4.0] })),
+    ];
+    let process = process();
+    for (id, value) in cases {
+        let result = written("area", &value);
+        let inner = result.strip_prefix("{\"area\":").and_then(|rest| rest.strip_suffix('}')).unwrap();
+        let features = if id == "features" { "" } else { ",\"features\":{\"value\":{}}" };
+        let body = format!("{{\"inputs\":{{\"{id}\":{inner}{features}}}}}");
+        let execute = execute::parse(body.as_bytes(), &process, &Prefer::default()).unwrap();
+        let bound = anabranch_model::bind(&process, &execute.request).unwrap();
+        let (_, values) = bound.inputs.iter().find(|(name, _)| name == id).unwrap();
+        assert_eq!(values[0], BoundValue::Value(value), "{body}");
+    }
+}
