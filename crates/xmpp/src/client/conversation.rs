@@ -246,10 +246,12 @@ impl Conversation {
         let from = stanza.attr("from")?.to_owned();
         let kind = MessageKind::parse(stanza.attr("type"));
         let has_body = stanza.has_child("body", ns::CLIENT);
-        if kind == MessageKind::Groupchat && !has_body && stanza.has_child("subject", ns::CLIENT) {
+        let (room_jid, nick) = split(&from);
+        // The subject, and what the room says about itself, such as a change of its configuration (XEP-0045 §10.2.1).
+        let is_about_room = nick.is_none() || stanza.has_child("subject", ns::CLIENT);
+        if kind == MessageKind::Groupchat && !has_body && is_about_room {
             return None;
         }
-        let (room_jid, nick) = split(&from);
         let (room, nick, real_jid) = match self.rooms.get(room_jid) {
             Some(room) => (Some(room_jid.to_owned()), nick, nick.and_then(|nick| room.real_jid(nick))),
             // From a room that we just left: not an identity either.

@@ -98,6 +98,10 @@ fn history_reflections_and_subjects_are_not_news() {
         ),
         format!("<message from='{ROOM}/orch' type='groupchat'><body>mine</body></message>"),
         format!("<message from='{ROOM}' type='groupchat'><subject/></message>"),
+        format!(
+            "<message from='{ROOM}' type='groupchat'><x xmlns='http://jabber.org/protocol/muc#user'>\
+             <status code='104'/></x></message>"
+        ),
     ] {
         assert_eq!(talk.handle(&xml(&stale), now), [], "{stale}");
     }
