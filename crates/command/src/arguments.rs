@@ -240,3 +240,131 @@ fn path_text(path: &Path) -> Result<String, Error> {
     })?;
     Ok(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::native::check;
+    use anabranch_model::{BoundingBox, LiteralValue};
+
+    const FILE: &str = r#"
+identifier = "x"
+[inputs.name]
+type = "string"
+min_occurs = 0
+[inputs.many]
+type = "string"
+min_occurs = 0
+max_occurs = "unbounded"
+[inputs.kind]
+type = "string"
+min_occurs = 0
+allowed = ["-a", "b"]
+[inputs.number]
+type = "double"
+min_occurs = 0
+[inputs.area]
+type = "bounding_box"
+crs = ["EPSG:4326"]
+min_occurs = 0
+[outputs.out]
+type = "complex"
+formats = [{ media_type = "application/geo+json", name = "GeoJSON" }]
+file = "sub/out.json"
+[constants]
+zone = "-32"
+[command]
+program = "/bin/true"
+"#;
+
+    fn values(id: &str, texts: &[&str]) -> (String, Vec<Value>) {
+        let value = |text: &&str| Value::Literal(LiteralValue::new(LiteralType::String, *text));
+        (id.into(), texts.iter().map(value).collect())
+    }
+
+    fn build(arguments: &str, inputs: Vec<(String, Vec<Value>)>) -> Result<Vec<String>, String> {
+        let report = check(Path::new("/s/f.toml"), &format!("{FILE}arguments = {arguments}"));
+        let service = report.service.clone().unwrap_or_else(|| panic!("{report}"));
+        let inputs = Inputs::new(inputs);
+        let values = Values {
+            service: &service,
+            inputs: &inputs,
+            files: &Vec::new(),
+            outputs: &[],
+            work: Path::new("/w"),
+        };
+        let built = values.arguments().map_err(|error| error.to_string())?;
+        Ok(built.into_iter().map(|argument| argument.into_string().unwrap()).collect())
+    }
+
+    #[test]
+    fn a_value_is_one_argument_whatever_it_holds() {
+        for text in ["a b", "'\"$(rm -rf /);`x`", "two\nlines", "Zürich 東京", "*", ""] {
+            let built = build(r#"["{name}", "n={name}"]"#, vec![values("name", &[text])]);
+            assert_eq!(built.unwrap(), [text.to_owned(), format!("n={text}")]);
+        }
+    }
+
+    #[test]
+    fn what_has_no_value_is_left_out_whole() {
+        let template = r#"["a", ["--name", "{name}"], "{many}", "--n={number}", "{{}}"]"#;
+        assert_eq!(build(template, vec![]).unwrap(), ["a", "{}"]);
+    }
+
+    #[test]
+    fn several_values_repeat_their_item() {
+        let many = || vec![values("many", &["x", "y z"]), values("name", &["n"])];
+        assert_eq!(build(r#"[["-m", "{many}"]]"#, many()).unwrap(), ["-m", "x", "-m", "y z"]);
+        assert_eq!(build(r#"["--m={name}:{many}"]"#, many()).unwrap(), ["--m=n:x", "--m=n:y z"]);
+    }
+
+    #[test]
+    fn free_texts_are_no_options() {
+        let dash = || vec![values("name", &["-rf"])];
+        let refused = "invalid request: input 'name' must not start with '-': the executable would take it for an option, not \"-rf\"";
+        assert_eq!(build(r#"["{name}"]"#, dash()).unwrap_err(), refused);
+        assert_eq!(build(r#"[["--name", "{name}"]]"#, dash()).unwrap_err(), refused);
+        assert_eq!(build(r#"["--name={name}"]"#, dash()).unwrap(), ["--name=-rf"]);
+        assert_eq!(build(r#"["--", "{name}"]"#, dash()).unwrap(), ["--", "-rf"]);
+        // An empty value before it does not hide it.
+        let both = vec![values("name", &[""]), values("many", &["-x"])];
+        assert!(build(r#"["{name}{many}"]"#, both).is_err());
+        // What the author of the service wrote is his.
+        assert_eq!(build(r#"["{kind}", "{zone}"]"#, vec![values("kind", &["-a"])]).unwrap(), ["-a", "-32"]);
+        assert_eq!(build(r#"["{number}"]"#, vec![values("number", &["-5"])]).unwrap(), ["-5"]);
+    }
+
+    #[test]
+    fn what_no_argument_can_hold_is_refused() {
+        let nul = build(r#"["n={name}"]"#, vec![values("name", &["a\0b"])]);
+        assert!(nul.unwrap_err().contains("must not hold NUL characters"));
+        let long = "x".repeat(ARGUMENT_BYTES_MAX);
+        assert!(build(r#"["{name}"]"#, vec![values("name", &[&long])]).is_ok());
+        let longer = build(r#"["y{name}"]"#, vec![values("name", &[&long])]);
+        assert!(longer.unwrap_err().contains("is longer than the 131071 bytes an argument may have"));
+        let all = build(r#"["{many}"]"#, vec![values("many", &[long.as_str(); 15])]);
+        assert!(all.unwrap_err().contains("are together longer than"));
+    }
+
+    #[test]
+    fn boxes_and_outputs_have_parts() {
+        let area = BoundingBox { crs: None, lower: vec![-10.5, 40.0], upper: vec![1e6, 50.25] };
+        let built = build(
+            r#"["{area.minx}", "{area.maxy}", "{area.crs}", "{area}", "{out}", "{out.name}", "{out.format}", "{out.media_type}"]"#,
+            vec![("area".into(), vec![Value::BoundingBox(area)])],
+        );
+        assert_eq!(
+            built.unwrap(),
+            [
+                "-10.5",
+                "50.25",
+                "EPSG:4326",
+                "-10.5,40,1000000,50.25",
+                "/w/sub/out.json",
+                "out.json",
+                "GeoJSON",
+                "application/geo+json",
+            ]
+        );
+    }
+}

@@ -75,3 +75,35 @@ fn refusal(path: &Path, text: String) -> Report {
     let (faults, warnings) = findings.locate(path, "");
     Report { path: path.to_owned(), faults, warnings, service: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "[outputs.o]\ntype = 'string'\nstdout = true\n[command]\nprogram = '/bin/sh'\n";
+
+    #[test]
+    fn a_bad_file_takes_nothing_away_from_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("a.toml", &format!("identifier = 'a'\n{GOOD}"));
+        write("b.toml", "identifier = ");
+        write("c.toml", &format!("identifier = 'a'\n{GOOD}"));
+        write("d.toml", &format!("identifier = 'd'\n{GOOD}"));
+        write(".hidden.toml", "");
+        write("notes.txt", "");
+        write("e.toml", &"#".repeat(2 << 20));
+        std::fs::write(folder.path().join("f.toml"), [0xff, 0xfe]).unwrap();
+        let loaded = load_folder(folder.path()).unwrap();
+        let names: Vec<_> =
+            loaded.iter().map(|(path, _)| path.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["a.toml", "b.toml", "c.toml", "d.toml", "e.toml", "f.toml"]);
+        let served: Vec<_> = loaded.iter().map(|(_, result)| result.is_ok()).collect();
+        assert_eq!(served, [true, false, false, true, false, false]);
+        let fault = |index: usize| loaded[index].1.as_ref().unwrap_err().faults[0].text.clone();
+        assert!(fault(2).starts_with("identifier 'default:a' is that of "));
+        assert!(fault(4).contains("are more than the 1048576 of a service file"));
+        assert!(fault(5).starts_with("can't be read: "));
+        assert!(load_folder(&folder.path().join("none")).is_err());
+    }
+}

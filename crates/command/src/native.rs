@@ -7,6 +7,8 @@ mod data;
 mod input;
 mod output;
 mod section;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 use crate::report::{Findings, Report};
@@ -182,6 +184,7 @@ fn read_lines(findings: &mut Findings, root: &mut Section<'_>) -> (Vec<LineRule>
             (false, Some(pattern)) => {
                 rules.push(LineRule { stream, pattern, meaning: LineMeaning::Progress });
             }
+            (false, None) if section.has("pattern") => {}
             (false, None) => {
                 section.fault(findings, &section.span, "needs a pattern, or gdal = true");
             }
@@ -194,6 +197,7 @@ fn read_lines(findings: &mut Findings, root: &mut Section<'_>) -> (Vec<LineRule>
         let meaning = log_meaning(findings, &mut section);
         match (pattern, meaning) {
             (Some(pattern), Some(meaning)) => rules.push(LineRule { stream, pattern, meaning }),
+            _ if section.has("pattern") && section.has("action") => {}
             _ => section.fault(findings, &section.span, "needs a pattern and an action"),
         }
         section.finish(findings);

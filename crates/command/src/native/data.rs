@@ -183,7 +183,7 @@ fn check_value(
     let Some(rule) = broken_rule(domain, &at.value) else { return true };
     // "is not a double" reads better than "must be a double".
     let rule = match rule.strip_prefix("must be a") {
-        Some(kind) if domain.allowed.is_empty() => format!("is not a{kind}"),
+        Some(kind) if kind.ends_with(domain.data_type.name()) => format!("is not a{kind}"),
         _ => rule,
     };
     section.fault(findings, &at.span, format!("{key} {:?} {rule}", at.value));

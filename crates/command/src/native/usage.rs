@@ -43,7 +43,10 @@ pub(super) fn check_usage(
     check_arguments(findings, inputs, command);
     check_environment(findings, inputs, command);
     check_output_placeholders(findings, outputs, command);
-    check_unused(findings, inputs, command);
+    // A placeholder that is misspelt is told already.
+    if !findings.has_faults() {
+        check_unused(findings, inputs, command);
+    }
     check_stdout(findings, outputs, lines, gdal_progress);
 }
 

@@ -1,0 +1,10 @@
+//! Runs real executables: small shell scripts, as programs under test.
+
+#[path = "command/ends.rs"]
+mod ends;
+#[path = "command/lines.rs"]
+mod lines;
+#[path = "command/outputs.rs"]
+mod outputs;
+#[path = "command/support.rs"]
+mod support;
