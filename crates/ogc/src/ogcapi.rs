@@ -18,7 +18,7 @@ pub mod query;
 pub mod results;
 mod schema;
 
-pub use exception::{Problem, problem};
+pub use exception::{Problem, problem, query_problem};
 pub use execute::{Execute, Subscriber};
 pub use link::{BaseUrl, Link};
 pub use prefer::Prefer;

@@ -88,6 +88,16 @@ pub fn problem(error: &Error) -> Problem {
     }
 }
 
+/// The exception for an error in a query string: it has a type of its own, which the next edition of the standard defines.
+#[must_use]
+pub fn query_problem(error: &Error) -> Problem {
+    let problem = problem(error);
+    match error {
+        Error::Invalid(_) => Problem { kind: format!("{OGC_TYPE}invalid-query-parameter-value"), ..problem },
+        _ => problem,
+    }
+}
+
 /// The last part of the type's URI, the HTTP status, the title.
 fn kind_of(error: &Error) -> (Option<&'static str>, u16, &'static str) {
     match error {
@@ -133,6 +143,15 @@ mod tests {
     use super::*;
     use crate::testing::check_golden_json;
     use anabranch_model::JobId;
+
+    #[test]
+    fn errors_in_queries_have_a_type_of_their_own() {
+        let error = crate::ogcapi::query::Page::parse("limit=x").unwrap_err();
+        let problem = query_problem(&error);
+        assert_eq!(problem.kind, format!("{OGC_TYPE}invalid-query-parameter-value"));
+        assert_eq!((problem.status, problem.faults[0].name.as_str()), (400, "limit"));
+        assert_eq!(query_problem(&Error::Dismissed).kind, "about:blank");
+    }
 
     #[test]
     fn every_error_has_its_exception() {
