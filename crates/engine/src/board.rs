@@ -2,7 +2,7 @@
 
 use crate::counts::ProcessCounts;
 use crate::live::Live;
-use anabranch_model::{JobId, JobState, ProcessId};
+use anabranch_model::{Job, JobId, JobState, ProcessId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,12 +71,15 @@ impl Board {
         }
     }
 
-    /// A job's end is committed.
-    pub(crate) fn finished(&self, live: &Arc<Live>) {
-        let view = live.view();
-        if let JobState::Finished(outcome) = &view.job.state {
-            self.count(&view.job.process, |counts| counts.count(outcome));
+    /// A job's end is committed and will be shown now.
+    pub(crate) fn finishes(&self, job: &Job) {
+        if let JobState::Finished(outcome) = &job.state {
+            self.count(&job.process, |counts| counts.count(outcome));
         }
+    }
+
+    /// A job's end is shown.
+    pub(crate) fn finished(&self, live: &Arc<Live>) {
         live.log.finish();
         lock(&self.cache).insert(live, self.cache_bytes_max);
         lock(&self.live).remove(&live.id);

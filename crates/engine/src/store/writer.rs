@@ -77,6 +77,7 @@ impl Writer {
                     let _ = removal.done.send(Ok(count));
                 }
                 for (live, snapshot) in snapshots {
+                    self.board.finishes(&snapshot.view.job);
                     if live.committed(snapshot) {
                         self.board.finished(&live);
                     }

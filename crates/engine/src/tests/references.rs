@@ -1,0 +1,119 @@
+//! Inputs by reference, read from a server on the loopback.
+
+use super::*;
+use anabranch_model::{HttpMethod, Reference, ReferenceBody};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+/// Answers every request: `/missing` is not there, POST bodies come back, all else is the path.
+fn serve() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || answer(&mut stream));
+        }
+    });
+    address
+}
+
+fn answer(stream: &mut std::net::TcpStream) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
+    let length =
+        head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body).unwrap();
+    let (status, body) = match path.as_str() {
+        "/missing" => ("404 Not Found", Vec::new()),
+        "/large" => ("200 OK", vec![b'x'; 200_000]),
+        _ if !body.is_empty() => ("200 OK", body),
+        path => ("200 OK", path.as_bytes().to_vec()),
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).unwrap();
+}
+
+async fn engine(folder: &Path, server: &str, allowed: bool) -> Engine {
+    let address = server.strip_prefix("http://").unwrap();
+    let mut policy = Policy::default();
+    if allowed {
+        policy.allow.push(address.parse().unwrap());
+    }
+    let config = EngineConfig { data: folder.to_owned(), limits: Limits::default() };
+    let engine = Engine::open(config, Egress::new(policy)).await.unwrap();
+    engine.registry().publish(scripted("reads", OnRestart::Fail, |execution| async move {
+        let mut said = vec![execution.inputs.text("text").unwrap_or_default().to_owned()];
+        for value in execution.inputs.all("data") {
+            let Value::Complex(complex) = value else { panic!("complex") };
+            let bytes = complex.data.read_all(1 << 20).unwrap();
+            said.push(if bytes.len() < 100 {
+                String::from_utf8_lossy(&bytes).into_owned()
+            } else {
+                bytes.len().to_string()
+            });
+        }
+        execution.sink.write("text", text(&said.join(" "))).await
+    }));
+    engine
+}
+
+fn reference(id: &str, reference: Reference) -> InputItem {
+    InputItem { data: InputData::Reference(reference), ..item(id, "") }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn references_are_read_in_order_and_removed_after() {
+    let (server, folder) = (serve(), tempfile::tempdir().unwrap());
+    let engine = engine(folder.path(), &server, true).await;
+    let post = Reference {
+        method: HttpMethod::Post,
+        body: Some(ReferenceBody::Href(format!("{server}/body"))),
+        ..Reference::get(format!("{server}/post"))
+    };
+    let mut request = asynchronous("reads");
+    request.inputs = vec![
+        reference("text", Reference::get(format!("{server}/literal"))),
+        reference("data", Reference::get(format!("{server}/large"))),
+        item("data", "inline"),
+        reference("data", post),
+    ];
+    let mut job = engine.submit(request).await.unwrap();
+    soon(job.finished()).await;
+    assert_eq!(job.results().unwrap().outputs[0].chunks, [text("/literal 200000 inline /body")]);
+    assert!(!folder.path().join("jobs").join(job.id().to_string()).join("fetched").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_read_fails_the_job_with_the_input_named() {
+    let (server, folder) = (serve(), tempfile::tempdir().unwrap());
+    let engine = engine(folder.path(), &server, true).await;
+    let mut request = synchronous("reads");
+    request.inputs = vec![reference("data", Reference::get(format!("{server}/missing")))];
+    let mut job = engine.submit(request).await.unwrap();
+    soon(job.finished()).await;
+    let Err(Error::DataNotAccessible { input, reason }) = job.results() else { panic!("it is not there") };
+    assert_eq!(input, "data");
+    assert!(reason.contains("404"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_policy_refuses_is_refused_before_acceptance() {
+    let (server, folder) = (serve(), tempfile::tempdir().unwrap());
+    let engine = engine(folder.path(), &server, false).await;
+    for href in [server.as_str(), "no url"] {
+        let mut request = synchronous("reads");
+        request.inputs = vec![reference("data", Reference::get(href))];
+        let refused = engine.submit(request).await.err().unwrap();
+        assert!(matches!(refused, Error::DataNotAccessible { .. }), "{refused}");
+    }
+}
