@@ -205,6 +205,7 @@ impl Bus {
         self.sender.clone()
     }
 
+    /// Both halves, for two tasks.
     pub fn split(self) -> (BusSender, BusReceiver) {
         (self.sender, self.receiver)
     }
@@ -251,6 +252,7 @@ impl BusSender {
         self.command(Command::Join(room)).await
     }
 
+    /// Leaves a room for good.
     pub async fn leave(&self, room: &str) -> Result<(), SendError> {
         self.command(Command::Leave { room: room.to_owned() }).await
     }
@@ -383,6 +385,7 @@ impl Outgoing {
 }
 
 impl MessageKind {
+    /// As on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Chat => "chat",
@@ -403,6 +406,7 @@ impl MessageKind {
 }
 
 impl Role {
+    /// As on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",

@@ -212,6 +212,7 @@ impl ServerHandle {
         self.context.router.sessions()
     }
 
+    /// What happened since the start.
     pub fn counters(&self) -> Counters {
         self.context.router.counters()
     }

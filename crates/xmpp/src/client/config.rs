@@ -72,6 +72,7 @@ impl Backoff {
     /// Pause after the first failure; it doubles with each further one.
     pub const BASE: Duration = Duration::from_millis(250);
 
+    /// Pauses up to `cap`.
     pub fn new(cap: Duration) -> Self {
         Self { cap_ms: Arc::new(AtomicU64::new(millis(cap))) }
     }

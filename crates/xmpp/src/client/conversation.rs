@@ -69,6 +69,7 @@ pub(crate) struct Conversation {
     /// Domains of all rooms we ever were in: what comes from there names an occupant, never a person.
     rooms_domains: BTreeSet<String>,
     link: Option<Link>,
+    pings_sent: u64,
 }
 
 /// What is true while the session is bound.
@@ -77,7 +78,6 @@ struct Link {
     /// Until then messages wait for the rooms.
     settled_by: Instant,
     ping: Ping,
-    pings_sent: u64,
 }
 
 #[derive(Debug)]
@@ -94,8 +94,14 @@ impl Conversation {
         rooms: Vec<RoomJoin>,
     ) -> Result<Self, ClientError> {
         let (no_rooms, no_domains) = (BTreeMap::new(), BTreeSet::new());
-        let mut conversation =
-            Self { timing, stanza_bytes_max, rooms: no_rooms, rooms_domains: no_domains, link: None };
+        let mut conversation = Self {
+            timing,
+            stanza_bytes_max,
+            rooms: no_rooms,
+            rooms_domains: no_domains,
+            link: None,
+            pings_sent: 0,
+        };
         for join in rooms {
             conversation.add_room(join).map_err(|(value, reason)| ClientError::Config {
                 what: "room",
@@ -114,7 +120,7 @@ impl Conversation {
             Action::Send(Element::bare("presence", ns::CLIENT)),
         ];
         let ping = self.timing.ping_every.map_or(Ping::Off, |every| Ping::Next(now + every));
-        self.link = Some(Link { settled_by: now + self.timing.join_timeout, ping, pings_sent: 0 });
+        self.link = Some(Link { settled_by: now + self.timing.join_timeout, ping });
         for room in self.rooms.values_mut() {
             room.enter(now, &self.timing, &mut actions);
         }
@@ -153,9 +159,8 @@ impl Conversation {
         let Some(link) = &mut self.link else { return actions };
         match link.ping {
             Ping::Next(at) if at <= now => {
-                link.pings_sent += 1;
-                let ping = iq("get", &format!("ping-{}", link.pings_sent), None);
-                actions.push(Action::Send(ping.with_child(Element::bare("ping", ns::PING))));
+                actions.push(Action::Send(ping(self.pings_sent)));
+                self.pings_sent += 1;
                 link.ping = Ping::Unanswered { since: now, by: now + self.timing.ping_timeout };
             }
             Ping::Unanswered { since, by } if by <= now => {
@@ -209,6 +214,12 @@ impl Conversation {
             Command::Close => actions.push(Action::Close),
         }
         actions
+    }
+
+    /// A question to the server that has to be answered.
+    pub(crate) fn ping(&mut self) -> Element {
+        self.pings_sent += 1;
+        ping(self.pings_sent - 1)
     }
 
     fn add_room(&mut self, join: RoomJoin) -> Result<String, (String, String)> {
@@ -307,6 +318,11 @@ impl Conversation {
             _ => {}
         }
     }
+}
+
+/// XEP-0199 §4.2: to the server that holds our account.
+fn ping(number: u64) -> Element {
+    iq("get", &format!("ping-{number}"), None).with_child(Element::bare("ping", ns::PING))
 }
 
 /// XEP-0045 §8.2.

@@ -118,8 +118,8 @@ impl Session {
                         Some(condition) => return stream_error(&condition, &own_jid),
                         None => self.conversation.handle(&element, Instant::now()),
                     },
-                    // Our own pings watch over the link.
-                    Ok(Received::Silent) => Vec::new(),
+                    // Our own pings come sooner, unless they are switched off.
+                    Ok(Received::Silent) => vec![Action::Send(self.conversation.ping())],
                     Ok(Received::Closed) => return Outcome::Lost("the server closed the stream".to_owned()),
                     Err(failure) => return Outcome::Lost(failure.to_string()),
                 },

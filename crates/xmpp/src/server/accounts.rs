@@ -24,6 +24,7 @@ impl MemoryAccounts {
         Self { accounts: RwLock::new(accounts.collect()) }
     }
 
+    /// Adds an account, or changes its password. `user` in lower case.
     pub fn insert(&self, user: &str, keys: ScramKeys) {
         self.accounts.write().unwrap_or_else(PoisonError::into_inner).insert(user.to_owned(), keys);
     }

@@ -91,6 +91,7 @@ pub struct DomainConfigError {
 }
 
 impl Domain {
+    /// A domain without sessions.
     pub fn new(config: DomainConfig) -> Result<Self, DomainConfigError> {
         for (what, value) in [("domain", &config.domain), ("domain of the rooms", &config.rooms_domain)] {
             check_domain(what, value)?;

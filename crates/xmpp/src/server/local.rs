@@ -108,8 +108,8 @@ async fn serve(mut attached: Attached, conversation: &mut Conversation, driver: 
         let now = Instant::now();
         let settled = conversation.is_settled(now);
         let timer = conversation.next_timer(now);
+        // Without an order: a flood of stanzas must not keep the program from speaking.
         actions = tokio::select! {
-            biased;
             next = attached.next() => match next {
                 Next::Stanza(stanza) => conversation.handle(&stanza, Instant::now()),
                 Next::End(condition) => return Outcome::Ended(condition),

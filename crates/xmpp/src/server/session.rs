@@ -38,8 +38,8 @@ pub(super) async fn run(mut stream: Stream, mut attached: Attached, context: &Co
 
 async fn serve(stream: &mut Stream, attached: &mut Attached, context: &Context) -> End {
     loop {
+        // Without an order: neither a flood of stanzas to the peer nor one from it may hold up the other direction.
         let end = tokio::select! {
-            biased;
             next = attached.next() => match next {
                 Next::Stanza(stanza) => write(stream, attached, stanza, context).await,
                 Next::End(condition) => Some(End::Ours(Some(condition))),

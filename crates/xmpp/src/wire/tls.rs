@@ -105,6 +105,7 @@ impl Identity {
         Ok(fresh)
     }
 
+    /// What a client pins to trust exactly this.
     pub fn fingerprint(&self) -> Result<Fingerprint, TlsError> {
         Fingerprint::of_pem(&self.certificate_pem)
     }
