@@ -68,7 +68,10 @@ impl OutputSink for Sink {
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
         let output = output.to_owned();
         Box::pin(async move {
-            self.gate.acquire().await.unwrap().forget();
+            let Ok(pass) = self.gate.acquire().await else {
+                return Err(Error::NotEnoughStorage { detail: "the disk is full".into() });
+            };
+            pass.forget();
             let bytes = bytes_of(&chunk);
             self.seen.send_modify(|seen| seen.outputs.push((output, bytes)));
             Ok(())

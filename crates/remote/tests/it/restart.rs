@@ -1,1 +1,151 @@
-//! To come.
+//! The server stops, dies and comes back, and runs go on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anabranch_model::*;
+
+use crate::cluster::{Cluster, Job};
+use crate::doubles::*;
+use crate::faults::{clock, numbers};
+
+/// As the engine does at a shutdown, after `detach_all`.
+async fn interrupt(job: Job) {
+    job.sink.cancel.cancel();
+    let result = job.end().await;
+    assert!(matches!(result, Err(Error::Interrupted { .. })), "{result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_goes_on_while_the_server_is_restarted_and_nothing_comes_twice() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let _agent = cluster.agent("a1", 1, vec![clock(60)]);
+    let job = server.execute("default:Clock", vec![]).await;
+    let (id, sink) = (job.id, Arc::clone(&job.sink));
+    sink.until(|seen| seen.outputs.len() == 5).await;
+    server.orchestrator.detach_all();
+    interrupt(job).await;
+    server.stop().await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+
+    let server = cluster.server();
+    let next = Sink::new();
+    let job = server.resume("default:Clock", id, Arc::clone(&next)).await;
+    assert_eq!(job.end().await, Ok(()));
+    let all: Vec<u32> = numbers(&sink).into_iter().chain(numbers(&next)).collect();
+    assert_eq!(all, (0..60).collect::<Vec<_>>());
+    assert_eq!(next.seen().started[0], "a1@test/host");
+    assert_eq!(server.orchestrator.counters().runs_reattached, 1);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let again = server.execute("default:Clock", vec![]).await;
+    again.sink.until(|seen| !seen.started.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ended_while_there_was_no_server_is_not_lost() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let agent = cluster.agent("a1", 1, vec![clock(100)]);
+    let job = server.execute("default:Clock", vec![]).await;
+    let (id, sink) = (job.id, Arc::clone(&job.sink));
+    sink.until(|seen| !seen.outputs.is_empty()).await;
+    server.orchestrator.detach_all();
+    interrupt(job).await;
+    server.stop().await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(std::fs::read_dir(agent.folder.path()).unwrap().count(), 1);
+
+    let server = cluster.server();
+    let next = Sink::new();
+    let job = server.resume("default:Clock", id, Arc::clone(&next)).await;
+    assert_eq!(job.end().await, Ok(()));
+    let all: Vec<u32> = numbers(&sink).into_iter().chain(numbers(&next)).collect();
+    assert_eq!(all, (0..100).collect::<Vec<_>>());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(std::fs::read_dir(agent.folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_dies_is_the_same_as_one_that_stops() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let _agent = cluster.agent("a1", 1, vec![clock(30)]);
+    let job = server.execute("default:Clock", vec![]).await;
+    let (id, sink) = (job.id, Arc::clone(&job.sink));
+    sink.until(|seen| seen.outputs.len() == 5).await;
+    cluster.room.cut("orchestrator");
+    job.result.abort();
+    drop(server);
+
+    let server = cluster.server();
+    let next = Sink::new();
+    let job = server.resume("default:Clock", id, Arc::clone(&next)).await;
+    assert_eq!(job.end().await, Ok(()));
+    let all: Vec<u32> = numbers(&sink).into_iter().chain(numbers(&next)).collect();
+    assert_eq!(all, (0..30).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completion_is_told_again_to_a_server_that_died_before_writing_it_down() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let _agent = cluster.agent("a1", 1, vec![clock(1)]);
+    let job = server.execute("default:Clock", vec![]).await;
+    let id = job.id;
+    assert_eq!(job.end().await, Ok(()));
+    // Dies now: the job's end is not in the store.
+    cluster.room.cut("orchestrator");
+    drop(server);
+
+    let server = cluster.server();
+    let next = Sink::new();
+    let job = server.resume("default:Clock", id, Arc::clone(&next)).await;
+    assert_eq!(job.end().await, Ok(()));
+    assert!(next.seen().outputs.is_empty(), "that was stored before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_agent_does_not_come_back_is_lost_in_the_end() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let _other = cluster.agent("a2", 1, vec![clock(1)]);
+    let before = tokio::time::Instant::now();
+    let job = server.resume("default:Clock", JobId::random(), Sink::new()).await;
+    assert!(matches!(job.end().await, Err(Error::AgentLost { .. })));
+    assert_eq!(before.elapsed(), Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_nobody_asks_for_is_ended_and_its_slot_is_free_again() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let agent = cluster.agent("a1", 1, vec![clock(100_000)]);
+    let job = server.execute("default:Clock", vec![]).await;
+    job.sink.until(|seen| !seen.outputs.is_empty()).await;
+    server.orchestrator.detach_all();
+    interrupt(job).await;
+    server.stop().await;
+
+    let server = cluster.server();
+    let before = tokio::time::Instant::now();
+    let next = server.execute("default:Clock", vec![]).await;
+    next.sink.until(|seen| !seen.started.is_empty()).await;
+    assert!(before.elapsed() >= Duration::from_secs(120), "{:?}", before.elapsed());
+    assert!(before.elapsed() <= Duration::from_secs(125), "{:?}", before.elapsed());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(std::fs::read_dir(agent.folder.path()).unwrap().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_dropped_is_ended() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let agent = cluster.agent("a1", 1, vec![clock(100_000)]);
+    let job = server.execute("default:Clock", vec![]).await;
+    job.sink.until(|seen| !seen.outputs.is_empty()).await;
+    job.result.abort();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(std::fs::read_dir(agent.folder.path()).unwrap().count(), 0);
+    assert_eq!(server.orchestrator.counters().runs_aborted, 1);
+}
