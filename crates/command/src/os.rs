@@ -86,7 +86,7 @@ pub(crate) enum How {
     /// By a signal: its name.
     Killed(String),
     /// It never began.
-    NotStarted(std::io::ErrorKind, String),
+    NotStarted(String),
     /// The supervisor was killed, so nobody knows.
     Unknown,
 }

@@ -344,7 +344,7 @@ fn judge(service: &Service, sink: &dyn OutputSink, ending: &Ending, reason: &str
         How::Exited(code) if service.command.success.contains(code) => Ok(()),
         How::Exited(code) => Err(Error::process_failed(format!("{name} exited with code {code}{because}"))),
         How::Killed(signal) => Err(Error::process_failed(format!("{name} was ended by {signal}{because}"))),
-        How::NotStarted(_, error) => Err(Error::process_failed(format!("{name} can't be started: {error}"))),
+        How::NotStarted(error) => Err(Error::process_failed(format!("{name} can't be started: {error}"))),
         How::Unknown => {
             Err(Error::process_failed(format!("{name} was lost: its supervisor was killed{because}")))
         }

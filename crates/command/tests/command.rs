@@ -1,5 +1,7 @@
 //! Runs real executables: small shell scripts, as programs under test.
 
+#![expect(clippy::unwrap_used, reason = "tests, and helpers that only tests call")]
+
 #[path = "command/ends.rs"]
 mod ends;
 #[path = "command/lines.rs"]

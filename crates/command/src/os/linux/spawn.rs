@@ -104,10 +104,7 @@ impl Supervised {
 fn told(word: Word) -> Told {
     let (how, left) = match word {
         Word::Started => return Told::Started,
-        Word::NotStarted(error) => {
-            let error = io::Error::from_raw_os_error(error);
-            (How::NotStarted(error.kind(), error.to_string()), 0)
-        }
+        Word::NotStarted(error) => (How::NotStarted(io::Error::from_raw_os_error(error).to_string()), 0),
         Word::Exited(code, left) => (How::Exited(code), left),
         Word::Killed(signal, left) => (How::Killed(signal_name(signal)), left),
     };
