@@ -119,15 +119,12 @@ impl Owner {
             self.forgotten(id);
             return false;
         }
-        let refusal = match self.refusal(id, execute) {
-            None => {
-                let weight =
-                    self.registrations.service(&execute.process).map_or(1, |service| service.weight.max(1));
-                self.runs.insert(id, Run::new(execute.process.clone(), weight));
-                self.load_changed(now);
-                return true;
-            }
-            Some(refusal) => refusal,
+        let Some(refusal) = self.refusal(id, execute) else {
+            let service = self.registrations.service(&execute.process);
+            let weight = service.map_or(1, |service| service.weight.max(1));
+            self.runs.insert(id, Run::new(execute.process.clone(), weight));
+            self.load_changed(now);
+            return true;
         };
         self.refused.note((id, execute.offer));
         tracing::info!(run = %id, reason = refusal.reason, "a run was refused");

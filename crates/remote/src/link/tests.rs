@@ -89,9 +89,9 @@ impl Pair {
     fn converse(&mut self, count: u32) {
         let mut said = [0, 0];
         for _ in 0..100_000 {
-            for end in 0..2 {
-                while said[end] < count && self.ends[end].send(said[end]).is_ok() {
-                    said[end] += 1;
+            for (end, said) in self.ends.iter_mut().zip(&mut said) {
+                while *said < count && end.send(*said).is_ok() {
+                    *said += 1;
                 }
             }
             self.step(Duration::from_millis(50));

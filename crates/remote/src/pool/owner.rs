@@ -180,7 +180,7 @@ impl Pool {
                 self.occupant(&format!("{room}/{nick}"), change, now)
             }
             BusEvent::Joined { room, nick } => tracing::info!(room, nick, "waiting for agents"),
-            BusEvent::Message(incoming) => self.on_message(incoming, now),
+            BusEvent::Message(incoming) => self.on_message(&incoming, now),
             BusEvent::Dropped { to, reason, .. } => tracing::debug!(to, reason, "a message did not leave"),
         }
     }
@@ -228,7 +228,7 @@ impl Pool {
     /// The list of agents has changed.
     pub(super) fn agents_changed(&mut self, now: Instant) {
         let earliest = self.info_published.map_or(now, |at| at + INFO_INTERVAL);
-        self.info_due.get_or_insert(earliest.max(now));
+        self.info_due.get_or_insert_with(|| earliest.max(now));
     }
 
     pub(super) fn info_due(&self) -> Option<Instant> {

@@ -88,12 +88,12 @@ impl Pool {
             if let Some(queue) = self.queues.get_mut(process) {
                 queue.pop_front();
             }
-            self.send_to(run, agent, now);
+            self.send_to(run, &agent, now);
         }
         self.queues.remove(process);
     }
 
-    fn send_to(&mut self, id: RunId, agent: AgentKey, now: Instant) {
+    fn send_to(&mut self, id: RunId, agent: &AgentKey, now: Instant) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let Phase::Queued { execute } = &run.phase else { return };
         let (execute, mut link) = (execute.clone(), Box::new(Link::default()));
@@ -103,7 +103,7 @@ impl Pool {
         tell(&run.mailbox, RunEvent::Sent { agent: agent.to_string(), reattached: false });
         tracing::debug!(run = %id, %agent, "run sent");
         let process = run.process.clone();
-        if let Some(entry) = self.agents.get_mut(&agent) {
+        if let Some(entry) = self.agents.get_mut(agent) {
             let slot = entry.slot(&process);
             entry.runs.insert(id, slot);
         }
@@ -116,7 +116,7 @@ impl Pool {
     pub(super) fn on_run_message(&mut self, key: &AgentKey, run: RunId, envelope: Envelope, now: Instant) {
         let closing = (key.clone(), run);
         if self.closing.contains_key(&closing) {
-            return self.on_closing_message(closing, envelope, now);
+            return self.on_closing_message(&closing, &envelope, now);
         }
         let Some(Run { phase: Phase::Sent { agent, link, execute }, .. }) = self.runs.get_mut(&run) else {
             return self.reject(key, run);
@@ -125,7 +125,7 @@ impl Pool {
             return self.reject(key, run);
         }
         match envelope.message {
-            Message::CannotExecute(refusal) => return self.refused(run, refusal, now),
+            Message::CannotExecute(refusal) => return self.refused(run, &refusal, now),
             Message::Forgotten => return self.lose_run(run, "does not have the run any more", now),
             message => {
                 let message = message.is_sequenced().then_some((envelope.seq, message));
@@ -139,14 +139,14 @@ impl Pool {
         self.flush_run(run, now);
     }
 
-    fn on_closing_message(&mut self, key: (AgentKey, RunId), envelope: Envelope, now: Instant) {
-        let Some(closing) = self.closing.get_mut(&key) else { return };
+    fn on_closing_message(&mut self, key: &(AgentKey, RunId), envelope: &Envelope, now: Instant) {
+        let Some(closing) = self.closing.get_mut(key) else { return };
         closing.link.handle(Segment { ack: envelope.ack, message: None });
         let finished = closing.finish.is_none() && closing.link.is_settled();
         if finished || envelope.message == Message::Forgotten {
-            self.closing.remove(&key);
+            self.closing.remove(key);
         } else {
-            self.flush_closing(&key, now);
+            self.flush_closing(key, now);
         }
     }
 
@@ -177,7 +177,7 @@ impl Pool {
     }
 
     /// The agent does not take it: back to the head of the queue, or the end of the run where it never will.
-    fn refused(&mut self, id: RunId, refusal: CannotExecute, now: Instant) {
+    fn refused(&mut self, id: RunId, refusal: &CannotExecute, now: Instant) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let Phase::Sent { agent, execute: Some(execute), .. } = &run.phase else { return };
         if execute.offer != refusal.offer {

@@ -60,7 +60,7 @@ impl Pool {
         }
     }
 
-    pub(super) fn on_message(&mut self, incoming: Incoming, now: Instant) {
+    pub(super) fn on_message(&mut self, incoming: &Incoming, now: Instant) {
         if incoming.kind == MessageKind::Error {
             // What could not be delivered is repeated, or its receiver has left.
             tracing::debug!(
@@ -74,7 +74,7 @@ impl Pool {
             None => {}
             Some(Ok(envelope)) => {
                 self.counters.messages_received += 1;
-                self.on_envelope(&incoming, envelope, now);
+                self.on_envelope(incoming, envelope, now);
             }
             Some(Err(error)) => {
                 self.counters.messages_rejected += 1;

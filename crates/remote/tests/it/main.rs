@@ -1,5 +1,10 @@
 //! Orchestrator and agents joined by a room in memory, with virtual time: no sockets, no sleeps and hopes.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail tests, and the lint spares test functions only"
+)]
+
 mod cluster;
 mod doubles;
 mod room;
