@@ -75,7 +75,7 @@ with client.FileServer(folder) as files:
     fetch(f"http://{files.address}")
     floor = statistics.median(fetch(f"http://{files.address}") for _ in range(5))
     with peer.Anabranch(os.path.join(folder, "ours"), config) as server:
-        ours = run(server, "simplify-douglas-peucker", {"response": "raw", "outputs": {"result": {}}}, OURS)
+        ours = run(server, "simplify_douglas_peucker", {"response": "raw", "outputs": {"result": {}}}, OURS)
     with peer.PyGeoApi(os.path.join(folder, "pygeoapi"), "dummy") as server:
         theirs = run(server, "simplify", {}, PEER)
 

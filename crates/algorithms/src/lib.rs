@@ -42,7 +42,7 @@ mod tests {
             algorithms.chain(all_processes().into_iter().map(|process| process.description())).collect();
         let mut ids: Vec<_> = descriptions.iter().map(|description| description.id.as_str()).collect();
         ids.sort_unstable();
-        assert_eq!(ids, ["echo", "org.n52.javaps.test.EchoProcess", "simplify-douglas-peucker"]);
+        assert_eq!(ids, ["echo", "org.n52.javaps.test.EchoProcess", "simplify_douglas_peucker"]);
         for description in descriptions {
             assert!(!description.title.is_empty() && !description.description.is_empty());
             assert!(!description.keywords.is_empty() && !description.outputs.is_empty());

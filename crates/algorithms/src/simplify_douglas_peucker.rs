@@ -47,7 +47,7 @@ const PROGRESS_BYTES: u64 = 4 << 20;
 
 const GEOJSON_SEQ: &str = "application/geo+json-seq";
 
-/// The process `simplify-douglas-peucker`; what it does stands at the head of its file.
+/// The process `simplify_douglas_peucker`; what it does stands at the head of its file.
 pub struct SimplifyDouglasPeucker {
     description: Arc<ProcessDescription>,
     distances_per_feature_max: u64,
@@ -92,7 +92,7 @@ fn describe() -> ProcessDescription {
         complex([Format::new(Format::GEOJSON), Format::new(GEOJSON_SEQ)]),
     );
     ProcessDescription {
-        id: built_in("simplify-douglas-peucker"),
+        id: built_in("simplify_douglas_peucker"),
         title: "Simplify lines and areas (Douglas-Peucker)".into(),
         description: "Drops vertices of lines and rings so that no dropped vertex was farther than the tolerance from the line \
                       that is left. Distances are planar. Areas that collapse under the tolerance become empty. Features \
