@@ -42,7 +42,12 @@ impl Session {
                 Some(Ok((mut stream, jid))) => {
                     let outcome = self.talk(&mut stream, jid).await;
                     self.conversation.link_down();
-                    stream.close(None).await;
+                    // What was accepted before the end shall arrive; a lost link is not waited for.
+                    let patience = match outcome {
+                        Outcome::Over => self.config.limits.write_timeout,
+                        Outcome::Fatal(_) | Outcome::Lost(_) => Duration::ZERO,
+                    };
+                    stream.close_within(None, patience).await;
                     match outcome {
                         Outcome::Over => return,
                         Outcome::Fatal(e) => return self.fatal(e).await,

@@ -33,6 +33,9 @@ pub struct Limits {
     pub queue_stanzas_max: usize,
     /// Bytes that wait for one session (8 MiB): as before, for long stanzas.
     pub queue_bytes_max: usize,
+    /// Longest pause after each stanza to a session whose queue is half full (100 ms). Many fast senders then wait for
+    /// one busy receiver; a receiver that does nothing slows them down for some seconds, until its queue is full.
+    pub congestion_pause_max: Duration,
     /// How long a peer may refuse to take bytes while some wait for it (30 s); then it counts as gone.
     pub write_timeout: Duration,
     /// Silence after which a peer is pinged (60 s).
@@ -62,6 +65,7 @@ impl Default for Limits {
             sessions_per_account_max: 64,
             queue_stanzas_max: 1024,
             queue_bytes_max: 8 * 1024 * 1024,
+            congestion_pause_max: Duration::from_millis(100),
             write_timeout: Duration::from_secs(30),
             idle_ping_after: Duration::from_secs(60),
             idle_ping_timeout: Duration::from_secs(20),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Context;
-use super::router::{Attached, Next};
+use super::router::{Attached, Next, hold_over};
 use crate::bus::{Bus, BusDriver, BusEvent, RoomJoin};
 use crate::client::conversation::{Action, Conversation};
 use crate::client::{ClientError, Timing};
@@ -80,12 +80,13 @@ async fn run(
 
 async fn serve(mut attached: Attached, conversation: &mut Conversation, driver: &mut BusDriver) -> Outcome {
     let mut actions = conversation.link_up(attached.jid.clone(), Instant::now());
+    let mut hold = None;
     loop {
         for action in actions {
             match action {
                 Action::Send(stanza) if is_stanza(&stanza) => {
                     let bytes = size_estimate(&stanza);
-                    attached.route(stanza, bytes);
+                    hold = attached.route(stanza, bytes);
                 }
                 Action::Send(_) => {}
                 Action::Emit(event) => {
@@ -106,7 +107,7 @@ async fn serve(mut attached: Attached, conversation: &mut Conversation, driver: 
             }
         }
         let now = Instant::now();
-        let settled = conversation.is_settled(now);
+        let ready = conversation.is_settled(now) && hold.is_none();
         let timer = conversation.next_timer(now);
         // Without an order: a flood of stanzas must not keep the program from speaking.
         actions = tokio::select! {
@@ -114,10 +115,14 @@ async fn serve(mut attached: Attached, conversation: &mut Conversation, driver: 
                 Next::Stanza(stanza) => conversation.handle(&stanza, Instant::now()),
                 Next::End(condition) => return Outcome::Ended(condition),
             },
-            command = driver.next_command_if(settled) => match command {
+            command = driver.next_command_if(ready) => match command {
                 Some(command) => conversation.command(command, Instant::now()),
                 None => return Outcome::Over,
             },
+            () = hold_over(hold.as_ref()) => {
+                hold = None;
+                Vec::new()
+            }
             () = sleep_until(timer) => conversation.tick(Instant::now()),
         };
     }

@@ -1,13 +1,14 @@
 //! The [`Domain`] behind a lock, with a bounded queue for each session: where the state machine meets tasks.
 //!
 //! Deliveries are queued under the lock, so that everyone sees what happens in a room in the same order. Queueing never
-//! waits: a session whose queue is full is ended.
+//! waits: a session whose queue is full is ended. Before it comes to that, whoever sends to a session whose queue is
+//! half full is held up for a moment ([`Hold`]), so that many fast senders do not cost a busy receiver its session.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use minidom::Element;
 use tokio::sync::{mpsc, oneshot};
@@ -80,6 +81,7 @@ pub(super) struct Router {
     pub(super) tallies: Tallies,
     queue_stanzas_max: usize,
     queue_bytes_max: usize,
+    congestion_pause_max: Duration,
 }
 
 #[derive(Debug)]
@@ -93,9 +95,51 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     queue: mpsc::Sender<Queued>,
-    waiting_bytes: Arc<AtomicUsize>,
+    load: Arc<Load>,
     end: oneshot::Sender<&'static str>,
     info: SessionInfo,
+}
+
+/// What waits in a queue.
+#[derive(Debug, Default)]
+struct Load {
+    stanzas: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// A sender has to wait a moment, because someone it sent to is behind.
+#[derive(Debug)]
+pub(super) struct Hold {
+    load: Arc<Load>,
+    stanzas_max: usize,
+    bytes_max: usize,
+    until: Instant,
+}
+
+impl Hold {
+    /// How often the receiver's queue is looked at: far less than the shortest pause that anyone would notice, and
+    /// simpler than waking those who wait.
+    const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+    /// Waits until the receiver has caught up or the time is over. Cancel-safe.
+    pub(super) async fn over(&self) {
+        while self.is_needed() && Instant::now() < self.until {
+            tokio::time::sleep(Self::LOOK_EVERY).await;
+        }
+    }
+
+    fn is_needed(&self) -> bool {
+        let stanzas = self.load.stanzas.load(Ordering::Relaxed);
+        stanzas > self.stanzas_max / 2 || self.load.bytes.load(Ordering::Relaxed) > self.bytes_max / 2
+    }
+}
+
+/// Waits for the end of a hold, or for ever if there is none.
+pub(super) async fn hold_over(hold: Option<&Hold>) {
+    match hold {
+        Some(hold) => hold.over().await,
+        None => std::future::pending().await,
+    }
 }
 
 #[derive(Debug)]
@@ -111,7 +155,7 @@ pub(super) struct Attached {
     id: SessionId,
     router: Arc<Router>,
     queue: mpsc::Receiver<Queued>,
-    waiting_bytes: Arc<AtomicUsize>,
+    load: Arc<Load>,
     end: oneshot::Receiver<&'static str>,
 }
 
@@ -131,6 +175,7 @@ impl Router {
             tallies: Tallies::default(),
             queue_stanzas_max: limits.queue_stanzas_max,
             queue_bytes_max: limits.queue_bytes_max,
+            congestion_pause_max: limits.congestion_pause_max,
         })
     }
 
@@ -151,13 +196,13 @@ impl Router {
         // Full means that the session is ended by `apply`.
         let (queue_tx, queue) = mpsc::channel(self.queue_stanzas_max);
         let (end_tx, end) = oneshot::channel();
-        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let load = Arc::new(Load::default());
         let (bare, resource) = jid.split_once('/').unwrap_or((&jid, ""));
         let user = bare.split_once('@').map_or(bare, |(user, _)| user).to_owned();
         let info = SessionInfo { user, resource: resource.to_owned(), address, since: SystemTime::now() };
-        let entry = Entry { queue: queue_tx, waiting_bytes: Arc::clone(&waiting_bytes), end: end_tx, info };
+        let entry = Entry { queue: queue_tx, load: Arc::clone(&load), end: end_tx, info };
         state.sessions.insert(id, entry);
-        Ok(Attached { jid, id, router: Arc::clone(self), queue, waiting_bytes, end })
+        Ok(Attached { jid, id, router: Arc::clone(self), queue, load, end })
     }
 
     /// Ends the sessions of an account; gives how many there were.
@@ -196,16 +241,22 @@ impl Router {
 
     /// Carries out effects, and the effects of those: a session that is ended leaves its rooms, which tell others.
     /// That comes to an end, because each round but the last ends a session.
-    fn apply(&self, state: &mut State, mut effects: Vec<Effect>, stanza_bytes: usize) {
+    /// Gives the load of a receiver that is behind, if there is one.
+    fn apply(&self, state: &mut State, mut effects: Vec<Effect>, stanza_bytes: usize) -> Option<Hold> {
+        let mut hold = None;
         while !effects.is_empty() {
             let mut further = Vec::new();
             for effect in effects {
                 match effect {
                     Effect::Deliver { to, stanza } => {
                         let queued = Queued { stanza, bytes: stanza_bytes + STANZA_OVERHEAD_BYTES };
-                        if !self.enqueue(state, to, queued) {
-                            tally(&self.tallies.slow_readers_ended);
-                            state.domain.end(to, "resource-constraint", &mut further);
+                        match self.enqueue(state, to, queued) {
+                            Enqueued::Behind(load) => hold = Some(self.hold(load)),
+                            Enqueued::Fine => {}
+                            Enqueued::Full => {
+                                tally(&self.tallies.slow_readers_ended);
+                                state.domain.end(to, "resource-constraint", &mut further);
+                            }
                         }
                     }
                     Effect::End { session, condition } => {
@@ -218,36 +269,51 @@ impl Router {
             }
             effects = further;
         }
+        hold
     }
 
-    /// Gives `false` if the session does not keep up.
-    fn enqueue(&self, state: &State, to: SessionId, queued: Queued) -> bool {
+    fn hold(&self, load: Arc<Load>) -> Hold {
+        let until = Instant::now() + self.congestion_pause_max;
+        Hold { load, stanzas_max: self.queue_stanzas_max, bytes_max: self.queue_bytes_max, until }
+    }
+
+    fn enqueue(&self, state: &State, to: SessionId, queued: Queued) -> Enqueued {
         // Gone since the effect was made.
-        let Some(entry) = state.sessions.get(&to) else { return true };
-        let bytes = queued.bytes;
-        if entry.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.queue_bytes_max {
-            return false;
+        let Some(entry) = state.sessions.get(&to) else { return Enqueued::Fine };
+        let bytes = entry.load.bytes.fetch_add(queued.bytes, Ordering::Relaxed) + queued.bytes;
+        let stanzas = entry.load.stanzas.fetch_add(1, Ordering::Relaxed) + 1;
+        if bytes > self.queue_bytes_max {
+            return Enqueued::Full;
         }
         match entry.queue.try_send(queued) {
-            Ok(()) => {
-                tally(&self.tallies.stanzas_delivered);
-                true
-            }
-            Err(mpsc::error::TrySendError::Full(_)) => false,
+            Ok(()) => tally(&self.tallies.stanzas_delivered),
+            Err(mpsc::error::TrySendError::Full(_)) => return Enqueued::Full,
             // Its task has ended and is about to unbind it.
-            Err(mpsc::error::TrySendError::Closed(_)) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => return Enqueued::Fine,
         }
+        if stanzas > self.queue_stanzas_max / 2 || bytes > self.queue_bytes_max / 2 {
+            return Enqueued::Behind(Arc::clone(&entry.load));
+        }
+        Enqueued::Fine
     }
 }
 
+enum Enqueued {
+    Fine,
+    /// More than half full.
+    Behind(Arc<Load>),
+    /// The session does not keep up.
+    Full,
+}
+
 impl Attached {
-    /// Routes a stanza of this session; `bytes` is its size.
-    pub(super) fn route(&self, stanza: Element, bytes: usize) {
+    /// Routes a stanza of this session; `bytes` is its size. The next one may have to wait.
+    pub(super) fn route(&self, stanza: Element, bytes: usize) -> Option<Hold> {
         tally(&self.router.tallies.stanzas_received);
         let mut effects = Vec::new();
         let mut state = self.router.lock();
         state.domain.handle(self.id, stanza, &mut effects);
-        self.router.apply(&mut state, effects, bytes);
+        self.router.apply(&mut state, effects, bytes)
     }
 
     /// What to do next, with the end before all that waits. Cancel-safe.
@@ -277,7 +343,8 @@ impl Attached {
     }
 
     fn taken(&self, queued: Queued) -> Next {
-        self.waiting_bytes.fetch_sub(queued.bytes, Ordering::Relaxed);
+        self.load.bytes.fetch_sub(queued.bytes, Ordering::Relaxed);
+        self.load.stanzas.fetch_sub(1, Ordering::Relaxed);
         Next::Stanza(queued.stanza)
     }
 }

@@ -5,7 +5,7 @@ use minidom::Element;
 use super::Context;
 use super::negotiate::condition_of;
 use super::ping;
-use super::router::{Attached, Next, tally};
+use super::router::{Attached, Next, hold_over, tally};
 use crate::wire::stanza::is_stanza;
 use crate::wire::stream::{Received, Stream, StreamFailure};
 
@@ -37,6 +37,7 @@ pub(super) async fn run(mut stream: Stream, mut attached: Attached, context: &Co
 }
 
 async fn serve(stream: &mut Stream, attached: &mut Attached, context: &Context) -> End {
+    let mut hold = None;
     loop {
         // Without an order: neither a flood of stanzas to the peer nor one from it may hold up the other direction.
         let end = tokio::select! {
@@ -44,8 +45,16 @@ async fn serve(stream: &mut Stream, attached: &mut Attached, context: &Context) 
                 Next::Stanza(stanza) => write(stream, attached, stanza, context).await,
                 Next::End(condition) => Some(End::Ours(Some(condition))),
             },
-            received = stream.next() => match received {
-                Ok(received) => take(received, stream, attached, context).await,
+            () = hold_over(hold.as_ref()) => {
+                hold = None;
+                None
+            }
+            received = stream.next(), if hold.is_none() => match received {
+                Ok(Received::Element(element)) if is_stanza(&element) => {
+                    hold = attached.route(element, stream.last_bytes);
+                    None
+                }
+                Ok(received) => take(&received, stream, attached, context).await,
                 Err(failure) => Some(failed(&failure, attached, context)),
             },
         };
@@ -56,16 +65,12 @@ async fn serve(stream: &mut Stream, attached: &mut Attached, context: &Context) 
 }
 
 async fn take(
-    received: Received,
+    received: &Received,
     stream: &mut Stream,
     attached: &mut Attached,
     context: &Context,
 ) -> Option<End> {
     match received {
-        Received::Element(element) if is_stanza(&element) => {
-            attached.route(element, stream.last_bytes);
-            None
-        }
         // RFC 6120 §4.9.3.24.
         Received::Element(_) => Some(End::Ours(Some("unsupported-stanza-type"))),
         Received::Silent => {

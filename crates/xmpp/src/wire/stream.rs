@@ -71,6 +71,8 @@ pub(crate) struct Stream {
     meter: Meter,
     /// Size of the last element received.
     pub(crate) last_bytes: usize,
+    /// Reading has come to its end, good or bad.
+    failed: bool,
 }
 
 impl Stream {
@@ -99,13 +101,14 @@ impl Stream {
         let header = StreamHeader { from: None, to: Some(domain.into()), id: None };
         let pending = initiate_stream(io, ns::CLIENT, header, silence.into()).await?;
         meter.restart();
-        Ok(Self { inner: pending.skip_features(), meter, last_bytes: 0 })
+        Ok(Self { inner: pending.skip_features(), meter, last_bytes: 0, failed: false })
     }
 
     /// The next element. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Received, StreamFailure> {
         let item = self.inner.next().await;
         let too_long = self.meter.is_exceeded();
+        self.failed = !matches!(item, Some(Ok(Guarded::Element(_)) | Err(ReadError::SoftTimeout)));
         match item {
             Some(Ok(Guarded::Element(element))) => {
                 self.last_bytes = self.meter.restart();
@@ -165,7 +168,7 @@ impl Stream {
         let header = StreamHeader { from: None, to: Some(domain.to_owned().into()), id: None };
         let pending = self.inner.initiate_reset().send_header(header).await?;
         self.meter.restart();
-        Ok(Self { inner: pending.skip_features(), meter: self.meter, last_bytes: 0 })
+        Ok(Self { inner: pending.skip_features(), meter: self.meter, last_bytes: 0, failed: false })
     }
 
     /// The bare connection, without what the peer sent already: bytes that arrived in plaintext must not be taken for
@@ -174,16 +177,30 @@ impl Stream {
         self.inner.into_inner().into_inner().into_inner()
     }
 
-    /// Says why (RFC 6120 §4.9), if there is a reason, and closes the stream; gives up soon.
-    pub(crate) async fn close(mut self, condition: Option<&str>) {
+    /// Closes the stream, with a reason (RFC 6120 §4.9) if there is one; gives up soon.
+    pub(crate) async fn close(self, condition: Option<&str>) {
+        self.close_within(condition, CLOSE_TIMEOUT).await;
+    }
+
+    /// Says goodbye and reads on until the peer does so too (§4.4): a connection that is closed with bytes unread is
+    /// reset, and what the peer has not read yet is lost, our last stanzas and the reason among it. After a failure
+    /// there is nothing more to read: what comes may be the rest of an attack.
+    pub(crate) async fn close_within(mut self, condition: Option<&str>, timeout: Duration) {
         let goodbye = async {
             if let Some(condition) = condition {
                 self.inner.send(&stream_error(condition)).await?;
             }
-            self.inner.shutdown().await
+            self.inner.shutdown().await?;
+            while !self.failed {
+                self.meter.restart();
+                if matches!(self.next().await, Ok(Received::Closed) | Err(_)) {
+                    break;
+                }
+            }
+            Ok::<(), std::io::Error>(())
         };
         // A peer that does not listen loses nothing but the explanation.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+        let _ = tokio::time::timeout(timeout, goodbye).await;
     }
 }
 
@@ -204,7 +221,7 @@ impl AcceptedStream {
         let header = StreamHeader { from: Some(domain.into()), to: None, id: Some(id.into()) };
         let inner = self.inner.send_header(header).await?.send_features(&features.to_wire()).await?;
         self.meter.restart();
-        Ok(Stream { inner, meter: self.meter, last_bytes: 0 })
+        Ok(Stream { inner, meter: self.meter, last_bytes: 0, failed: false })
     }
 
     /// Refuses the stream as a whole.

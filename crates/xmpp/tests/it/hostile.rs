@@ -264,3 +264,35 @@ async fn a_program_that_does_not_read_its_events_stops_only_itself() {
     assert_eq!(until_joined(&mut deaf).await, "orch");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn many_fast_senders_do_not_cost_a_busy_receiver_its_session() {
+    const EACH: usize = 150;
+    let congestion_pause_max = Duration::from_secs(10);
+    let server = start(Limits { queue_stanzas_max: 32, congestion_pause_max, ..limits() }).await;
+    let mut orch = server.local("orch");
+    until_joined(&mut orch).await;
+    for user in ["ann", "bob", "cat"] {
+        let mut bus = server.client_in_room(user);
+        until_joined(&mut bus).await;
+        tokio::spawn(async move {
+            let sender = bus.sender();
+            // The events of the others must be taken, or they would hold up this session.
+            tokio::spawn(async move { while bus.next().await.is_some() {} });
+            for i in 0..EACH {
+                let message = Outgoing::text(&format!("{ROOM}/orch"), MessageKind::Chat, &i.to_string());
+                sender.send(message).await.unwrap();
+            }
+            sender.close().await.unwrap();
+        });
+    }
+    let mut next = std::collections::HashMap::new();
+    for _ in 0..3 * EACH {
+        let message = until_message(&mut orch).await;
+        let expected = next.entry(message.nick).or_insert(0);
+        assert_eq!(message.body, Some(expected.to_string()));
+        *expected += 1;
+    }
+    assert_eq!(server.handle.counters().slow_readers_ended, 0);
+    server.stop().await;
+}

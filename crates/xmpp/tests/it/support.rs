@@ -213,9 +213,9 @@ impl Raw {
         tokio::time::timeout(DEADLINE, reading).await.unwrap_or_else(|_| panic!("never heard {end:?}"))
     }
 
-    /// Everything until the server closes the connection.
+    /// Everything until the server closes the stream or the connection.
     pub(crate) async fn hear_all(&mut self) -> String {
-        let reading = async { while self.read().await {} };
+        let reading = async { while !self.unread.contains("</stream:stream>") && self.read().await {} };
         tokio::time::timeout(DEADLINE, reading).await.expect("the server does not close the connection");
         std::mem::take(&mut self.unread)
     }
