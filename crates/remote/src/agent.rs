@@ -32,7 +32,7 @@ pub struct AgentService {
 
 /// The data plane as an agent sees it.
 pub trait AgentData: Send + Sync {
-    /// Downloads an input into a file that does not exist yet.
+    /// Downloads an input into a file, replacing what an earlier try may have left there.
     fn fetch<'a>(&'a self, url: &'a str, to: &'a Path) -> BoxFuture<'a, Result<(), DataError>>;
     /// Uploads a chunk by PUT. May be repeated: the last one counts.
     fn upload<'a>(&'a self, url: &'a str, file: &'a Path) -> BoxFuture<'a, Result<(), DataError>>;

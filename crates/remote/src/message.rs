@@ -1,6 +1,6 @@
 //! All that agents and server ever say to each other, without wire syntax.
 //!
-//! `S→A` is said by the server, `A→S` by an agent. Messages of a run (all with a [`RunId`](crate::RunId) in their
+//! `S→A` is said by the server, `A→S` by an agent. Messages of a run (all with a [`RunId`] in their
 //! [`Envelope`](crate::wire::Envelope)) are sequenced and repeated until acknowledged, except where noted; the others are
 //! repeated by whoever waits for the answer.
 
@@ -73,6 +73,10 @@ pub enum Message {
     /// Answer to something that could not be understood.
     NotUnderstood(NotUnderstood),
 }
+
+/// Runs that an agent keeps, live or ended and not yet finished: what fits into one [`Hello`], with the longest
+/// identifiers there are.
+pub const RUNS_HELD_MAX: usize = 400;
 
 /// Who an agent is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -191,7 +195,7 @@ pub enum CarriedValue {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "PayloadForm", try_from = "PayloadForm")]
 pub enum Payload {
-    /// At most [`INLINE_BYTES_MAX`](crate::wire::INLINE_BYTES_MAX).
+    /// At most [`INLINE_BYTES_MAX`].
     Inline(Bytes),
     /// Of an input: to be fetched here.
     Url(String),
@@ -300,6 +304,8 @@ pub struct Log {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Output {
     pub id: String,
+    /// Which chunk of the output this is, from 0: a server that stored it and died before it said so knows it again.
+    pub n: u64,
     pub value: CarriedValue,
 }
 

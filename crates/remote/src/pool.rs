@@ -59,6 +59,22 @@ pub trait ServerData: Send + Sync {
         })
     }
 
+    /// Chunks of an output that the store has, asked once for each output of a run found again after a restart: chunks
+    /// stored by a server that died before it said so are told again, and must not be stored twice. `None` where that is
+    /// not known.
+    fn chunks_stored<'a>(&'a self, _run: RunId, _output: &'a str) -> BoxFuture<'a, Option<u64>> {
+        Box::pin(async { None })
+    }
+
+    /// The server stops while the run waits for an agent, and no agent has ever had it. To be remembered over the restart;
+    /// called by the orchestrator's own task.
+    fn note_never_sent(&self, _run: RunId) {}
+
+    /// Whether [`ServerData::note_never_sent`] was called; forgets it. Such a run is begun instead of searched for.
+    fn take_never_sent(&self, _run: RunId) -> bool {
+        false
+    }
+
     /// The run is over: what was offered for it need not be kept.
     fn release(&self, run: RunId);
 }

@@ -1,5 +1,6 @@
 //! A process that runs on agents.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anabranch_model::{
@@ -45,7 +46,9 @@ impl Process for RemoteProcess {
         Box::pin(async move {
             let mut run = Run::submit(&self, execution).await?;
             let result = run.follow().await;
-            run.pool.data.release(run.id);
+            if !matches!(result, Err(Error::Interrupted { .. })) {
+                run.pool.data.release(run.id);
+            }
             result
         })
     }
@@ -59,6 +62,8 @@ struct Run {
     mailbox: mpsc::Receiver<RunEvent>,
     /// The agent it was sent to.
     agent: Option<String>,
+    /// Where it was found again after a restart: chunks of each output that were stored before.
+    stored: Option<BTreeMap<String, u64>>,
     /// It is being ended, and this is what the job ends with.
     ending: Option<Error>,
     /// The pool has been told how it ended.
@@ -76,7 +81,7 @@ impl Run {
         let pool = process.pool.clone();
         let id = RunId { job: execution.job, attempt: execution.attempt };
         let process = process.description.id.clone();
-        let task = if execution.resume {
+        let task = if execution.resume && !pool.data.take_never_sent(id) {
             Task::Resume
         } else {
             let execute =
@@ -87,7 +92,16 @@ impl Run {
         // Holds a whole window, so that the pool never has to wait for a run.
         let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
         pool.send(PoolCommand::Submit(Submission { run: id, process, task, mailbox: sender })).await?;
-        Ok(Self { id, pool, sink: execution.sink, mailbox, agent: None, ending: None, closed: false })
+        Ok(Self {
+            id,
+            pool,
+            sink: execution.sink,
+            mailbox,
+            agent: None,
+            stored: None,
+            ending: None,
+            closed: false,
+        })
     }
 
     /// Follows the run to its end.
@@ -120,6 +134,7 @@ impl Run {
                 if reattached {
                     self.say(&format!("found again at agent {agent}"));
                     self.sink.started(Some(&agent));
+                    self.stored = Some(BTreeMap::new());
                 }
                 self.agent = Some(agent);
             }
@@ -162,9 +177,23 @@ impl Run {
         Ok(Step::GoOn)
     }
 
-    async fn take_output(&self, output: Output) -> Result<(), Error> {
+    async fn take_output(&mut self, output: Output) -> Result<(), Error> {
+        if self.is_stored(&output).await {
+            return Ok(());
+        }
         let value = carry::take_output(self.id, &output.id, output.value, self.pool.data.as_ref()).await?;
         self.sink.write(&output.id, value).await
+    }
+
+    /// Whether a server before us stored it, and died before it said so.
+    async fn is_stored(&mut self, output: &Output) -> bool {
+        let Some(stored) = &mut self.stored else { return false };
+        if let Some(chunks) = stored.get(&output.id) {
+            return output.n < *chunks;
+        }
+        let chunks = self.pool.data.chunks_stored(self.id, &output.id).await.unwrap_or(0);
+        stored.insert(output.id.clone(), chunks);
+        output.n < chunks
     }
 
     fn take_log(&self, log: Log) {

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use anabranch_model::LogLine;
 use tokio::sync::Semaphore;
 
-use crate::message::{Log, Message, Output, Progress, text_cost};
+use crate::message::{CarriedValue, Log, Message, Output, Progress, text_cost};
 
-/// Outputs that wait for the link or for their acknowledgement: 64 of 64 KiB are 4 MiB a run. When they are used up, the
-/// process waits in `write`.
-pub(super) const OUTPUTS_WAITING_MAX: usize = 64;
+/// Outputs of a run that wait for the link or for their acknowledgement, together, in KiB: 46 of the largest that go inline,
+/// or thousands of small ones while there is no server. When they are used up, the process waits in `write`.
+pub(super) const OUTPUTS_WAITING_KIB_MAX: usize = 4096;
 
 /// Log lines that wait; the oldest beyond are dropped and counted.
 const LOG_LINES_MAX: usize = 1000;
@@ -28,8 +28,8 @@ const THROTTLE: Duration = Duration::from_millis(200);
 /// What a run has to say. Written by the run's sink, emptied by the agent's task.
 pub(super) struct RunBuffer {
     waiting: Mutex<Waiting>,
-    /// One permit for each output that may wait; given back when the output is acknowledged.
-    pub(super) outputs_free: Semaphore,
+    /// What of [`OUTPUTS_WAITING_KIB_MAX`] is left; given back when an output is acknowledged.
+    pub(super) outputs_kib_free: Semaphore,
 }
 
 #[derive(Default)]
@@ -49,7 +49,7 @@ impl RunBuffer {
     /// Of a run just accepted.
     pub(super) fn accepted() -> Self {
         let waiting = Waiting { accepted: true, ..Waiting::default() };
-        Self { waiting: Mutex::new(waiting), outputs_free: Semaphore::new(OUTPUTS_WAITING_MAX) }
+        Self { waiting: Mutex::new(waiting), outputs_kib_free: Semaphore::new(OUTPUTS_WAITING_KIB_MAX) }
     }
 
     pub(super) fn started(&self) {
@@ -124,6 +124,17 @@ impl RunBuffer {
         // Nothing in here panics half-way.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What an output takes of [`OUTPUTS_WAITING_KIB_MAX`].
+pub(super) fn kib(output: &Output) -> u32 {
+    let bytes = match &output.value {
+        CarriedValue::Literal { text, .. } => text.cost(),
+        CarriedValue::BoundingBox { .. } => 0,
+        CarriedValue::Complex { data, .. } => data.cost(),
+    };
+    // At least one, for what is around the bytes.
+    u32::try_from(bytes / 1024).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 impl Waiting {

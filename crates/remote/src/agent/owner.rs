@@ -221,7 +221,7 @@ impl Owner {
                 Some(run) if self.home.greeted_at() == Some(from) => {
                     self.on_run_message(run, Envelope { message, ..envelope }, now);
                 }
-                Some(_) | None => tracing::debug!(from, ?message, "a message that is not for us"),
+                Some(_) | None => tracing::debug!(from, "a message that is not for us"),
             },
         }
     }

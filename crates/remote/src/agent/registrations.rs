@@ -8,6 +8,7 @@ use anabranch_model::{ProcessDescription, ProcessId};
 
 use super::AgentService;
 use crate::message::{Message, Register, Registered, Unregister};
+use crate::wire::{self, Envelope};
 
 /// How long to wait for `Registered` before it is said again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -41,6 +42,10 @@ impl Registrations {
                 })
             });
             let (service, id) = (service.clone(), description.id.clone());
+            if let Err(error) = wire::encode(&Envelope::session(register(0, &service, &description))) {
+                tracing::error!(process = %id, %error, "a process can't be announced: its description is too large");
+                continue;
+            }
             match self.services.get_mut(&id) {
                 // The process behind an unchanged description may still be a new one.
                 Some(announced) if unchanged => announced.service = Some((service, description)),
@@ -69,12 +74,7 @@ impl Registrations {
             announced.again = Some(now + AGAIN);
             let revision = announced.revision;
             match &announced.service {
-                Some((service, description)) => Message::Register(Register {
-                    revision,
-                    description: Arc::clone(description),
-                    runs_max: service.runs_max,
-                    weight: service.weight,
-                }),
+                Some((service, description)) => register(revision, service, description),
                 None => Message::Unregister(Unregister { revision, process: id.clone() }),
             }
         })
@@ -114,4 +114,13 @@ impl Registrations {
         let announced = Announced { service, revision: self.revision, again: Some(now) };
         self.services.insert(id, announced);
     }
+}
+
+fn register(revision: u64, service: &AgentService, description: &Arc<ProcessDescription>) -> Message {
+    Message::Register(Register {
+        revision,
+        description: Arc::clone(description),
+        runs_max: service.runs_max,
+        weight: service.weight,
+    })
 }

@@ -10,19 +10,16 @@ use tokio::sync::Notify;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use super::buffer::RunBuffer;
+use super::buffer::{RunBuffer, kib};
 use super::owner::Owner;
 use super::sink::AgentSink;
 use super::values::fetch_inputs;
 use super::{AgentData, AgentError};
 use crate::link::{Link, Segment};
-use crate::message::{CannotExecute, Execute, Message};
+use crate::message::{CannotExecute, Execute, Message, RUNS_HELD_MAX};
 use crate::post::{envelope, now};
 use crate::run_id::RunId;
 use crate::wire::Envelope;
-
-/// Runs kept, live or ended: more than that the server has not come round to finishing.
-const RUNS_HELD_MAX: usize = 1024;
 
 /// Longest text of an error for the log, in characters.
 const DETAIL_CHARS_MAX: usize = 8 * 1024;
@@ -77,8 +74,11 @@ impl Owner {
         };
         let message = envelope.message.is_sequenced().then_some((envelope.seq, envelope.message));
         let freed = run.link.handle(Segment { ack: envelope.ack, message });
-        let outputs = freed.iter().filter(|message| matches!(message, Message::Output(_))).count();
-        run.buffer.outputs_free.add_permits(outputs);
+        for message in freed {
+            if let Message::Output(output) = message {
+                run.buffer.outputs_kib_free.add_permits(kib(&output) as usize);
+            }
+        }
         while let Some((seq, message)) = self.runs.get_mut(&id).and_then(|run| run.link.deliver()) {
             self.apply(id, message, now);
             if let Some(run) = self.runs.get_mut(&id) {
@@ -109,7 +109,7 @@ impl Owner {
                     run.cancel.cancel();
                 }
             }
-            message => tracing::warn!(run = %id, ?message, "the server said what only agents say"),
+            _ => tracing::warn!(run = %id, "the server said what only agents say"),
         }
     }
 

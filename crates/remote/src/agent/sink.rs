@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::AgentData;
-use super::buffer::RunBuffer;
+use super::buffer::{RunBuffer, kib};
 use super::values::{Upload, upload_output};
 use crate::message::Output;
 
@@ -33,16 +33,17 @@ impl AgentSink {
             // Not asked for: as everywhere, written for nobody.
             return Ok(());
         };
-        let permit = tokio::select! {
-            permit = self.buffer.outputs_free.acquire() => permit.map_err(Error::internal)?,
-            () = self.cancel.cancelled() => return Err(Error::Dismissed),
-        };
         let n = self.next_chunk(output);
         let upload = Upload { output, url: url.as_deref(), n, folder: &self.folder };
         let value = upload_output(&upload, chunk, self.data.as_ref(), &self.cancel).await?;
+        let output = Output { id: output.to_owned(), n, value };
+        let permits = tokio::select! {
+            permits = self.buffer.outputs_kib_free.acquire_many(kib(&output)) => permits.map_err(Error::internal)?,
+            () = self.cancel.cancelled() => return Err(Error::Dismissed),
+        };
         // Given back when the server has acknowledged it.
-        permit.forget();
-        self.buffer.output(Output { id: output.to_owned(), value });
+        permits.forget();
+        self.buffer.output(output);
         self.wake.notify_one();
         Ok(())
     }

@@ -168,6 +168,10 @@ impl Pool {
             }
             self.publish_info(now());
         }
+        // What runs said before they went matters to the next server.
+        while let Ok(command) = commands.try_recv() {
+            self.on_command(command, now());
+        }
         tracing::info!(runs = self.runs.len(), "the agent pool stops; runs go on at their agents");
     }
 

@@ -36,14 +36,27 @@ impl Pool {
             }
             PoolCommand::Abort { run } => self.abort(run, now),
             PoolCommand::Ended { run, seq, ending } => self.ended(run, seq, ending, now),
-            PoolCommand::Detach { run } => drop(self.take_run(run)),
+            PoolCommand::Detach { run } => self.detach(run),
             PoolCommand::Abandoned { run } => self.abandon(run, now),
+        }
+    }
+
+    /// Forgets a run here, and leaves it where it is.
+    fn detach(&mut self, id: RunId) {
+        if let Some(Run { phase: Phase::Queued { execute }, .. }) = self.take_run(id)
+            && execute.offer == 1
+        {
+            self.handle.data.note_never_sent(id);
         }
     }
 
     fn submit(&mut self, submission: Submission, now: Instant) {
         let Submission { run, process, task, mailbox } = submission;
         match task {
+            // An agent has it from before our start, whatever the store says.
+            Task::Start(_) if self.unclaimed.contains_key(&run) => {
+                self.submit(Submission { run, process, task: Task::Resume, mailbox }, now);
+            }
             Task::Start(execute) => {
                 let queue = self.queues.entry(process.clone()).or_default();
                 if queue.len() >= self.settings.queue_runs_max {
@@ -349,8 +362,14 @@ impl Pool {
                 self.flush_run(held.run, now);
             }
             Some(Phase::Awaiting { .. }) => self.reattach(key, &held, now),
-            // With another agent now, or over here.
-            Some(Phase::Sent { .. } | Phase::Queued { .. }) => self.finish_held(key, &held, now),
+            Some(Phase::Queued { .. }) => {
+                for queue in self.queues.values_mut() {
+                    queue.retain(|queued| *queued != held.run);
+                }
+                self.reattach(key, &held, now);
+            }
+            // With another agent now.
+            Some(Phase::Sent { .. }) => self.finish_held(key, &held, now),
             None if self.ended.has(&held.run) => self.finish_held(key, &held, now),
             None => self.note_unclaimed(key, held, now),
         }

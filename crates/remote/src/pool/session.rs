@@ -10,15 +10,12 @@ use jiff::Timestamp;
 
 use super::agents::{AGENTS_MAX, AgentEntry, AgentKey, Presence, SERVICES_MAX, Service};
 use super::owner::{Offer, Pool};
-use crate::message::{Hello, LoadReport, Message, Register, Registered, Unregister, Welcome};
+use crate::message::{Hello, LoadReport, Message, RUNS_HELD_MAX, Register, Registered, Unregister, Welcome};
 use crate::proxy::RemoteProcess;
 use crate::wire::{self, Envelope};
 
 /// Most inputs, and most outputs, of a process.
 const PARAMETERS_MAX: usize = 500;
-
-/// Runs taken of one Hello: what fits into a message is about this many.
-const HELD_RUNS_MAX: usize = 1024;
 
 impl Pool {
     pub(super) fn session_up(&mut self, jid: &str, now: Instant) {
@@ -195,7 +192,7 @@ impl Pool {
             agent.since = agent.last_seen;
             agent.refuses_until = None;
         }
-        hello.runs.truncate(HELD_RUNS_MAX);
+        hello.runs.truncate(RUNS_HELD_MAX);
         self.lose_runs_not_held(key, &hello, restarted, now);
         for held in hello.runs {
             self.on_held_run(key, held, now);
@@ -231,6 +228,12 @@ impl Pool {
         let Some(agent) = self.agents.get_mut(key) else { return Ok(None) };
         if agent.services.get(id).is_some_and(|service| service.revision > register.revision) {
             return Ok(None);
+        }
+        if register.weight > agent.capacity {
+            return Err(format!(
+                "a run takes {} slots, and the agent has {}",
+                register.weight, agent.capacity
+            ));
         }
         if agent.services.len() >= SERVICES_MAX && !agent.services.contains_key(id) {
             return Err(format!("an agent may offer at most {SERVICES_MAX} processes"));

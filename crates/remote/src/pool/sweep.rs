@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anabranch_model::ProcessId;
 
+use super::OrchestratorSettings;
 use super::agents::{AgentKey, Presence};
 use super::command::RunEvent;
 use super::owner::{Offer, Phase, Pool};
@@ -16,13 +17,18 @@ const SHOWN: Duration = Duration::from_secs(15 * 60);
 /// Longest sleep: closed mailboxes of runs whose farewell did not fit into the queue are found then.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// Silence is measured against what agents are asked to say.
+fn silent_after(settings: &OrchestratorSettings) -> Duration {
+    settings.agent_silent.max(settings.load_interval * 3)
+}
+
 impl Pool {
     /// When the next thing is due.
     pub(super) fn deadline(&mut self) -> Instant {
         let idle = now() + IDLE;
         let settings = &self.settings;
         let agents = self.agents.values().filter_map(|agent| match agent.presence {
-            Presence::Here { heard } => Some(heard + settings.agent_silent),
+            Presence::Here { heard } => Some(heard + silent_after(settings)),
             Presence::Away { lost } => lost,
             Presence::Lost { forgotten } => Some(forgotten),
         });
@@ -61,7 +67,7 @@ impl Pool {
 
     fn sweep_agents(&mut self, now: Instant) {
         let mut lost = Vec::new();
-        let silent = self.settings.agent_silent;
+        let silent = silent_after(&self.settings);
         for (key, agent) in &mut self.agents {
             if agent.refuses_until.is_some_and(|until| until <= now) {
                 agent.refuses_until = None;

@@ -65,9 +65,15 @@ pub fn decode(element: &Element) -> Option<Result<Envelope, DecodeError>> {
         return None;
     }
     if namespace != NAMESPACE {
+        if element.attr("type") == Some(body::NOT_UNDERSTOOD) {
+            return None;
+        }
         return Some(Err(DecodeError::Version { namespace: shortened(&namespace) }));
     }
-    Some(decode_body(element))
+    match decode_body(element) {
+        Err(DecodeError::Malformed { kind, .. }) if kind == body::NOT_UNDERSTOOD => None,
+        read => Some(read),
+    }
 }
 
 fn decode_body(element: &Element) -> Result<Envelope, DecodeError> {

@@ -56,10 +56,19 @@ impl Cluster {
     }
 
     pub(crate) fn agent(&self, account: &str, capacity: u32, scripts: Vec<Arc<Script>>) -> RunningAgent {
+        self.agent_with(account, scripts, |settings| settings.capacity = capacity)
+    }
+
+    pub(crate) fn agent_with(
+        &self,
+        account: &str,
+        scripts: Vec<Arc<Script>>,
+        change: impl FnOnce(&mut AgentSettings),
+    ) -> RunningAgent {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = AgentSettings::new(vec![join(account)], "host", folder.path());
-        settings.capacity = capacity;
         settings.orchestrator_account = Some("orchestrator@test".into());
+        change(&mut settings);
         let (services, services_rx) = watch::channel(services(scripts));
         let shutdown = CancellationToken::new();
         let run = Agent::run(
@@ -112,6 +121,12 @@ impl Server {
     pub(crate) async fn resume(&self, process: &str, id: JobId, sink: Arc<Sink>) -> Job {
         let process = self.registry.published(process).await;
         begin(process, id, vec![], sink, true)
+    }
+
+    /// Goes on with a job that the store takes for one that never began.
+    pub(crate) async fn begin_again(&self, process: &str, id: JobId) -> Job {
+        let process = self.registry.published(process).await;
+        begin(process, id, vec![], Sink::new(), false)
     }
 
     /// As a server does that is told to stop.

@@ -154,6 +154,9 @@ pub(crate) struct Web {
     /// So many transfers fail before one works.
     pub(crate) failing: AtomicU32,
     pub(crate) released: Mutex<Vec<RunId>>,
+    pub(crate) never_sent: Mutex<Vec<RunId>>,
+    /// Chunks that the store has.
+    pub(crate) stored: Mutex<BTreeMap<RunId, u64>>,
 }
 
 impl Web {
@@ -184,6 +187,22 @@ impl ServerData for Web {
     fn take_upload<'a>(&'a self, run: RunId, output: &'a str, n: u64) -> BoxFuture<'a, Result<Data, Error>> {
         let page = self.pages.lock().unwrap().get(&format!("mem:/{run}/out/{output}/{n}")).cloned();
         Box::pin(async { page.map(Data::Bytes).ok_or_else(|| Error::internal("not uploaded")) })
+    }
+
+    fn chunks_stored<'a>(&'a self, run: RunId, _output: &'a str) -> BoxFuture<'a, Option<u64>> {
+        let stored = self.stored.lock().unwrap().get(&run).copied();
+        Box::pin(async move { stored })
+    }
+
+    fn note_never_sent(&self, run: RunId) {
+        self.never_sent.lock().unwrap().push(run);
+    }
+
+    fn take_never_sent(&self, run: RunId) -> bool {
+        let mut noted = self.never_sent.lock().unwrap();
+        let before = noted.len();
+        noted.retain(|one| *one != run);
+        noted.len() < before
     }
 
     fn release(&self, run: RunId) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anabranch_model::*;
+use anabranch_remote::RunId;
 
 use crate::cluster::{Cluster, Job};
 use crate::doubles::*;
@@ -148,4 +149,93 @@ async fn a_run_that_was_dropped_is_ended() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(std::fs::read_dir(agent.folder.path()).unwrap().count(), 0);
     assert_eq!(server.orchestrator.counters().runs_aborted, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn chunks_stored_by_a_server_that_died_before_it_said_so_are_not_stored_again() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let _agent = cluster.agent("a1", 1, vec![clock(20)]);
+    let job = server.execute("default:Clock", vec![]).await;
+    let (id, sink) = (job.id, Arc::clone(&job.sink));
+    sink.until(|seen| seen.outputs.len() == 5).await;
+    cluster.room.swallow("orchestrator", "acknowledge");
+    sink.until(|seen| seen.outputs.len() == 9).await;
+    cluster.room.cut("orchestrator");
+    job.result.abort();
+    drop(server);
+    cluster.room.stop_swallowing();
+    let run = RunId { job: id, attempt: 1 };
+    cluster.web.stored.lock().unwrap().insert(run, numbers(&sink).len() as u64);
+
+    let server = cluster.server();
+    let next = Sink::new();
+    assert_eq!(server.resume("default:Clock", id, Arc::clone(&next)).await.end().await, Ok(()));
+    let all: Vec<u32> = numbers(&sink).into_iter().chain(numbers(&next)).collect();
+    assert_eq!(all, (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_waited_for_an_agent_when_the_server_stopped_is_begun_by_the_next_one() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let _agent = cluster.agent("a1", 1, vec![clock(3)]);
+    let first = server.execute("default:Clock", vec![]).await;
+    let second = server.execute("default:Clock", vec![]).await;
+    second.sink.until(|seen| !seen.log.is_empty()).await;
+    let (one, two) = (first.id, second.id);
+    server.orchestrator.detach_all();
+    first.result.abort();
+    second.result.abort();
+    tokio::task::yield_now().await;
+    server.stop().await;
+
+    let server = cluster.server();
+    let (a, b) = (Sink::new(), Sink::new());
+    let second = server.resume("default:Clock", two, Arc::clone(&b)).await;
+    let first = server.resume("default:Clock", one, Arc::clone(&a)).await;
+    assert_eq!((first.end().await, second.end().await), (Ok(()), Ok(())));
+    assert_eq!(numbers(&a), [0, 1, 2]);
+    assert_eq!(numbers(&b), [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_begun_anew_that_an_agent_has_already_is_taken_over() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let _agent = cluster.agent("a1", 2, vec![clock(10)]);
+    let job = server.execute("default:Clock", vec![]).await;
+    let id = job.id;
+    job.sink.until(|seen| !seen.started.is_empty()).await;
+    server.orchestrator.detach_all();
+    interrupt(job).await;
+    server.stop().await;
+
+    let server = cluster.server();
+    let job = server.begin_again("default:Clock", id).await;
+    let sink = Arc::clone(&job.sink);
+    assert_eq!(job.end().await, Ok(()));
+    assert_eq!(numbers(&sink), (0..10).collect::<Vec<_>>());
+    assert_eq!(server.orchestrator.counters().runs_sent, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_without_a_server_end_after_a_while() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let _agent =
+        cluster.agent_with("a1", vec![clock(1000)], |settings| settings.orphan = Duration::from_secs(300));
+    let job = server.execute("default:Clock", vec![]).await;
+    let id = job.id;
+    job.sink.until(|seen| !seen.outputs.is_empty()).await;
+    server.orchestrator.detach_all();
+    interrupt(job).await;
+    server.stop().await;
+    tokio::time::sleep(Duration::from_secs(400)).await;
+
+    let server = cluster.server();
+    let next = Sink::new();
+    let result = server.resume("default:Clock", id, Arc::clone(&next)).await.end().await;
+    assert!(matches!(result, Err(Error::AgentLost { reason }) if reason.contains("no server for too long")));
+    assert!((290..310).contains(&numbers(&next).len()), "what was written until then is there");
 }

@@ -1,11 +1,15 @@
 //! Type and JSON body of each message. The one place where the names on the wire stand.
 
 use anabranch_model::Error;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 
-use crate::message::Message;
+use crate::message::{LoadReport, Message};
 use crate::wire::EncodeError;
+
+/// The one type that is never answered, whatever is wrong with it: two programs that do not understand each other must
+/// not go on saying so.
+pub(super) const NOT_UNDERSTOOD: &str = "not-understood";
 
 /// Type and body of a message.
 pub(super) fn write(message: &Message) -> Result<(&'static str, Option<String>), EncodeError> {
@@ -34,7 +38,7 @@ pub(super) fn write(message: &Message) -> Result<(&'static str, Option<String>),
         Message::Aborted => ("aborted", None),
         Message::Forgotten => ("forgotten", None),
         Message::Acknowledge => ("acknowledge", None),
-        Message::NotUnderstood(body) => ("not-understood", json(body)?),
+        Message::NotUnderstood(body) => (NOT_UNDERSTOOD, json(body)?),
     })
 }
 
@@ -48,7 +52,7 @@ pub(super) fn read(kind: &str, text: &str) -> Option<Result<Message, serde_json:
         "unregister" => parse(text, Message::Unregister),
         "registered" => parse(text, Message::Registered),
         "load-query" => Ok(Message::LoadQuery),
-        "load" => parse(text, Message::Load),
+        "load" => parse(text, Message::Load).and_then(finite),
         "goodbye" => Ok(Message::Goodbye),
         "execute" => parse(text, |body| Message::Execute(Box::new(body))),
         "attach" => Ok(Message::Attach),
@@ -57,7 +61,7 @@ pub(super) fn read(kind: &str, text: &str) -> Option<Result<Message, serde_json:
         "accepted" => Ok(Message::Accepted),
         "cannot-execute" => parse(text, Message::CannotExecute),
         "started" => Ok(Message::Started),
-        "progress" => parse(text, Message::Progress),
+        "progress" => parse(text, Message::Progress).and_then(finite),
         "log" => parse(text, Message::Log),
         "output" => parse(text, Message::Output),
         "completed" => Ok(Message::Completed),
@@ -65,9 +69,21 @@ pub(super) fn read(kind: &str, text: &str) -> Option<Result<Message, serde_json:
         "aborted" => Ok(Message::Aborted),
         "forgotten" => Ok(Message::Forgotten),
         "acknowledge" => Ok(Message::Acknowledge),
-        "not-understood" => parse(text, Message::NotUnderstood),
+        NOT_UNDERSTOOD => parse(text, Message::NotUnderstood),
         _ => return None,
     })
+}
+
+/// JSON has no infinity, but a number too large for 32 bits becomes one.
+fn finite(message: Message) -> Result<Message, serde_json::Error> {
+    let finite = match &message {
+        Message::Progress(progress) => progress.percent.is_finite(),
+        Message::Load(LoadReport { load, .. }) => {
+            [load.cpu_percent, load.memory_percent, load.load_average].iter().all(|number| number.is_finite())
+        }
+        _ => true,
+    };
+    if finite { Ok(message) } else { Err(serde_json::Error::custom("a number is too large")) }
 }
 
 /// An error with its text, so that a program which does not know the sort of error still has the text.

@@ -112,7 +112,7 @@ fn execute() -> Execute {
 
 fn output(data: Payload) -> Message {
     let value = CarriedValue::Complex { data, format: Format::base64("image/tiff") };
-    Message::Output(Output { id: "out".into(), value })
+    Message::Output(Output { id: "out".into(), n: 3, value })
 }
 
 fn run_messages() -> Vec<Message> {
@@ -191,6 +191,45 @@ fn what_is_wrong_is_said() {
     assert!(fault("type='accepted' run='../../etc-1' seq='1'").contains("<job>-<attempt>"));
     assert!(fault("type='invite' seq='1'").contains("can't have a place"));
     assert!(fault("type='hello'").contains("malformed"));
+}
+
+#[test]
+fn two_programs_that_do_not_understand_each_other_do_not_go_on_about_it() {
+    for namespace in [NAMESPACE, "urn:anabranch:agent:9"] {
+        assert_eq!(read(&format!("<anabranch xmlns='{namespace}' type='not-understood'/>")), None);
+    }
+}
+
+#[test]
+fn a_number_too_large_is_refused() {
+    let xml = format!(
+        "<anabranch xmlns='{NAMESPACE}' type='progress' run='{}' seq='1'><json xmlns='{JSON_NAMESPACE}'>\
+         {{\"percent\":1e40}}</json></anabranch>",
+        run()
+    );
+    assert!(read(&xml).unwrap().is_err());
+}
+
+#[test]
+fn an_agent_with_as_many_runs_as_it_may_keep_can_introduce_itself() {
+    let held = HeldRun {
+        run: RunId { job: JobId::random(), attempt: u32::MAX },
+        process: ProcessId::new(format!("a:{}", "x".repeat(198))).unwrap(),
+        oldest: u64::MAX,
+        next: u64::MAX,
+        received: u64::MAX,
+        ended: false,
+    };
+    let hello = Hello {
+        instance: "<".repeat(253),
+        incarnation: JobId::random().to_string(),
+        version: "0.1.0".into(),
+        wires: vec![NATIVE.into()],
+        capacity: u32::MAX,
+        runs: vec![held; RUNS_HELD_MAX],
+    };
+    let envelope = Envelope::session(Message::Hello(hello));
+    assert_eq!(round_trip(&envelope), envelope);
 }
 
 #[test]
