@@ -196,7 +196,11 @@ pub(crate) fn read_page(path: &std::path::Path, from_line: u64, lines_max: usize
         .map(|(number, line)| parse_line(number, line))
         .collect();
     let total = text.lines().count() as u64;
-    Ok(LogPage { next: lines.last().map_or(from_line.min(total), |line| line.number + 1), lines, total })
+    Ok(LogPage {
+        next: lines.last().map_or_else(|| from_line.min(total), |line| line.number + 1),
+        lines,
+        total,
+    })
 }
 
 fn parse_line(number: u64, line: &str) -> LogEntry {

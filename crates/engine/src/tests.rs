@@ -209,15 +209,21 @@ async fn open(folder: &Path, limits: Limits) -> Engine {
     Engine::open(config, Egress::new(Policy::default())).await.unwrap()
 }
 
+/// Files first: what the database speaks of is there when the folders are copied.
 fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else if !entry.file_name().to_string_lossy().ends_with("-shm") {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_folder { folders.push(entry) } else { files.push(entry) }
+    }
+    for file in files.iter().filter(|file| !file.file_name().to_string_lossy().ends_with("-shm")) {
+        // Half-written files get their name while others are copied.
+        let copied = std::fs::copy(file.path(), to.join(file.file_name()));
+        assert!(copied.is_ok() || !file.path().exists(), "{copied:?}");
+    }
+    for folder in folders.iter().filter(|folder| folder.path().exists()) {
+        copy_folder(&folder.path(), &to.join(folder.file_name()));
     }
 }

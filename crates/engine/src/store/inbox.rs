@@ -123,7 +123,7 @@ impl Inbox {
                 return Work::End;
             }
             // While there is traffic the writer looks by itself every few milliseconds; only then it goes to sleep.
-            let awake = lazy.or((now < linger).then_some(linger));
+            let awake = lazy.or_else(|| (now < linger).then_some(linger));
             queue.asleep = awake.is_none();
             queue = self.wait(queue, awake.into_iter().chain(sync).min().map(|due| due - now));
             queue.asleep = false;
