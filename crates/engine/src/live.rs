@@ -1,7 +1,8 @@
 //! A job in memory: the owner of its state, from acceptance to the end and a while after.
 //!
-//! Every change goes through [`Live`] under one lock that is never held over IO. What changed is handed to the store's
-//! writer, which shows it to watchers once it is committed ([`Live::committed`]): nothing can be told too early.
+//! Every change goes through [`Live`] under one lock, held over no IO but the rename that gives a chunk its number. What
+//! changed is handed to the store's writer, which shows it to watchers once it is committed ([`Live::committed`]):
+//! nothing can be told too early.
 
 use crate::clock;
 use crate::log::JobLog;
@@ -103,6 +104,8 @@ struct Pending {
     inserted: bool,
     /// A change of state waits, not only progress.
     changed: bool,
+    /// Someone waits for it to be on the disk.
+    durable: bool,
     /// Chunks in the store are of an attempt that is over.
     clear: bool,
     request_json: Option<String>,
@@ -117,6 +120,8 @@ pub(crate) struct Snapshot {
     pub(crate) request_json: Option<String>,
     pub(crate) on_restart: Option<OnRestart>,
     pub(crate) clear: bool,
+    /// It must be on the disk before it is shown.
+    pub(crate) durable: bool,
     /// Output, number, value.
     pub(crate) chunks: Vec<(usize, usize, Value)>,
     version: u64,
@@ -435,6 +440,8 @@ impl Live {
     }
 
     fn queue(self: &Arc<Self>, record: &mut Record, urgency: Urgency) {
+        // The writer may have taken this job out of the inbox and be about to take this change with it.
+        record.pending.durable |= urgency == Urgency::Durable;
         if record.pending.queued {
             self.inbox.raise(urgency);
         } else {
@@ -466,6 +473,7 @@ impl Live {
             request_json: pending.request_json.take(),
             on_restart,
             clear: std::mem::take(&mut pending.clear),
+            durable: std::mem::take(&mut pending.durable),
             chunks,
             version,
             stored,
@@ -512,6 +520,7 @@ impl Live {
         }
         let mut record = self.record();
         record.pending.clear |= snapshot.clear;
+        record.pending.durable |= snapshot.durable;
         if record.pending.request_json.is_none() {
             record.pending.request_json = snapshot.request_json;
         }

@@ -7,6 +7,7 @@ pub(crate) mod inbox;
 pub(crate) mod reader;
 pub(crate) mod row;
 pub(crate) mod schema;
+mod sync;
 pub(crate) mod writer;
 
 use crate::board::Board;
@@ -18,6 +19,7 @@ use reader::Readers;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use sync::Syncer;
 use tokio::sync::oneshot;
 
 /// Longest time a change that nobody waits for lies in memory: short for watchers, long enough to become one row with
@@ -39,9 +41,12 @@ impl Store {
     pub(crate) fn open(folders: &Folders, board: Arc<Board>, readers_max: usize) -> Result<Self, OpenError> {
         let connection = schema::open(&folders.database())?;
         let inbox = Arc::new(Inbox::default());
-        let writer = writer::Writer::new(connection, Arc::clone(&inbox), board, folders.root().to_owned());
+        let failed = |source| OpenError::Folder { path: folders.database(), source };
+        let syncer = Syncer::start(&folders.database()).map_err(failed)?;
+        let root = folders.root().to_owned();
+        let writer = writer::Writer::new(connection, Arc::clone(&inbox), board, root, syncer);
         let thread = std::thread::Builder::new().name("anabranch-store".into()).spawn(move || writer.run());
-        let thread = thread.map_err(|source| OpenError::Folder { path: folders.database(), source })?;
+        let thread = thread.map_err(failed)?;
         let readers = Readers::new(folders, readers_max);
         Ok(Self { inbox, readers, writer: Mutex::new(Some(thread)) })
     }

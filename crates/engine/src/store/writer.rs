@@ -2,6 +2,7 @@
 
 use super::inbox::{Inbox, Removal, Work};
 use super::row::{detail, on_restart_code, to_json, write_value};
+use super::sync::Syncer;
 use crate::board::Board;
 use crate::list::StateName;
 use crate::live::{Live, Snapshot};
@@ -36,13 +37,20 @@ pub(crate) struct Writer {
     full: Option<bool>,
     /// When the oldest commit was made that a power failure could still undo.
     unsynced: Option<Instant>,
+    syncer: Syncer,
 }
 
 type Snapshots = Vec<(Arc<Live>, Snapshot)>;
 
 impl Writer {
-    pub(crate) fn new(connection: Connection, inbox: Arc<Inbox>, board: Arc<Board>, root: PathBuf) -> Self {
-        Self { connection, inbox, board, root, full: None, unsynced: None }
+    pub(crate) fn new(
+        connection: Connection,
+        inbox: Arc<Inbox>,
+        board: Arc<Board>,
+        root: PathBuf,
+        syncer: Syncer,
+    ) -> Self {
+        Self { connection, inbox, board, root, full: None, unsynced: None, syncer }
     }
 
     /// Writes until the inbox is closed and empty.
@@ -54,8 +62,14 @@ impl Writer {
                         return;
                     }
                 }
-                Work::Sync => self.sync(),
-                Work::End => return,
+                Work::Sync => {
+                    self.syncer.ask();
+                    self.unsynced = None;
+                }
+                Work::End => {
+                    self.sync();
+                    return;
+                }
             }
         }
     }
@@ -69,6 +83,7 @@ impl Writer {
                 (live, snapshot)
             })
             .collect();
+        let durable = durable || snapshots.iter().any(|(_, snapshot)| snapshot.durable);
         match self.commit(&snapshots, &removals, durable) {
             Ok(counts) => {
                 self.board.set_failing(false);
@@ -130,12 +145,11 @@ impl Writer {
         Ok(counts)
     }
 
-    /// A commit that syncs all commits before it. An empty one would not touch the disk.
+    /// A last commit, which syncs all before it. An empty one would not touch the disk.
     fn sync(&mut self) {
         let synced = self
             .set_full(true)
             .and_then(|()| self.connection.prepare_cached("UPDATE syncs SET count = count + 1")?.execute([]));
-        self.unsynced = None;
         if let Err(error) = synced {
             tracing::error!(%error, "the job store can't be synced to the disk");
         }
