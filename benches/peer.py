@@ -1,9 +1,9 @@
 """Starts and stops what is measured: our server and agents, PyWPS, pygeoapi. Standard library only."""
 import glob
-import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -113,16 +113,19 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 # ---------------------------------------------------------------- ours
-TRUE_SERVICE = """
-identifier = "True"
+# As little as an executable can do: each has one output at least.
+ECHO_SERVICE = """
+identifier = "Echo"
 namespace = "default"
-title = "Does nothing"
+title = "Says one word"
 [outputs.text]
 type = "string"
 stdout = true
 [command]
-program = "/bin/true"
-arguments = []
+program = "/bin/echo"
+arguments = ["done"]
+[capacity]
+runs = 4
 """
 
 # The time at which it was started, in nanoseconds.
@@ -166,10 +169,10 @@ class Anabranch(Process):
         arguments = [binary(), "agent", "--data", os.path.join(self.folder, "data"), "--services", services, "--name", name]
         return Process(arguments, os.path.join(self.folder, f"agent-{name}.log"))
 
-    def job_count(self):
-        """As the job list says; None when it does not say."""
-        answer = json.loads(client.request(self.base, "GET", "/jobs?limit=1", headers={"Accept": "application/json"})[2])
-        return answer.get("numberMatched")
+    def jobs_recorded(self):
+        """Jobs in the store on disk, whose work has ended well."""
+        with sqlite3.connect(f"file:{self.folder}/data/jobs.sqlite?mode=ro", uri=True) as store:
+            return store.execute("SELECT count(*) FROM jobs WHERE state = 2").fetchone()[0]
 
     def wait_for_process(self, identifier, seconds=30):
         end = time.time() + seconds

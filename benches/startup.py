@@ -33,10 +33,10 @@ pywps = median_start(make_pywps)
 
 services = os.path.join(folder, "services")
 os.makedirs(services)
-with open(os.path.join(services, "true.toml"), "w") as f:
-    f.write(peer.TRUE_SERVICE)
+with open(os.path.join(services, "echo.toml"), "w") as f:
+    f.write(peer.ECHO_SERVICE)
 with peer.Anabranch(os.path.join(folder, "idle")) as server, server.agent("idle", services) as agent:
-    server.wait_for_process("default:True")
+    server.wait_for_process("default:Echo")
     time.sleep(3)
     memory = {"server_rss": server.rss_mb(), "server_pss": server.pss_mb(), "agent_rss": agent.rss_mb(), "agent_pss": agent.pss_mb()}
 with make_pywps("-idle") as server:

@@ -28,7 +28,7 @@ with peer.Anabranch(os.path.join(folder, "ours")) as ours, \
             with client.Others(server) as others:
                 run = client.wrk(server.base, path, body, headers, expect, seconds=SECONDS)
             runs[server.name].append({**run, "others_cores": others.cores})
-    recorded = ours.job_count()
+    recorded = ours.jobs_recorded()
 
 rate = {name: statistics.median(run["per_s"] for run in some) for name, some in runs.items()}
 p99 = {name: statistics.median(run["p99_ms"] for run in some) for name, some in runs.items()}
