@@ -101,6 +101,23 @@ async fn a_cut_of_ten_seconds_is_survived_and_the_process_does_not_flap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_cut_swallowed_is_said_again_at_once() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let _agent = cluster.agent("a1", 1, vec![clock(30)]);
+    let job = server.execute("default:Clock", vec![]).await;
+    job.sink.until(|seen| seen.outputs.len() == 5).await;
+    cluster.room.swallow("a1", "output");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    cluster.room.cut("a1");
+    cluster.room.stop_swallowing();
+    cluster.room.restore("a1");
+    let before = Instant::now();
+    job.sink.until(|seen| seen.outputs.len() >= 6).await;
+    assert_eq!(before.elapsed(), NO_TIME);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_killed_agent_is_noticed_within_15_seconds_and_its_process_withdrawn() {
     let cluster = Cluster::new();
     let server = cluster.server();
@@ -208,27 +225,32 @@ async fn only_the_account_that_has_the_run_is_heard_about_it() {
     job.sink.until(|seen| !seen.started.is_empty()).await;
     let run = RunId { job: job.id, attempt: 1 };
     cluster.room.inject("intruder", "orchestrator", about(run, 3, Message::Completed));
-    let hello = Hello {
+    let mut hello = Hello {
         instance: "host".into(),
         incarnation: "x".into(),
         version: "1".into(),
         wires: vec![NATIVE.into()],
         capacity: 1,
-        runs: vec![HeldRun {
-            run,
-            process: ProcessId::new("default:Clock").unwrap(),
-            oldest: 1,
-            next: 9,
-            received: 0,
-            ended: true,
-        }],
+        runs: vec![],
     };
-    let hello = encode(&Envelope::session(Message::Hello(hello))).unwrap();
-    cluster.room.inject("intruder", "orchestrator", hello);
-    for seq in 1..9 {
-        cluster.room.inject("intruder", "orchestrator", about(run, seq, Message::Completed));
+    let held = HeldRun {
+        run,
+        process: ProcessId::new("default:Clock").unwrap(),
+        oldest: 1,
+        next: 9,
+        received: 0,
+        ended: true,
+    };
+    // As an agent without the run, and as one that claims to have it.
+    for runs in [vec![], vec![held]] {
+        hello.runs = runs;
+        let hello = encode(&Envelope::session(Message::Hello(hello.clone()))).unwrap();
+        cluster.room.inject("intruder", "orchestrator", hello);
+        for seq in 1..9 {
+            cluster.room.inject("intruder", "orchestrator", about(run, seq, Message::Completed));
+        }
+        cluster.room.inject("intruder", "orchestrator", about(run, 0, Message::Forgotten));
     }
-    cluster.room.inject("intruder", "orchestrator", about(run, 0, Message::Forgotten));
     let sink = Arc::clone(&job.sink);
     assert_eq!(job.end().await, Ok(()));
     assert_eq!(numbers(&sink), [0, 1, 2, 3, 4]);
@@ -239,8 +261,8 @@ async fn only_the_account_that_has_the_run_is_heard_about_it() {
             told.extend(incoming.payloads[0].attr("type").map(str::to_owned));
         }
     }
-    assert_eq!(told[..2], ["invite", "welcome"]);
-    assert!(told[2..].iter().all(|kind| kind == "finish"), "{told:?}");
+    assert_eq!(told[..3], ["invite", "welcome", "welcome"]);
+    assert!(told[3..].iter().all(|kind| kind == "finish"), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

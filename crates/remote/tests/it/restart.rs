@@ -28,6 +28,7 @@ async fn a_run_goes_on_while_the_server_is_restarted_and_nothing_comes_twice() {
     server.orchestrator.detach_all();
     interrupt(job).await;
     server.stop().await;
+    assert!(cluster.web.released.lock().unwrap().is_empty(), "the agent may still fetch and upload");
     tokio::time::sleep(Duration::from_secs(20)).await;
 
     let server = cluster.server();
