@@ -27,14 +27,12 @@ impl Publisher for RegistryPublisher {
             tracing::warn!(process.id = %id, "an agent offers a process that this server runs itself: it is left out");
             return;
         }
-        tracing::info!(process.id = %id, "published, run by agents");
         remote.insert(id);
         self.engine.registry().publish(process);
     }
 
     fn withdraw(&self, process: &ProcessId) {
         if self.remote.lock().unwrap_or_else(PoisonError::into_inner).remove(process) {
-            tracing::info!(process.id = %process, "withdrawn: no agent offers it any more");
             self.engine.registry().withdraw(process);
         }
     }

@@ -62,8 +62,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         Arc::clone(&data_plane) as _,
         links.clone(),
     );
-    let recovered = engine.recover().await?;
-    tracing::info!(?recovered, "unfinished jobs taken up");
+    engine.recover().await?;
 
     let app: App = Arc::new(Parts {
         engine: engine.clone(),

@@ -5,7 +5,6 @@ use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use std::io;
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Blocks a response may be ahead of its client: 8 of [`BLOCK_BYTES`] keep writer and network busy; the writer waits when they
@@ -53,7 +52,7 @@ pub(crate) fn written(write: impl FnOnce(&mut dyn io::Write) -> io::Result<()> +
             let _client_gone = sender.blocking_send(Err(error));
         }
     });
-    Body::from_stream(ReceiverStream::new(receiver).map(|block| block))
+    Body::from_stream(ReceiverStream::new(receiver))
 }
 
 struct ChannelWriter(mpsc::Sender<io::Result<Bytes>>);

@@ -151,24 +151,30 @@ impl OutputSet {
         };
         let mut response = match (first, log.chunks.len()) {
             (Value::Complex(complex), 1) => bare(&complex.data, &media_type).await?,
-            _ => self.written_raw(log, &media_type),
+            _ => self.written_raw(log, &media_type)?,
         };
         guard_stored(&mut response, &media_type);
         Ok(response)
     }
 
     /// Everything that is not one piece of complex data: chunk after chunk.
-    fn written_raw(&self, log: &OutputLog, media_type: &str) -> Response {
-        let (log, set) = (log.clone(), self.clone());
-        let body = body::written(move |out| {
-            let index = set.results.outputs.iter().position(|other| other.id == log.id).unwrap_or(0);
+    fn written_raw(&self, log: &OutputLog, media_type: &str) -> Result<Response, Error> {
+        let index = self.results.outputs.iter().position(|other| other.id == log.id).unwrap_or(0);
+        let (log, description) = (log.clone(), self.descriptions[index].clone());
+        let small = log.chunks.iter().map(bytes_of).sum::<u64>() <= IN_MEMORY_BYTES_MAX;
+        let write = move |out: &mut dyn io::Write| {
             log.chunks.iter().try_for_each(|value| {
-                let description = &set.descriptions[index];
-                let output = Output { description, request: &log.request, value: OutputValue::Inline(value) };
+                let output =
+                    Output { description: &description, request: &log.request, value: OutputValue::Inline(value) };
                 document::write_raw(&output, out)
             })
-        });
-        answer::with_type(StatusCode::OK, media_type, body)
+        };
+        if small {
+            let mut bytes = Vec::new();
+            write(&mut bytes).map_err(Error::internal)?;
+            return Ok(answer::with_type(StatusCode::OK, media_type, bytes));
+        }
+        Ok(answer::with_type(StatusCode::OK, media_type, body::written(write)))
     }
 
     /// Nothing but a link for each output (req/core/process-execute-sync-raw-ref).
