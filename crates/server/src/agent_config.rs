@@ -42,7 +42,7 @@ impl AgentConfig {
         let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
         let mut config =
             Self::parse(&text).with_context(|| format!("agent configuration {}", file.display()))?;
-        let folder = file.parent().unwrap_or(Path::new("."));
+        let folder = file.parent().unwrap_or_else(|| Path::new("."));
         config.password_file = folder.join(config.password_file);
         config.room_password_file = config.room_password_file.map(|path| folder.join(path));
         Ok(config)

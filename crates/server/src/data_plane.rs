@@ -1,31 +1,73 @@
 //! How bytes get from the server to agents and back: capability URLs over HTTP, one set a run.
 //!
-//! A URL holds a keyed hash of its run, so that it stays good over a restart and nobody can make one up.
+//! A URL holds a keyed hash of its run, so that nobody can make one up. All that is kept of a run lies in a folder of its own,
+//! because runs outlive the server: what was offered, uploaded or noted is still there after a restart.
 
-use anabranch_model::{BoxFuture, Data, Error};
+use anabranch_engine::Engine;
+use anabranch_model::{BoxFuture, Data, Error, JobId};
 use anabranch_remote::{RunId, ServerData};
 use hmac::{Hmac, Mac as _};
-use sha2::Sha256;
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-
-/// Values offered at once: more than all runs that can be under way have.
-const OFFERS_MAX: usize = 100_000;
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// The server's end.
 pub(crate) struct DataPlane {
+    engine: Engine,
     /// URL of the server as agents reach it, without `/` at its end.
     base: String,
     key: Vec<u8>,
-    /// Below the engine's spool: what is uploaded becomes a result without being copied.
+    /// One folder a run, in which `in-*` is offered, `out-*` was uploaded, and [`NEVER_SENT`] may be noted.
     folder: PathBuf,
-    offers: Mutex<HashMap<(RunId, String, usize), Data>>,
 }
 
+const NEVER_SENT: &str = "never-sent";
+
 impl DataPlane {
-    pub(crate) fn new(base: String, key: &str, folder: PathBuf) -> Self {
-        Self { base, key: key.as_bytes().to_vec(), folder, offers: Mutex::default() }
+    pub(crate) fn new(engine: Engine, base: String, key: &str, folder: PathBuf) -> Self {
+        Self { engine, base, key: key.as_bytes().to_vec(), folder }
+    }
+
+    /// Removes what runs of jobs that are over have left, e.g. when the server was killed. To be called before agents come.
+    pub(crate) async fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        for entry in entries.flatten() {
+            let run = entry.file_name().to_str().and_then(|name| name.parse::<RunId>().ok());
+            let needed = match run {
+                Some(run) => self.is_unfinished(run.job).await,
+                None => false,
+            };
+            if !needed {
+                remove(&entry.path());
+            }
+        }
+    }
+
+    /// The job is known and not over: what its run's agent sends is still wanted.
+    pub(crate) async fn is_unfinished(&self, job: JobId) -> bool {
+        self.engine.job(job).await.is_ok_and(|view| !view.job.is_finished())
+    }
+
+    fn run_folder(&self, run: RunId) -> PathBuf {
+        self.folder.join(run.to_string())
+    }
+
+    /// A file of a run. Names of inputs and outputs come from outside: they are hashed, never a path.
+    fn file(&self, run: RunId, kind: &str, name: &str, n: u64) -> PathBuf {
+        let hash: String =
+            Sha256::digest(name.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        self.run_folder(run).join(format!("{kind}-{hash}.{n}"))
+    }
+
+    /// Where an uploaded chunk is kept.
+    pub(crate) fn upload_path(&self, run: RunId, output: &str, n: u64) -> PathBuf {
+        self.file(run, "out", output, n)
+    }
+
+    /// Where an offered value is kept.
+    pub(crate) fn offer_path(&self, run: RunId, input: &str, index: u64) -> PathBuf {
+        self.file(run, "in", input, index)
     }
 
     /// The hash that belongs into the URLs of a run.
@@ -51,22 +93,34 @@ impl DataPlane {
         Some(run)
     }
 
-    /// A value that was offered.
-    pub(crate) fn offered(&self, run: RunId, input: &str, index: usize) -> Option<Data> {
-        let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
-        offers.get(&(run, input.to_owned(), index)).cloned()
-    }
-
-    /// Where an uploaded chunk is kept. The output's name comes from a URL: it is hashed, never a path.
-    pub(crate) fn upload_path(&self, run: RunId, output: &str, n: u64) -> PathBuf {
-        use sha2::Digest as _;
-        let name: String =
-            Sha256::digest(output.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        self.folder.join(run.to_string()).join(format!("{name}.{n}"))
-    }
-
     fn url(&self, run: RunId, rest: &str) -> String {
         format!("{}/agent-data/{run}/{}/{rest}", self.base, self.token(run))
+    }
+}
+
+/// Makes `path` hold the data, whole or not at all; a file is linked where the file system can.
+fn offer(path: &Path, data: &Data) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let partial = path.with_extension("partial");
+    let _left_by_a_crash = fs::remove_file(&partial);
+    match data {
+        Data::Bytes(bytes) => fs::write(&partial, bytes)?,
+        Data::File(file) => {
+            if fs::hard_link(&file.path, &partial).is_err() {
+                fs::copy(&file.path, &partial)?;
+            }
+        }
+    }
+    fs::rename(partial, path)
+}
+
+fn remove(folder: &Path) {
+    if let Err(error) = fs::remove_dir_all(folder)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, folder = %folder.display(), "what a run has left can't be removed");
     }
 }
 
@@ -78,13 +132,16 @@ impl ServerData for DataPlane {
         index: usize,
         data: &'a Data,
     ) -> BoxFuture<'a, Result<String, Error>> {
+        let (path, data) = (self.offer_path(run, input, index as u64), data.clone());
         Box::pin(async move {
-            let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
-            if offers.len() >= OFFERS_MAX {
-                let limit = format!("{OFFERS_MAX} inputs are offered to agents at once");
-                return Err(Error::Busy { limit, retry_after_s: 60 });
-            }
-            offers.insert((run, input.to_owned(), index), data.clone());
+            let offered =
+                tokio::task::spawn_blocking(move || offer(&path, &data)).await.map_err(Error::internal)?;
+            offered.map_err(|error| match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NotEnoughStorage {
+                    detail: format!("input '{input}' can't be offered to an agent: {error}"),
+                },
+                _ => Error::internal(format!("input '{input}' can't be offered to an agent: {error}")),
+            })?;
             Ok(self.url(run, &format!("inputs/{input}/{index}")))
         })
     }
@@ -104,13 +161,29 @@ impl ServerData for DataPlane {
         })
     }
 
-    fn release(&self, run: RunId) {
-        self.offers.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _, _), _| *other != run);
-        let folder = self.folder.join(run.to_string());
-        if let Err(error) = std::fs::remove_dir_all(&folder)
-            && error.kind() != std::io::ErrorKind::NotFound
+    fn chunks_stored<'a>(&'a self, run: RunId, output: &'a str) -> BoxFuture<'a, Option<u64>> {
+        Box::pin(async move {
+            let view = self.engine.job(run.job).await.ok()?;
+            Some(view.outputs.iter().find(|summary| summary.id == output).map_or(0, |summary| summary.chunks))
+        })
+    }
+
+    fn note_never_sent(&self, run: RunId) {
+        let folder = self.run_folder(run);
+        if let Err(error) = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(NEVER_SENT), ""))
         {
-            tracing::warn!(%error, folder = %folder.display(), "uploads of a run can't be removed");
+            tracing::warn!(%error, %run, "a run that waits for an agent can't be noted: it will be searched for in vain");
+        }
+    }
+
+    fn take_never_sent(&self, run: RunId) -> bool {
+        fs::remove_file(self.run_folder(run).join(NEVER_SENT)).is_ok()
+    }
+
+    fn release(&self, run: RunId) {
+        let folder = self.run_folder(run);
+        if folder.exists() {
+            remove(&folder);
         }
     }
 }
@@ -118,32 +191,53 @@ impl ServerData for DataPlane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anabranch_model::JobId;
+    use anabranch_egress::{Egress, Policy};
+    use anabranch_engine::{EngineConfig, Limits};
 
-    #[test]
-    fn only_our_own_urls_are_taken() {
-        let plane = DataPlane::new("http://127.0.0.1:1".into(), "key", PathBuf::from("/nowhere"));
-        let run = RunId { job: JobId::random(), attempt: 1 };
-        let token = plane.token(run);
-        assert_eq!(plane.authorize(&run.to_string(), &token), Some(run));
-        let other = RunId { job: JobId::random(), attempt: 1 };
-        for (run, token) in [
-            (other.to_string(), token.as_str()),
-            (run.to_string(), "00"),
-            (run.to_string(), ""),
-            (run.to_string(), "zz"),
-        ] {
-            assert_eq!(plane.authorize(&run, token), None);
-        }
-        let stranger = DataPlane::new("http://127.0.0.1:1".into(), "other", PathBuf::from("/nowhere"));
-        assert_eq!(stranger.authorize(&run.to_string(), &token), None);
+    async fn plane(key: &str) -> (tempfile::TempDir, DataPlane) {
+        let temp = tempfile::tempdir().unwrap();
+        let config = EngineConfig { data: temp.path().join("data"), limits: Limits::default() };
+        let engine = Engine::open(config, Egress::new(Policy::default())).await.unwrap();
+        let plane = DataPlane::new(engine, "http://127.0.0.1:1".into(), key, temp.path().join("agent-data"));
+        (temp, plane)
     }
 
-    #[test]
-    fn output_names_never_become_paths() {
-        let plane = DataPlane::new(String::new(), "key", PathBuf::from("/data"));
-        let run = RunId { job: JobId::random(), attempt: 1 };
+    fn run() -> RunId {
+        RunId { job: JobId::random(), attempt: 1 }
+    }
+
+    #[tokio::test]
+    async fn only_our_own_urls_are_taken() {
+        let (_temp, plane) = plane("key").await;
+        let (run, other) = (run().to_string(), run().to_string());
+        let token = plane.token(run.parse().unwrap());
+        assert!(plane.authorize(&run, &token).is_some());
+        for (run, token) in [(&other, token.as_str()), (&run, "00"), (&run, ""), (&run, "zz"), (&run, "é")] {
+            assert_eq!(plane.authorize(run, token), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_offered_is_there_until_the_run_is_released() {
+        let (_temp, plane) = plane("key").await;
+        let run = run();
+        let url = plane.offer_input(run, "dem", 0, &Data::Bytes("abc".into())).await.unwrap();
+        assert!(url.starts_with("http://127.0.0.1:1/agent-data/") && url.ends_with("/inputs/dem/0"));
+        assert_eq!(fs::read_to_string(plane.offer_path(run, "dem", 0)).unwrap(), "abc");
+        plane.note_never_sent(run);
+        assert!(plane.take_never_sent(run) && !plane.take_never_sent(run));
+        plane.release(run);
+        assert!(!plane.offer_path(run, "dem", 0).exists());
+    }
+
+    #[tokio::test]
+    async fn names_never_become_paths_and_leftovers_are_swept() {
+        let (_temp, plane) = plane("key").await;
+        let run = run();
         let path = plane.upload_path(run, "../../etc/passwd", 0);
-        assert_eq!(path.parent(), Some(PathBuf::from("/data").join(run.to_string()).as_path()));
+        assert_eq!(path.parent(), Some(plane.run_folder(run).as_path()));
+        plane.note_never_sent(run);
+        plane.sweep().await;
+        assert!(!plane.run_folder(run).exists(), "its job is unknown");
     }
 }

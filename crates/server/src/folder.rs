@@ -7,6 +7,7 @@
 //! | `xmpp/room-password` | of the room where agents and server meet | 0600 |
 //! | `local.join` | the line by which an agent on this machine joins | 0600 |
 //! | `agent-data.key` | signs the URLs under which agents fetch and upload | 0600 |
+//! | `agent-data/` | what agents fetch and upload, a folder a run | |
 //! | `server.json` | where the running server listens | 0600 |
 
 use anyhow::Context as _;

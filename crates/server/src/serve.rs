@@ -47,11 +47,10 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         "" => format!("http://{address}"),
         url => url.trim_end_matches('/').to_owned(),
     };
-    let data_plane = Arc::new(DataPlane::new(
-        base.clone(),
-        &folder.secret("agent-data.key")?,
-        engine.spool().join("uploads"),
-    ));
+    let key = folder.secret("agent-data.key")?;
+    let data_plane =
+        Arc::new(DataPlane::new(engine.clone(), base.clone(), &key, folder.path().join("agent-data")));
+    data_plane.sweep().await;
     // The XMPP side outlives the jobs: agents are told of dismissals while the engine drains.
     let links = CancellationToken::new();
     let (xmpp, bus, room) = connect(&config, &folder, &links).await?;

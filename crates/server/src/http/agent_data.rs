@@ -1,7 +1,6 @@
 //! What agents fetch and upload, by the URLs of [`crate::data_plane`].
 
 use crate::app::App;
-use anabranch_model::Data;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -15,25 +14,26 @@ use tokio_util::io::ReaderStream;
 /// `GET /agent-data/{run}/{token}/inputs/{input}/{index}`
 pub(crate) async fn input(
     State(app): State<App>,
-    Path((run, token, input, index)): Path<(String, String, String, usize)>,
+    Path((run, token, input, index)): Path<(String, String, String, u64)>,
 ) -> Response {
-    let data =
-        app.data_plane.authorize(&run, &token).and_then(|run| app.data_plane.offered(run, &input, index));
-    match data {
-        None => StatusCode::NOT_FOUND.into_response(),
-        Some(Data::Bytes(bytes)) => bytes.into_response(),
-        Some(Data::File(file)) => match tokio::fs::File::open(&file.path).await {
-            Ok(open) => {
-                let mut response =
-                    Body::from_stream(ReaderStream::with_capacity(open, 256 * 1024)).into_response();
-                response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(file.bytes));
-                response
-            }
-            Err(error) => {
-                tracing::error!(%error, %run, input, "an input offered to an agent can't be read");
-                StatusCode::NOT_FOUND.into_response()
-            }
-        },
+    let Some(run) = app.data_plane.authorize(&run, &token) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let opened = match tokio::fs::File::open(app.data_plane.offer_path(run, &input, index)).await {
+        Ok(file) => file.metadata().await.map(|metadata| (file, metadata.len())),
+        Err(error) => Err(error),
+    };
+    match opened {
+        Ok((file, bytes)) => {
+            let mut response =
+                Body::from_stream(ReaderStream::with_capacity(file, 256 * 1024)).into_response();
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+            response
+        }
+        Err(error) => {
+            tracing::warn!(%error, %run, input, "an input that an agent asks for can't be read");
+            StatusCode::NOT_FOUND.into_response()
+        }
     }
 }
 
@@ -47,9 +47,8 @@ pub(crate) async fn upload(
         return StatusCode::NOT_FOUND.into_response();
     };
     // A run that is over (dismissed, lost) has no use for results, and nobody would remove them.
-    match app.engine.job(authorized.job).await {
-        Ok(view) if !view.job.is_finished() => {}
-        Ok(_) | Err(_) => return StatusCode::GONE.into_response(),
+    if !app.data_plane.is_unfinished(authorized.job).await {
+        return StatusCode::GONE.into_response();
     }
     let path = app.data_plane.upload_path(authorized, &output, n);
     match store(&path, body.into_data_stream(), app.output_bytes_max).await {

@@ -164,8 +164,11 @@ impl OutputSet {
         let small = log.chunks.iter().map(bytes_of).sum::<u64>() <= IN_MEMORY_BYTES_MAX;
         let write = move |out: &mut dyn io::Write| {
             log.chunks.iter().try_for_each(|value| {
-                let output =
-                    Output { description: &description, request: &log.request, value: OutputValue::Inline(value) };
+                let output = Output {
+                    description: &description,
+                    request: &log.request,
+                    value: OutputValue::Inline(value),
+                };
                 document::write_raw(&output, out)
             })
         };

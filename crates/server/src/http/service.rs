@@ -132,7 +132,6 @@ pub(crate) async fn method_not_allowed(
 }
 
 /// A handler that panicked: the connection and the server live on. The panic hook has logged it.
-#[expect(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]
 pub(crate) fn panicked(_payload: Box<dyn Any + Send + 'static>) -> Response {
     let problem = anabranch_ogc::ogcapi::problem(&anabranch_model::Error::internal("a handler panicked"));
     answer::json(StatusCode::INTERNAL_SERVER_ERROR, &problem)

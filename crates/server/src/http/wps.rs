@@ -90,7 +90,7 @@ fn get_capabilities(app: &App, request: &GetCapabilities) -> Result<Response, Ex
 
 fn describe_process(app: &App, request: &DescribeProcess) -> Result<Response, ExceptionReport> {
     let picked = request.processes.pick(&descriptions(app))?;
-    Ok(xml(describe::write(&picked, request.language.as_deref().unwrap_or(app.service.language()))))
+    Ok(xml(describe::write(&picked, request.language.as_deref().unwrap_or_else(|| app.service.language()))))
 }
 
 /// Failures before acceptance are exception reports; later ones stand in the ExecuteResponse, but for raw answers.
@@ -124,7 +124,7 @@ async fn execute_response(
     stored: bool,
 ) -> Result<Response, Error> {
     let job = view.job.id;
-    let language = language.unwrap_or(app.service.language()).to_owned();
+    let language = language.unwrap_or_else(|| app.service.language()).to_owned();
     let service_instance = format!("{}?service=WPS&version=1.0.0&request=GetCapabilities", app.wps_url());
     let status_location = stored.then(|| app.base.at(&format!("/wps/status/{job}")));
     let request = app.engine.request(job).await?;
