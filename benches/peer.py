@@ -56,6 +56,10 @@ class Process:
     def pss_mb(self):
         return sum(kib(pid, "smaps_rollup", "Pss") for pid in children(self.pid)) / 1024
 
+    def own_mb(self):
+        """Without the pages of executables and libraries, which all processes of one binary share."""
+        return sum(kib(pid, "status", "RssAnon") for pid in children(self.pid)) / 1024
+
     def peak_rss_mb(self):
         """The kernel's own high-water marks: nothing between two samples is missed."""
         return sum(kib(pid, "status", "VmHWM") for pid in children(self.pid)) / 1024
