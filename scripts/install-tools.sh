@@ -12,6 +12,8 @@ apt_need() {
   echo "installing $2, which has $1"
   if [ -z "$apt_updated" ]; then as_root apt-get update -qq; apt_updated=yes; fi
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+  # Debian starts the servers it installs; the tests start their own, on ports of their own.
+  if [ "$2" = prosody ] && [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now prosody; fi
 }
 
 command -v cargo >/dev/null 2>&1 || { echo "needs Rust: https://rustup.rs" >&2; exit 1; }
@@ -20,7 +22,7 @@ apt_need cc build-essential
 case "${1:-}" in
   run) apt_need gdal_contour gdal-bin; apt_need curl curl; apt_need python3 python3 ;;
   test) ;;
-  e2e) apt_need gdal_contour gdal-bin; apt_need prosody prosody ;;
+  e2e) apt_need gdal_contour gdal-bin; apt_need prosody prosody; apt_need openssl openssl; apt_need curl curl ;;
   deny)
     if ! cargo deny --version >/dev/null 2>&1; then
       echo "installing cargo-deny"

@@ -56,7 +56,11 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let (xmpp, bus, room) = connect(&config, &folder, &links).await?;
     let orchestrator = Orchestrator::start(
         bus,
-        OrchestratorSettings::new(vec![room], env!("CARGO_PKG_VERSION")),
+        OrchestratorSettings {
+            // The engine bounds the runs there can be: an accepted job is never refused by a second, smaller queue.
+            queue_runs_max: config.limits.parallel_runs_max,
+            ..OrchestratorSettings::new(vec![room], env!("CARGO_PKG_VERSION"))
+        },
         Arc::new(RegistryPublisher::new(engine.clone())),
         Arc::clone(&data_plane) as _,
         links.clone(),

@@ -83,6 +83,11 @@ async fn standard_output_is_data_as_it_is() {
     assert_eq!(run.sink.log_text(), "Stderr said\n");
     let run = Run::new("true", file);
     assert_eq!(run.failure().await, "output 'out': nothing came on standard output");
+    let run = Run::new("true", "[outputs.out]\ntype = 'string'\nstdout = true");
+    run.execute().await.unwrap();
+    assert_eq!(run.sink.chunk("out"), "", "no text is a text");
+    let run = Run::new("true", "[outputs.out]\ntype = 'integer'\nstdout = true");
+    assert_eq!(run.failure().await, "output 'out' must be an integer");
 }
 
 #[tokio::test]

@@ -381,7 +381,7 @@ fn declared_encoding(bytes: &[u8]) -> Option<String> {
     let end = bytes.iter().take(200).position(|byte| *byte == b'>')?;
     let declaration = std::str::from_utf8(&bytes[..end]).ok()?.strip_prefix("<?xml")?;
     let value = declaration.split_once("encoding")?.1.trim_start().strip_prefix('=')?.trim_start();
-    let quote = value.chars().next()?;
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     value[1..].split_once(quote).map(|(name, _)| name.to_ascii_lowercase())
 }
 

@@ -91,6 +91,8 @@ fn encodings_are_honoured() {
     decode(b"<a>\xFC</a>").unwrap_err();
     decode(b"<?xml version=\"1.0\" encoding=\"EBCDIC\"?><a/>").unwrap_err();
     decode(b"<?xml encoding=").unwrap();
+    // What stands for the quote may be longer than a byte.
+    decode("<?xml encoding=é>".as_bytes()).unwrap();
     assert_eq!(decode(b"<a>\n\x01</a>").unwrap_err().line, 2);
 }
 
