@@ -23,7 +23,10 @@ fn check_file(file: &Path) -> anyhow::Result<bool> {
     let fault = match sort_of(&text) {
         Sort::Service => {
             let report = anabranch_command::check(file, &text);
-            line(report.to_string().trim_end());
+            let findings = report.to_string();
+            if !findings.is_empty() {
+                line(findings.trim_end());
+            }
             if let Some(service) = &report.service {
                 line(format_args!("{}: good, publishes {}", file.display(), service.description.id));
             }

@@ -55,16 +55,19 @@ async fn follow(
     sender: mpsc::Sender<Result<Event, Infallible>>,
 ) {
     let mut next_line = 0;
+    let mut told = None;
     loop {
         let view = Arc::clone(&watched.borrow_and_update());
-        let finished = view.job.is_finished();
         if send_log(&app, id, &mut next_line, &sender).await.is_err() {
             return;
         }
-        let status = Event::default().event("status").json_data(status_info(&view.job, &app.base));
-        let Ok(status) = status else { return };
-        if sender.send(Ok(status)).await.is_err() || finished {
-            return;
+        if told.as_ref() != Some(&view.job) {
+            let status = Event::default().event("status").json_data(status_info(&view.job, &app.base));
+            let Ok(status) = status else { return };
+            if sender.send(Ok(status)).await.is_err() || view.job.is_finished() {
+                return;
+            }
+            told = Some(view.job.clone());
         }
         tokio::time::sleep(PACE).await;
         tokio::select! {
