@@ -135,6 +135,11 @@ async fn progress_and_log_arrive_while_it_runs() {
     server.job_in(&job, &["successful"], DEADLINE).await;
     let log = server.get(&format!("/jobs/{job}/log")).await.text();
     assert!(log.contains("step 20"), "{log}");
+    let events = server.get(&format!("/jobs/{job}/events?from=2")).await.text();
+    assert!(
+        !events.contains("step 10") && events.contains("event: status"),
+        "known lines are not told again: {events}"
+    );
 }
 
 #[tokio::test]

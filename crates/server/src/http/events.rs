@@ -6,7 +6,7 @@ use crate::app::App;
 use anabranch_engine::JobView;
 use anabranch_model::{Error, JobId};
 use anabranch_ogc::ogcapi::job::status_info;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
@@ -24,11 +24,17 @@ const LINES_MAX: usize = 500;
 /// Between two looks at the job: a person sees no more, and a busy job sends no more.
 const PACE: Duration = Duration::from_millis(100);
 
-/// Starts the stream. Each status event is a statusInfo document; each log event has `number`, `source` and `text`.
-pub(crate) async fn events(State(app): State<App>, Path(job): Path<String>, headers: HeaderMap) -> Response {
+/// Starts the stream. Each status event is a statusInfo document; each log event has `number`, `source` and `text`, and its number as
+/// id, so that a browser that reconnects goes on where it was (`Last-Event-ID`). `?from=` skips lines already known.
+pub(crate) async fn events(
+    State(app): State<App>,
+    Path(job): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
     let path = format!("/jobs/{job}/events");
-    let asked = Asked { app: &app, headers: &headers, query: None, path: &path };
-    match start(&app, &job).await {
+    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    match start(&app, &job, first_line(asked.query, &headers)).await {
         Ok(receiver) => {
             let stream = ReceiverStream::new(receiver);
             Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response()
@@ -37,12 +43,23 @@ pub(crate) async fn events(State(app): State<App>, Path(job): Path<String>, head
     }
 }
 
-async fn start(app: &App, job: &str) -> Result<mpsc::Receiver<Result<Event, Infallible>>, Error> {
+/// What is no number counts as none: the whole log is told.
+fn first_line(query: Option<&str>, headers: &HeaderMap) -> u64 {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
+    let from = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("from=")?.parse().ok());
+    last.map(|number| number.saturating_add(1)).or(from).unwrap_or(0)
+}
+
+async fn start(
+    app: &App,
+    job: &str,
+    first_line: u64,
+) -> Result<mpsc::Receiver<Result<Event, Infallible>>, Error> {
     let id = parse_job(job)?;
     let watched = app.engine.watch(id).await?;
     let lines = app.engine.watch_log(id).await?;
     let (sender, receiver) = mpsc::channel(EVENTS_AHEAD_MAX);
-    tokio::spawn(follow(Arc::clone(app), id, watched, lines, sender));
+    tokio::spawn(follow(Arc::clone(app), id, watched, lines, first_line, sender));
     Ok(receiver)
 }
 
@@ -52,9 +69,9 @@ async fn follow(
     id: JobId,
     mut watched: watch::Receiver<Arc<JobView>>,
     mut lines: watch::Receiver<u64>,
+    mut next_line: u64,
     sender: mpsc::Sender<Result<Event, Infallible>>,
 ) {
-    let mut next_line = 0;
     let mut told = None;
     loop {
         let view = Arc::clone(&watched.borrow_and_update());
@@ -88,7 +105,11 @@ async fn send_log(
         let Ok(page) = app.engine.log(id, *next_line, LINES_MAX).await else { return Ok(()) };
         for line in &page.lines {
             let data = json!({ "number": line.number, "source": line.source, "text": line.text });
-            let event = Event::default().event("log").json_data(data).map_err(|_unserialisable| ())?;
+            let event = Event::default()
+                .event("log")
+                .id(line.number.to_string())
+                .json_data(data)
+                .map_err(|_unserialisable| ())?;
             sender.send(Ok(event)).await.map_err(|_client_gone| ())?;
         }
         *next_line = page.next;

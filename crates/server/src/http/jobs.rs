@@ -136,6 +136,7 @@ async fn page(asked: &Asked<'_>, id: JobId, view: &JobView) -> Result<Response, 
         job: JobRow::new(app, view),
         outputs,
         log: log.lines.iter().skip(skipped).map(log_text).collect(),
+        next_line: log.next,
     };
     Ok(answer::html(StatusCode::OK, &page))
 }

@@ -199,6 +199,8 @@ pub(crate) struct JobPage {
     pub(crate) job: JobRow,
     pub(crate) outputs: Vec<OutputRow>,
     pub(crate) log: Vec<String>,
+    /// Number of the first line that is not on the page.
+    pub(crate) next_line: u64,
 }
 
 /// A result on a job's page.
