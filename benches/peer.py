@@ -117,17 +117,17 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 # ---------------------------------------------------------------- ours
-# As little as an executable can do: each has one output at least.
-ECHO_SERVICE = """
-identifier = "Echo"
+# As little as an executable can do: its output is the empty text.
+TRUE_SERVICE = """
+identifier = "True"
 namespace = "default"
-title = "Says one word"
+title = "Does nothing, successfully"
 [outputs.text]
 type = "string"
 stdout = true
 [command]
-program = "/bin/echo"
-arguments = ["done"]
+program = "/bin/true"
+arguments = []
 [capacity]
 runs = 4
 """

@@ -12,7 +12,7 @@ STARTS, RUNS, AGENTS = 200, 1000, 4
 folder = client.work_folder("remote")
 services = os.path.join(folder, "services")
 os.makedirs(services)
-for name, text in (("echo", peer.ECHO_SERVICE), ("clock", peer.CLOCK_SERVICE)):
+for name, text in (("true", peer.TRUE_SERVICE), ("clock", peer.CLOCK_SERVICE)):
     with open(os.path.join(services, name + ".toml"), "w") as f:
         f.write(text)
 
@@ -35,9 +35,9 @@ with peer.Anabranch(os.path.join(folder, "ours")) as server:
 
     agents = [server.agent(f"b{i}", services) for i in range(AGENTS)]
     try:
-        server.wait_for_process("default:Echo")
+        server.wait_for_process("default:True")
         time.sleep(1)  # until all four have reported
-        path, body, headers = client.execution("default:Echo", {}, respond_async=True)
+        path, body, headers = client.execution("default:True", {}, respond_async=True)
         requests = [client.raw_request(server.base, "POST", path, body, headers)] * RUNS
         client.submit_all(server.base, requests[:20], 4)
         with client.Others(server) as others:
@@ -54,7 +54,7 @@ ok = client.report("remote executables over loopback (no peer: none runs on this
     (f"submission to the program's own clock, median of {STARTS}, ms", start, None, None, "< 20", start < 20),
     ("the same, 90th of 100, ms", statistics.quantiles(starts, n=10)[-1], None, None, "", None),
     ("submission to answer, median, ms", statistics.median(answers), None, None, "", None),
-    (f"{RUNS} runs of /bin/echo on {AGENTS} agents, runs/s", many["per_s"], None, None, "", None),
+    (f"{RUNS} runs of /bin/true on {AGENTS} agents, runs/s", many["per_s"], None, None, "", None),
     ("not successful", lost, None, None, "0", lost == 0),
     ("least busy agent's share of the busiest's processor time", min(busy) / max(max(busy), 1e-9), None, None, "", None),
 ], [f"starting /bin/date and waiting for its end takes {spawn:.1f} ms", f"making 4 KiB durable takes {client.fsync_ms(folder):.2f} ms",

@@ -33,10 +33,10 @@ pywps = median_start(make_pywps)
 
 services = os.path.join(folder, "services")
 os.makedirs(services)
-with open(os.path.join(services, "echo.toml"), "w") as f:
-    f.write(peer.ECHO_SERVICE)
+with open(os.path.join(services, "true.toml"), "w") as f:
+    f.write(peer.TRUE_SERVICE)
 with peer.Anabranch(os.path.join(folder, "idle")) as server, server.agent("idle", services) as agent:
-    server.wait_for_process("default:Echo")
+    server.wait_for_process("default:True")
     time.sleep(3)
     memory = {f"{who}_{what}": getattr(process, what + "_mb")() for who, process in (("server", server), ("agent", agent))
               for what in ("rss", "pss", "own")}

@@ -240,7 +240,7 @@ impl Agent {
             .args(["agent", "--name", name, "--capacity", "4", "--services"])
             .arg(folder.join("services"))
             .arg("--work")
-            .arg(folder.join("work"))
+            .arg(folder.join("runs"))
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(log)

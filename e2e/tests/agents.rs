@@ -78,7 +78,7 @@ async fn runs_spread_over_agents_and_all_of_them_can_be_lost() {
     for job in &jobs {
         server.job_in(job, &["successful"], DEADLINE).await;
         let folder = server.get(&format!("/jobs/{job}/results")).await.text();
-        places.insert(folder.split("/work/").next().unwrap().to_owned());
+        places.insert(folder.split("/runs/").next().unwrap().to_owned());
     }
     assert_eq!(places.len(), 2, "runs went to {places:?}");
     for agent in &mut agents {
