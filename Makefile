@@ -11,7 +11,7 @@ test: ## all tests of the workspace
 e2e: ## the binary from outside: protocols, agents, kill -9, shutdown
 	scripts/install-tools.sh e2e
 	cargo build --release --bin anabranch
-	cargo test --package e2e --release
+	ANABRANCH_BIN=$(CURDIR)/target/release/anabranch cargo test --package e2e
 
 lint: ## format, clippy, licences and bans
 	cargo fmt --all -- --check
