@@ -13,8 +13,8 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 success; 1 the job, check or command failed; 2 wrong usage; 3 the server or agent can't be reached or started;
-4 login refused (wrong password, certificate or account); 130 ended by Ctrl-C.
+Exit codes: 0 success; 1 the job, check or command failed, or serve or agent can't start; 2 wrong usage; 3 the server can't be
+reached; 4 login refused (wrong password, certificate or account); 130 ended by Ctrl-C.
 Signals: SIGINT and SIGTERM end serve and agent in order (a second one at once); run dismisses its job on Ctrl-C.
 Log level: ANABRANCH_LOG (error, warn, info, debug, or a filter such as anabranch_remote=debug); ANABRANCH_LOG_FORMAT=json.";
 

@@ -105,11 +105,12 @@ async fn follow(api: &Api, job: &str) -> anyhow::Result<String> {
             }
         }
         if matches!(state.as_str(), "successful" | "failed" | "dismissed") {
+            // Without a bar the last line has said it.
             if let Some(bar) = &bar {
                 bar.finish_and_clear();
-            }
-            if state == "failed" {
-                note(format_args!("failed: {message}"));
+                if state == "failed" {
+                    note(format_args!("failed: {message}"));
+                }
             }
             return Ok(state);
         }
