@@ -29,6 +29,25 @@ async fn a_killed_server_finds_its_runs_again() {
 }
 
 #[tokio::test]
+async fn jobs_that_wait_for_an_agent_survive_a_killed_server() {
+    let service = script_service("One", "sleep 1; printf done", "").replace("runs = 4", "runs = 1");
+    let mut server = Server::start().await;
+    let _agent = Agent::start(&server, "a1", &[("one.toml", &service)]);
+    server.published("default:One", true).await;
+    let mut jobs = Vec::new();
+    for _ in 0..4 {
+        jobs.push(server.submit("default:One", &empty()).await);
+    }
+    server.job_in(&jobs[0], &["running"], DEADLINE).await;
+    server.kill().await;
+    server.start_again().await;
+    for job in &jobs {
+        let status = server.job_in(job, &["successful", "failed"], DEADLINE).await;
+        assert_eq!(status["status"], "successful", "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_stopped_in_order_leaves_remote_runs_alone() {
     let service = script_service("Long", "sleep 3; printf survived", "");
     let mut server = Server::start().await;

@@ -78,7 +78,7 @@ async fn execute(
     description: &Arc<ProcessDescription>,
     on_restart: OnRestart,
 ) -> Result<(), Error> {
-    let resume = live.take_resume();
+    let resume = live.take_resume() && process.may_live_on(live.id, live.attempt());
     let cancel = match on_restart {
         // Such runs outlive the server, so its end is not theirs.
         OnRestart::Reattach => CancellationToken::new(),

@@ -27,6 +27,13 @@ pub trait Process: Send + Sync {
         if self.description().idempotent { OnRestart::Requeue } else { OnRestart::Fail }
     }
 
+    /// Whether an attempt that was begun before the server was restarted may still be going on elsewhere; asked where
+    /// [`Process::on_restart`] says [`OnRestart::Reattach`]. What never left the server is begun, not searched for.
+    fn may_live_on(&self, job: JobId, attempt: u32) -> bool {
+        let _any = (job, attempt);
+        true
+    }
+
     /// Runs once. Calls [`OutputSink::started`] when the work really begins, pushes outputs, and ends promptly with
     /// [`Error::Dismissed`] once the sink is cancelled and *all its work has really ended*.
     ///

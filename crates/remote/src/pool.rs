@@ -66,13 +66,14 @@ pub trait ServerData: Send + Sync {
         Box::pin(async { None })
     }
 
-    /// The server stops while the run waits for an agent, and no agent has ever had it. To be remembered over the restart;
-    /// called by the orchestrator's own task.
-    fn note_never_sent(&self, _run: RunId) {}
+    /// The run is about to be sent to an agent. To be remembered over a restart; called by the orchestrator's own task before
+    /// the message leaves.
+    fn note_sent(&self, _run: RunId) {}
 
-    /// Whether [`ServerData::note_never_sent`] was called; forgets it. Such a run is begun instead of searched for.
-    fn take_never_sent(&self, _run: RunId) -> bool {
-        false
+    /// Whether [`ServerData::note_sent`] was called. A run that never was sent is begun after a restart, instead of searched for;
+    /// `true` where that is not known.
+    fn was_sent(&self, _run: RunId) -> bool {
+        true
     }
 
     /// The run is over: what was offered for it need not be kept.

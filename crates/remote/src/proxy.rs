@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anabranch_model::{
-    BoxFuture, Error, Execution, LogLine, LogSource, OnRestart, OutputSink, Process, ProcessDescription,
+    BoxFuture, Error, Execution, JobId, LogLine, LogSource, OnRestart, OutputSink, Process,
+    ProcessDescription,
 };
 use tokio::sync::mpsc;
 
@@ -40,6 +41,10 @@ impl Process for RemoteProcess {
 
     fn on_restart(&self) -> OnRestart {
         OnRestart::Reattach
+    }
+
+    fn may_live_on(&self, job: JobId, attempt: u32) -> bool {
+        self.pool.data.was_sent(RunId { job, attempt })
     }
 
     fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
@@ -81,7 +86,7 @@ impl Run {
         let pool = process.pool.clone();
         let id = RunId { job: execution.job, attempt: execution.attempt };
         let process = process.description.id.clone();
-        let task = if execution.resume && !pool.data.take_never_sent(id) {
+        let task = if execution.resume {
             Task::Resume
         } else {
             let execute =

@@ -18,11 +18,11 @@ pub(crate) struct DataPlane {
     /// URL of the server as agents reach it, without `/` at its end.
     base: String,
     key: Vec<u8>,
-    /// One folder a run, in which `in-*` is offered, `out-*` was uploaded, and [`NEVER_SENT`] may be noted.
+    /// One folder a run, in which `in-*` is offered, `out-*` was uploaded, and [`SENT`] is noted.
     folder: PathBuf,
 }
 
-const NEVER_SENT: &str = "never-sent";
+const SENT: &str = "sent";
 
 impl DataPlane {
     pub(crate) fn new(engine: Engine, base: String, key: &str, folder: PathBuf) -> Self {
@@ -168,16 +168,17 @@ impl ServerData for DataPlane {
         })
     }
 
-    fn note_never_sent(&self, run: RunId) {
+    /// A file that is there: enough for a server that is killed. After a power failure it may be missing, and a run is begun again
+    /// while its agent may still have it; the agent then answers with what it has.
+    fn note_sent(&self, run: RunId) {
         let folder = self.run_folder(run);
-        if let Err(error) = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(NEVER_SENT), ""))
-        {
-            tracing::warn!(%error, %run, "a run that waits for an agent can't be noted: it will be searched for in vain");
+        if let Err(error) = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(SENT), "")) {
+            tracing::warn!(%error, %run, "a run that is sent can't be noted: after a restart it would be begun again");
         }
     }
 
-    fn take_never_sent(&self, run: RunId) -> bool {
-        fs::remove_file(self.run_folder(run).join(NEVER_SENT)).is_ok()
+    fn was_sent(&self, run: RunId) -> bool {
+        self.run_folder(run).join(SENT).exists()
     }
 
     fn release(&self, run: RunId) {
@@ -224,8 +225,9 @@ mod tests {
         let url = plane.offer_input(run, "dem", 0, &Data::Bytes("abc".into())).await.unwrap();
         assert!(url.starts_with("http://127.0.0.1:1/agent-data/") && url.ends_with("/inputs/dem/0"));
         assert_eq!(fs::read_to_string(plane.offer_path(run, "dem", 0)).unwrap(), "abc");
-        plane.note_never_sent(run);
-        assert!(plane.take_never_sent(run) && !plane.take_never_sent(run));
+        assert!(!plane.was_sent(run));
+        plane.note_sent(run);
+        assert!(plane.was_sent(run));
         plane.release(run);
         assert!(!plane.offer_path(run, "dem", 0).exists());
     }
@@ -236,7 +238,7 @@ mod tests {
         let run = run();
         let path = plane.upload_path(run, "../../etc/passwd", 0);
         assert_eq!(path.parent(), Some(plane.run_folder(run).as_path()));
-        plane.note_never_sent(run);
+        plane.note_sent(run);
         plane.sweep().await;
         assert!(!plane.run_folder(run).exists(), "its job is unknown");
     }

@@ -43,11 +43,7 @@ impl Pool {
 
     /// Forgets a run here, and leaves it where it is.
     fn detach(&mut self, id: RunId) {
-        if let Some(Run { phase: Phase::Queued { execute }, .. }) = self.take_run(id)
-            && execute.offer == 1
-        {
-            self.handle.data.note_never_sent(id);
-        }
+        self.take_run(id);
     }
 
     fn submit(&mut self, submission: Submission, now: Instant) {
@@ -110,6 +106,7 @@ impl Pool {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let Phase::Queued { execute } = &run.phase else { return };
         let (execute, mut link) = (execute.clone(), Box::new(Link::default()));
+        self.handle.data.note_sent(id);
         // An empty window always takes one.
         let _ = link.send(Message::Execute(execute.clone()));
         run.phase = Phase::Sent { agent: agent.clone(), link, execute: Some(execute) };

@@ -146,7 +146,8 @@ fn begin(process: Arc<dyn Process>, id: JobId, inputs: Vec<Value>, sink: Arc<Sin
     let execution = Execution {
         job: id,
         attempt: 1,
-        resume,
+        // As the engine does it.
+        resume: resume && process.may_live_on(id, 1),
         inputs: Inputs::new(vec![("text".into(), inputs)]),
         outputs: vec![out],
         sink: Arc::clone(&sink) as Arc<dyn OutputSink>,

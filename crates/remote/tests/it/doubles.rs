@@ -154,7 +154,7 @@ pub(crate) struct Web {
     /// So many transfers fail before one works.
     pub(crate) failing: AtomicU32,
     pub(crate) released: Mutex<Vec<RunId>>,
-    pub(crate) never_sent: Mutex<Vec<RunId>>,
+    pub(crate) sent: Mutex<Vec<RunId>>,
     /// Chunks that the store has.
     pub(crate) stored: Mutex<BTreeMap<RunId, u64>>,
 }
@@ -194,15 +194,12 @@ impl ServerData for Web {
         Box::pin(async move { stored })
     }
 
-    fn note_never_sent(&self, run: RunId) {
-        self.never_sent.lock().unwrap().push(run);
+    fn note_sent(&self, run: RunId) {
+        self.sent.lock().unwrap().push(run);
     }
 
-    fn take_never_sent(&self, run: RunId) -> bool {
-        let mut noted = self.never_sent.lock().unwrap();
-        let before = noted.len();
-        noted.retain(|one| *one != run);
-        noted.len() < before
+    fn was_sent(&self, run: RunId) -> bool {
+        self.sent.lock().unwrap().contains(&run)
     }
 
     fn release(&self, run: RunId) {

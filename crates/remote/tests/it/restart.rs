@@ -113,7 +113,9 @@ async fn a_run_whose_agent_does_not_come_back_is_lost_in_the_end() {
     let server = cluster.server();
     let _other = cluster.agent("a2", 1, vec![clock(1)]);
     let before = tokio::time::Instant::now();
-    let job = server.resume("default:Clock", JobId::random(), Sink::new()).await;
+    let run = RunId { job: JobId::random(), attempt: 1 };
+    cluster.web.sent.lock().unwrap().push(run);
+    let job = server.resume("default:Clock", run.job, Sink::new()).await;
     assert!(matches!(job.end().await, Err(Error::AgentLost { .. })));
     assert_eq!(before.elapsed(), Duration::from_secs(60));
 }
