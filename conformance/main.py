@@ -1,0 +1,45 @@
+"""Runs every suite against one server: main.py BINARY. Exit code 1 where a result differs from expected.json."""
+
+import json
+import os
+import sys
+
+import clients
+import ogcapi
+import wps_1_0
+from harness import running, table
+
+SUITES = [ogcapi.SUITE, wps_1_0.SUITE, clients.SUITE]
+EXPECTED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "expected.json")
+
+
+def main(binary):
+    with open(EXPECTED, encoding="utf-8") as file:
+        expected = json.load(file)
+    rows, notes, surprises = [], [], []
+    with running(binary) as server:
+        for suite in SUITES:
+            results = list(suite.run(server))
+            known = expected.get(suite.name, {})
+            counts = [sum(status == wanted for _, status, _ in results) for wanted in ("passed", "failed", "skipped")]
+            rows.append((suite.name, len(results), *counts))
+            for identifier, status, reason in results:
+                wanted = known.get(identifier, {"status": "passed"})["status"]
+                if status != "passed":
+                    notes.append(f"{status:7} {suite.name}: {identifier}: {reason}")
+                if status != wanted:
+                    surprises.append(f"{suite.name}: {identifier}: expected {wanted}, but {status}. {reason}".rstrip(". "))
+            for identifier in known.keys() - {identifier for identifier, _, _ in results}:
+                surprises.append(f"{suite.name}: {identifier}: expected, but there is no such test")
+    print("\n".join(notes), end="\n\n" if notes else "")
+    table(rows)
+    if surprises:
+        print("\nnot as expected.json says:", *surprises, sep="\n  ")
+        return 1
+    passed, failed, skipped = (sum(row[column] for row in rows) for column in (2, 3, 4))
+    print(f"\nas expected: {passed} passed, {failed} known failures, {skipped} skipped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

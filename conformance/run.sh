@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Conformance from outside: tests of the standards, foreign validators, foreign clients. Prints a table; exit code 1 where a
+# result is not the one of expected.json. ANABRANCH_BIN names a binary; without it the release binary is built.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+bin=${ANABRANCH_BIN:-}
+if [ -z "$bin" ]; then
+  (cd .. && cargo build --release --bin anabranch)
+  bin=../target/release/anabranch
+fi
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+  echo "installing python3-venv"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
+fi
+
+# Made anew when the requirements change; the stamp comes last, so that a broken-off installation is not taken for a whole one.
+if ! cmp -s requirements.txt .cache/installed.txt; then
+  echo "installing clients and validators"
+  rm -rf .cache
+  python3 -m venv .cache/venv
+  .cache/venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+  # Only for the schemas of OWS 1.1 that are in it; its own dependencies are not needed.
+  .cache/venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target .cache/pycsw pycsw==2.6.2
+  cp requirements.txt .cache/installed.txt
+fi
+
+exec .cache/venv/bin/python main.py "$bin"
