@@ -147,8 +147,9 @@ fn execution(process: &ProcessDescription) -> Value {
                 "content": content("statusInfo")
             },
             "204": {"description": "All results are links in the header Link"},
-            "400": failed("BadRequest"), "404": failed("NotFound"), "413": failed("TooLarge"),
-            "500": failed("ServerError"), "503": failed("Busy")
+            "400": failed("BadRequest"), "404": failed("NotFound"), "410": failed("Gone"),
+            "413": failed("TooLarge"), "415": failed("UnsupportedMediaType"),
+            "500": failed("ServerError"), "503": failed("Busy"), "507": failed("NotEnoughStorage")
         }
     })
 }
@@ -287,8 +288,10 @@ fn responses() -> Value {
         "NotFound": failure("There is no such thing, or it is not ready yet"),
         "Gone": failure("The job was dismissed"),
         "TooLarge": failure("The request is too large"),
+        "UnsupportedMediaType": failure("The request is no JSON"),
         "ServerError": failure("The process or the server failed"),
-        "Busy": failure("The server is at a limit: try again later")
+        "Busy": failure("The server is at a limit: try again later"),
+        "NotEnoughStorage": failure("The results don't fit into the storage")
     })
 }
 

@@ -14,6 +14,17 @@ fn definition_names_every_path_and_resolves_every_reference() {
     }
 }
 
+/// What the execution route answers besides success; each is declared (req/oas30/exceptions-codes).
+#[test]
+fn execution_declares_its_faults() {
+    let document = document(&processes(), &ServiceInfo::default(), &BaseUrl::new("http://localhost:8080/"));
+    let paths = document["paths"].as_object().unwrap();
+    let (_, execution) = paths.iter().find(|(path, _)| path.ends_with("/execution")).unwrap();
+    for status in ["400", "404", "410", "413", "415", "500", "503", "507"] {
+        assert!(!execution["post"]["responses"][status].is_null(), "{status} is not declared");
+    }
+}
+
 fn collect(value: &Value, references: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
