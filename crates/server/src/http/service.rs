@@ -14,10 +14,11 @@ use std::any::Any;
 use std::sync::Arc;
 
 /// What is implemented whole; the other classes of Part 1 are declared when they are.
-const CLASSES: [ConformanceClass; 5] = [
+const CLASSES: [ConformanceClass; 6] = [
     ConformanceClass::Core,
     ConformanceClass::OgcProcessDescription,
     ConformanceClass::Json,
+    ConformanceClass::Oas30,
     ConformanceClass::JobList,
     ConformanceClass::Dismiss,
 ];
