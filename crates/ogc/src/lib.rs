@@ -1,4 +1,4 @@
-//! The documents of WPS 1.0.0 and OGC API - Processes 1.0: bytes to requests, jobs and values to bytes.
+//! The documents of WPS 1.0.0, WPS 2.0 and OGC API - Processes 1.0: bytes to requests, jobs and values to bytes.
 //!
 //! Every protocol is parsed *into* `anabranch-model` and written *from* it. This crate opens no socket, knows no runtime
 //! and no engine, and binds nothing: whether a request fits its process is decided by `model::bind`. The only thing it
@@ -15,7 +15,9 @@ mod payload;
 pub mod service;
 #[cfg(test)]
 mod testing;
+pub mod wps;
 pub mod wps_1_0;
+pub mod wps_2_0;
 mod xml;
 
 pub use detect::WpsRequest;

@@ -1,6 +1,7 @@
 //! Reading values in blocks, and writing them as they are, as base64, or as text that some syntax escapes.
 
-use anabranch_model::Data;
+use crate::xml::{embeddable_from, escape_text};
+use anabranch_model::{ComplexValue, Data, OutputRequest};
 use base64::engine::general_purpose::STANDARD;
 use std::io::{self, Read, Write};
 
@@ -54,6 +55,24 @@ pub(crate) fn copy_text(data: &Data, mut put: impl FnMut(&str) -> io::Result<()>
         Ok(())
     })?;
     put(&String::from_utf8_lossy(&pending))
+}
+
+/// Inside XML the value travels as base64: because it is binary, or because the client asked for it.
+pub(crate) fn is_base64(request: &OutputRequest, value: &ComplexValue) -> bool {
+    let asked = request.format.encoding.as_deref();
+    value.format.is_binary() || asked.is_some_and(|encoding| encoding.eq_ignore_ascii_case("base64"))
+}
+
+/// Writes a value into an element: as base64, or XML as it is and other text escaped.
+pub(crate) fn embed(value: &ComplexValue, base64: bool, out: &mut dyn Write) -> io::Result<()> {
+    if base64 {
+        return copy_base64(&value.data, out);
+    }
+    let root = if value.format.is_xml() { embeddable_from(&value.data)? } else { None };
+    match root {
+        Some(from) => copy_from(&value.data, from, out),
+        None => copy_text(&value.data, |text| escape_text(text, out)),
+    }
 }
 
 /// How many bytes at the end are the beginning of a character that is not complete: 0 to 3.

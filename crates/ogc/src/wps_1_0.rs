@@ -7,19 +7,17 @@ pub mod execute;
 pub mod kvp;
 pub mod response;
 
-use crate::ows::{Exception, ExceptionCode, ExceptionReport};
+use crate::ows::{Exception, ExceptionCode, ExceptionReport, NAMESPACE_1_1};
 use crate::service::ServiceInfo;
+use crate::wps::{language, processes};
 use crate::xml::{Element, Reader};
 
-pub use capabilities::GetCapabilities;
-pub use describe::{DescribeProcess, Processes};
+pub use crate::wps::{DescribeProcess, GetCapabilities, MEDIA_TYPE};
 pub use exception::exception_report;
 pub use execute::{Execute, ResponseOptions};
 
 /// The version this module speaks.
 pub const VERSION: &str = "1.0.0";
-/// The media type of all its documents.
-pub const MEDIA_TYPE: &str = "text/xml; charset=utf-8";
 /// Its namespace.
 pub(crate) const NAMESPACE: &str = "http://www.opengis.net/wps/1.0.0";
 
@@ -46,20 +44,16 @@ impl Request {
     }
 }
 
-/// Parses the document whose root has been read; its namespace is ours, its service and version have been checked.
+/// Parses the document whose root has been read; its namespace is ours, its service and version have been checked. GetCapabilities is
+/// read before the version is known (see [`crate::detect`]).
 pub(crate) fn parse(
     root: &Element,
     reader: &mut Reader<'_>,
     service: &ServiceInfo,
 ) -> Result<Request, ExceptionReport> {
-    let language = language(root.attribute("language"), service)?;
+    let language = language("language", root.attribute("language"), service)?;
     let request = match root.name.as_str() {
-        "GetCapabilities" => {
-            let request = capabilities::parse(root, reader, language)?;
-            crate::detect::check_accepted(&request.accept_versions)?;
-            Request::GetCapabilities(request)
-        }
-        "DescribeProcess" => Request::DescribeProcess(describe::parse(reader, language)?),
+        "DescribeProcess" => Request::DescribeProcess(processes::parse(reader, NAMESPACE_1_1, language)?),
         "Execute" => Request::Execute(Box::new(execute::parse(reader, language)?)),
         other => return Err(operation_not_supported(other).into()),
     };
@@ -67,31 +61,9 @@ pub(crate) fn parse(
     Ok(request)
 }
 
-/// The language as the service spells it.
-pub(crate) fn language(
-    asked: Option<&str>,
-    service: &ServiceInfo,
-) -> Result<Option<String>, ExceptionReport> {
-    let Some(tag) = asked.filter(|tag| !tag.is_empty()) else { return Ok(None) };
-    match service.find_language(tag) {
-        Some(known) => Ok(Some(known.to_owned())),
-        None => {
-            let text =
-                format!("parameter 'language' must be {}, not {tag:?}", service.languages.join(" or "));
-            Err(Exception::invalid("language", text).into())
-        }
-    }
-}
-
 pub(crate) fn operation_not_supported(name: &str) -> Exception {
     let text = format!("operation {name:?} is not offered: GetCapabilities, DescribeProcess and Execute are");
     Exception::new(ExceptionCode::OperationNotSupported, name, text)
-}
-
-/// An element that may not stand where it does.
-fn unexpected(element: &Element, place: &str) -> ExceptionReport {
-    let text = format!("element '{}' does not belong into {place}", element.name);
-    Exception::invalid(element.name.clone(), text).into()
 }
 
 #[cfg(test)]

@@ -16,6 +16,17 @@ const BODY: &str = "<?xml version='1.0' encoding='UTF-8'?><wps:Execute xmlns:wps
     storeExecuteResponse='true'><wps:Output><ows:Identifier>o</ows:Identifier></wps:Output></wps:ResponseDocument>\
     </wps:ResponseForm></wps:Execute>";
 
+const QUERY_2_0: &str = "service=WPS&version=2.0.0&request=DescribeProcess&identifier=a,b&lang=en-US";
+
+const BODY_2_0: &str = "<wps:Execute xmlns:wps='http://www.opengis.net/wps/2.0' xmlns:ows='http://www.opengis.net/ows/2.0' \
+    xmlns:xlink='http://www.w3.org/1999/xlink' service='WPS' version='2.0.0' mode='auto' response='document'>\
+    <ows:Identifier>a</ows:Identifier><wps:Input id='x'><wps:Data mimeType='text/xml'><é:b xmlns:é='urn:é' c='&lt;'>\
+    <![CDATA[<]]>&#xe9;</é:b></wps:Data></wps:Input><wps:Input id='y'><wps:Reference xlink:href='http://h/'><wps:Body>\
+    <q/></wps:Body></wps:Reference></wps:Input><wps:Input id='z'><wps:Data><ows:BoundingBox><ows:LowerCorner>1 2\
+    </ows:LowerCorner><ows:UpperCorner>1 2</ows:UpperCorner></ows:BoundingBox></wps:Data></wps:Input><wps:Input id='l'>\
+    <wps:Data><wps:LiteralValue uom='m'>1</wps:LiteralValue></wps:Data></wps:Input><wps:Output id='o' \
+    transmission='reference' mimeType='a/b'/></wps:Execute>";
+
 const JSON: &str = r#"{"inputs": {"box": [{"bbox": [1, 2.5, 3e0, 4], "crs": "é"}, {"value": {"bbox": [1,2,3,4]}},
     {"href": "http://h/", "type": "a/b"}, "\ud834\udd1e"], "x": null}, "outputs": {"o": {"format": {"mediaType": "a/b"},
     "transmissionMode": "reference"}}, "response": "document", "subscriber": {"successUri": "http://h/"}}"#;
@@ -68,6 +79,8 @@ fn no_mutation_panics() {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         detect::fuzz_query(&text(mutate(QUERY, &mut random)));
         detect::fuzz_body(&mutate(BODY, &mut random));
+        detect::fuzz_query(&text(mutate(QUERY_2_0, &mut random)));
+        detect::fuzz_body(&mutate(BODY_2_0, &mut random));
         ogcapi::execute::fuzz_execute(&mutate(JSON, &mut random));
         ogcapi::job::fuzz_query(&text(mutate(JOBS, &mut random)));
         ogcapi::prefer::fuzz_header(&text(mutate(PREFER, &mut random)));
@@ -79,5 +92,7 @@ fn without_mutation_all_are_accepted() {
     let service = anabranch_ogc::ServiceInfo::default();
     detect::query(QUERY, &service).unwrap();
     detect::body(BODY.as_bytes(), &service).unwrap();
+    detect::query(QUERY_2_0, &service).unwrap();
+    detect::body(BODY_2_0.as_bytes(), &service).unwrap();
     ogcapi::job::JobQuery::parse(JOBS).unwrap();
 }

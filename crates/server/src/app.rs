@@ -25,6 +25,8 @@ pub(crate) struct Parts {
     pub(crate) output_bytes_max: u64,
     /// Longest synchronous execution.
     pub(crate) sync_max: Duration,
+    /// How long the answer to an asynchronous WPS 2.0 Execute waits for the job's end.
+    pub(crate) async_grace: Duration,
     /// Cancelled when the server takes no more jobs.
     pub(crate) stopping: CancellationToken,
 }

@@ -7,6 +7,9 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+/// Longest `http.async_grace_ms`: whoever asks for an asynchronous execution wants an answer at once.
+const ASYNC_GRACE_MS_MAX: u64 = 250;
+
 /// The commented default configuration.
 pub(crate) const DEFAULT: &str = include_str!("../default-config.toml");
 
@@ -40,6 +43,7 @@ pub(crate) struct Http {
     pub(crate) head_ms_max: u64,
     pub(crate) connections_max: usize,
     pub(crate) sync_s_max: u64,
+    pub(crate) async_grace_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -118,6 +122,11 @@ impl Config {
         overlay(&mut all, given);
         let config = Self::deserialize(all)?;
         anyhow::ensure!(config.http.connections_max > 0, "http.connections_max must be at least 1");
+        anyhow::ensure!(
+            config.http.async_grace_ms <= ASYNC_GRACE_MS_MAX,
+            "http.async_grace_ms must be at most {ASYNC_GRACE_MS_MAX}, not {}",
+            config.http.async_grace_ms
+        );
         anyhow::ensure!(config.limits.parallel_runs_max > 0, "limits.parallel_runs_max must be at least 1");
         if !config.http.public_url.is_empty() {
             url::Url::parse(&config.http.public_url).with_context(|| {
@@ -166,5 +175,6 @@ mod tests {
                 || error("[http]\nlisten = \"nonsense\"").contains("socket")
         );
         assert!(error("[http]\npublic_url = \"nonsense\"").contains("public_url"));
+        assert!(error("[http]\nasync_grace_ms = 251").contains("at most 250, not 251"));
     }
 }

@@ -76,6 +76,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         body_bytes_max: config.http.body_bytes_max,
         output_bytes_max: config.limits.output_bytes_max,
         sync_max: Duration::from_secs(config.http.sync_s_max),
+        async_grace: Duration::from_millis(config.http.async_grace_ms),
         stopping: shutdown.clone(),
     });
     let document = json!({ "http": format!("http://{address}"), "pid": std::process::id() });

@@ -1,6 +1,8 @@
 use super::*;
 use crate::ows::ExceptionCode as Code;
-use crate::wps_1_0::{Processes, Request};
+use crate::wps::Processes;
+use crate::wps_1_0::Request;
+use crate::wps_2_0;
 
 type Found = Vec<(Code, Option<String>)>;
 
@@ -62,7 +64,7 @@ fn queries_break_one_rule_each() {
 #[test]
 fn names_have_any_case_and_unknown_parameters_do_no_harm() {
     let text = "?SERVICE=wps&ReQuEsT=getcapabilities&AcceptVersions=0.4.0,1.0.0&LANGUAGE=EN-us&x=%zz&updateSequence=3&sections=All";
-    let WpsRequest::V1_0(request) = query(text, &ServiceInfo::default()).unwrap();
+    let WpsRequest::V1_0(request) = query(text, &ServiceInfo::default()).unwrap() else { panic!() };
     assert_eq!(request.language(), Some("en-US"));
     let Request::GetCapabilities(request) = request else { panic!() };
     assert_eq!(request.accept_versions, ["0.4.0", "1.0.0"]);
@@ -160,4 +162,116 @@ fn hostile_bodies_are_refused_quickly() {
     fuzz_body(&[0xFF, 0xFE, 0x00]);
     fuzz_body(&[0xFE]);
     fuzz_query("datainputs=%&&==;@@&request=execute&service=wps&version=1.0.0");
+}
+
+const WPS_2: &str = "xmlns:wps='http://www.opengis.net/wps/2.0' xmlns:ows='http://www.opengis.net/ows/2.0'";
+
+/// The version of the answer to a GetCapabilities request.
+fn answered(request: Result<WpsRequest, ExceptionReport>) -> &'static str {
+    match request.unwrap() {
+        WpsRequest::V1_0(Request::GetCapabilities(_)) => "1.0.0",
+        WpsRequest::V2_0(wps_2_0::Request::GetCapabilities(_)) => "2.0.0",
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn versions_are_negotiated() {
+    for (text, version) in [
+        ("", "1.0.0"),
+        ("&version=2.0.0", "2.0.0"),
+        ("&acceptversions=2.0.0,1.0.0", "2.0.0"),
+        ("&acceptversions=3.0.0,1.0.0,2.0.0", "1.0.0"),
+        ("&acceptversions=2.0.0&version=1.0.0", "2.0.0"),
+    ] {
+        let text = format!("service=WPS&request=GetCapabilities{text}");
+        assert_eq!(answered(query(&text, &ServiceInfo::default())), version, "{text}");
+    }
+    let accept = |version: &str| {
+        format!("<ows:AcceptVersions><ows:Version>{version}</ows:Version></ows:AcceptVersions>")
+    };
+    for (namespaces, inner, version) in [
+        (WPS, String::new(), "1.0.0"),
+        (WPS_2, String::new(), "2.0.0"),
+        (WPS, accept("2.0.0"), "2.0.0"),
+        (WPS_2, accept("1.0.0"), "1.0.0"),
+    ] {
+        let text = format!("<wps:GetCapabilities {namespaces} service='WPS'>{inner}</wps:GetCapabilities>");
+        assert_eq!(answered(body(text.as_bytes(), &ServiceInfo::default())), version, "{text}");
+    }
+}
+
+#[test]
+fn languages_are_negotiated() {
+    let language = |text: &str| {
+        let text = format!("service=WPS&request=GetCapabilities&{text}");
+        match query(&text, &ServiceInfo::default()) {
+            Ok(WpsRequest::V1_0(Request::GetCapabilities(request))) => Ok(request.language),
+            Ok(other) => panic!("{other:?}"),
+            Err(report) => Err(report.exceptions[0].locator.clone().unwrap()),
+        }
+    };
+    assert_eq!(language("acceptLanguages=fr,en"), Ok(Some("en-US".into())));
+    assert_eq!(language("acceptLanguages=fr,*"), Ok(None));
+    assert_eq!(language("acceptLanguages=fr,de"), Err("acceptLanguages".into()));
+}
+
+#[test]
+fn errors_have_the_form_of_the_version_that_is_meant() {
+    let of_query = |text: &str| query(text, &ServiceInfo::default()).unwrap_err().version;
+    assert_eq!(of_query("service=WMS&request=GetCapabilities"), ows::Version::V1_1);
+    assert_eq!(of_query("service=WMS&request=GetCapabilities&version=2.0.0"), ows::Version::V2_0);
+    assert_eq!(of_query("service=WMS&request=GetCapabilities&acceptVersions=2.0.0"), ows::Version::V2_0);
+    assert_eq!(of_query("service=WPS&request=GetStatus&version=2.0.0"), ows::Version::V2_0);
+    assert_eq!(of_query("service=WPS&request=Execute&version=2.0.0"), ows::Version::V2_0);
+    let report = body(format!("<wps:GetStatus {WPS_2}/>").as_bytes(), &ServiceInfo::default()).unwrap_err();
+    let document = String::from_utf8(report.to_xml("en-US")).unwrap();
+    assert!(document.contains("http://www.opengis.net/ows/2.0\" xml:lang=\"en-US\" version=\"2.0.0\""));
+}
+
+#[test]
+fn requests_of_2_0_break_one_rule_each() {
+    use Code::{
+        InvalidParameterValue, MissingParameterValue, OperationNotSupported, VersionNegotiationFailed,
+    };
+    let two = "service=WPS&version=2.0.0&request=";
+    check_query(&format!("{two}GetStatus"), 400, MissingParameterValue, Some("JobID"));
+    check_query(&format!("{two}GetResult&jobid="), 400, MissingParameterValue, Some("JobID"));
+    check_query(&format!("{two}DescribeProcess"), 400, MissingParameterValue, Some("identifier"));
+    check_query(
+        &format!("{two}DescribeProcess&identifier=a&lang=xx"),
+        400,
+        InvalidParameterValue,
+        Some("lang"),
+    );
+    // WPS 2.0 defines no key-value pairs for it.
+    check_query(&format!("{two}Execute&identifier=a"), 501, OperationNotSupported, Some("Execute"));
+    check_query("service=WPS&version=1.0.0&request=Dismiss", 501, OperationNotSupported, Some("Dismiss"));
+    let body = |name: &str, more: &str| format!("<wps:{name} {WPS_2} service='WPS' {more}");
+    check_body(&body("GetStatus", "/>"), 400, MissingParameterValue, Some("version"));
+    check_body(&body("Dismiss", "version='1.0.0'/>"), 400, InvalidParameterValue, Some("version"));
+    check_body(&body("GetResult", "version='2.0.0'/>"), 400, MissingParameterValue, Some("JobID"));
+    check_body(&body("Fly", "version='2.0.0'/>"), 501, OperationNotSupported, Some("Fly"));
+    check_body(&body("GetCapabilities", "version='3.0.0'/>"), 400, InvalidParameterValue, Some("version"));
+    check_body(
+        &body("DescribeProcess", "version='2.0.0' xml:lang='xx'/>"),
+        400,
+        InvalidParameterValue,
+        Some("lang"),
+    );
+    check_body(
+        &body(
+            "GetCapabilities",
+            "><ows:AcceptVersions><ows:Version>9</ows:Version></ows:AcceptVersions></wps:GetCapabilities>",
+        ),
+        400,
+        VersionNegotiationFailed,
+        None,
+    );
+    check_body(
+        &body("GetStatus", "version='2.0.0'><x/></wps:GetStatus>"),
+        400,
+        InvalidParameterValue,
+        Some("x"),
+    );
 }

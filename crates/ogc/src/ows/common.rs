@@ -1,4 +1,4 @@
-//! Elements that several documents share (OWS Common 1.1).
+//! Elements that several documents share (OWS Common 1.1 and 2.0, which differ in their namespaces only where nothing else is said).
 
 use crate::service::ServiceInfo;
 use crate::xml::Writer;
@@ -18,6 +18,31 @@ pub(crate) fn description(
     xml.leaf("ows:Identifier", identifier)?;
     xml.leaf("ows:Title", title)?;
     if description.is_empty() { Ok(()) } else { xml.leaf("ows:Abstract", description) }
+}
+
+/// The same and more in the order of OWS Common 2.0 (06-121r9, `BasicIdentificationType`) and WPS 2.0.
+pub(crate) fn description_2_0(
+    xml: &mut Writer<'_>,
+    identifier: &str,
+    title: &str,
+    description: &str,
+    words: &[String],
+) -> io::Result<()> {
+    xml.leaf("ows:Title", title)?;
+    if !description.is_empty() {
+        xml.leaf("ows:Abstract", description)?;
+    }
+    keywords(xml, words)?;
+    xml.leaf("ows:Identifier", identifier)
+}
+
+fn keywords(xml: &mut Writer<'_>, words: &[String]) -> io::Result<()> {
+    if words.is_empty() {
+        return Ok(());
+    }
+    xml.start("ows:Keywords")?;
+    words.iter().try_for_each(|word| xml.leaf("ows:Keyword", word))?;
+    xml.end()
 }
 
 pub(crate) fn metadata(xml: &mut Writer<'_>, metadata: &[Metadata]) -> io::Result<()> {
@@ -44,13 +69,7 @@ pub(crate) fn service_identification(
     if !service.description.is_empty() {
         xml.leaf("ows:Abstract", &service.description)?;
     }
-    if !service.keywords.is_empty() {
-        xml.start("ows:Keywords")?;
-        for keyword in &service.keywords {
-            xml.leaf("ows:Keyword", keyword)?;
-        }
-        xml.end()?;
-    }
+    keywords(xml, &service.keywords)?;
     xml.leaf("ows:ServiceType", "WPS")?;
     for version in versions {
         xml.leaf("ows:ServiceTypeVersion", version)?;
@@ -85,15 +104,23 @@ pub(crate) fn service_provider(xml: &mut Writer<'_>, service: &ServiceInfo) -> i
     xml.end()
 }
 
-/// §7.4.5: one operation by GET and POST at one URL.
-pub(crate) fn operation(xml: &mut Writer<'_>, name: &str, url: &str) -> io::Result<()> {
+/// How an operation is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Methods {
+    GetAndPost,
+    PostOnly,
+}
+
+/// §7.4.5: one operation at one URL.
+pub(crate) fn operation(xml: &mut Writer<'_>, name: &str, url: &str, methods: Methods) -> io::Result<()> {
     xml.start("ows:Operation")?;
     xml.attribute("name", name)?;
     xml.start("ows:DCP")?;
     xml.start("ows:HTTP")?;
     // Clients append their parameters to what stands here (§7.4.5).
     let get = if url.contains('?') { url.to_owned() } else { format!("{url}?") };
-    for (method, href) in [("ows:Get", get.as_str()), ("ows:Post", url)] {
+    let both = [("ows:Get", get.as_str()), ("ows:Post", url)];
+    for (method, href) in both.into_iter().skip(usize::from(methods == Methods::PostOnly)) {
         xml.start(method)?;
         xml.attribute("xlink:href", href)?;
         xml.end()?;

@@ -1,10 +1,10 @@
-//! Exception reports (OWS Common 1.1, 06-121r3, §8).
+//! Exception reports (OWS Common 1.1, 06-121r3, §8, and 2.0, 06-121r9, §8).
 
-use super::NAMESPACE_1_1;
+use super::Version;
 use crate::xml::{Writer, XmlError};
 use std::io;
 
-/// The exception codes of OWS Common 1.1 §8.3 and WPS 1.0.0 §8.4, §9.4, §10.4.
+/// The exception codes of OWS Common §8.3, WPS 1.0.0 §8.4, §9.4, §10.4 and WPS 2.0 (tables 41, 46, 48 and 50).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExceptionCode {
     /// The operation is not offered.
@@ -27,6 +27,32 @@ pub enum ExceptionCode {
     FileSizeExceeded,
     /// The process can't be executed asynchronously, or its outputs not stored.
     StorageNotSupported,
+    /// WPS 2.0: the process is not offered.
+    NoSuchProcess,
+    /// WPS 2.0: the process can't be executed that way.
+    NoSuchMode,
+    /// WPS 2.0: the process has no such input.
+    NoSuchInput,
+    /// WPS 2.0: the process has no such output.
+    NoSuchOutput,
+    /// WPS 2.0: a reference can't be read.
+    DataNotAccessible,
+    /// WPS 2.0: an input is too large.
+    SizeExceeded,
+    /// WPS 2.0: an input has more values than it takes.
+    TooManyInputs,
+    /// WPS 2.0: raw answers hold one output.
+    TooManyOutputs,
+    /// WPS 2.0: a format is not supported.
+    NoSuchFormat,
+    /// WPS 2.0: an input is not what the process takes.
+    WrongInputData,
+    /// WPS 2.0: a fault of the server.
+    InternalServerError,
+    /// WPS 2.0: there is no such job (any more).
+    NoSuchJob,
+    /// WPS 2.0: the job has not finished.
+    ResultNotReady,
 }
 
 impl ExceptionCode {
@@ -44,23 +70,49 @@ impl ExceptionCode {
             Self::ServerBusy => "ServerBusy",
             Self::FileSizeExceeded => "FileSizeExceeded",
             Self::StorageNotSupported => "StorageNotSupported",
+            Self::NoSuchProcess => "NoSuchProcess",
+            Self::NoSuchMode => "NoSuchMode",
+            Self::NoSuchInput => "NoSuchInput",
+            Self::NoSuchOutput => "NoSuchOutput",
+            Self::DataNotAccessible => "DataNotAccessible",
+            Self::SizeExceeded => "SizeExceeded",
+            Self::TooManyInputs => "TooManyInputs",
+            Self::TooManyOutputs => "TooManyOutputs",
+            Self::NoSuchFormat => "NoSuchFormat",
+            Self::WrongInputData => "WrongInputData",
+            Self::InternalServerError => "InternalServerError",
+            Self::NoSuchJob => "NoSuchJob",
+            Self::ResultNotReady => "ResultNotReady",
         }
     }
 
-    /// The HTTP status that goes with it; WPS 1.0.0 names none, so these are those of OWS Common 2.0 where it has the code.
+    /// The HTTP status that goes with it; neither WPS names one, so these are those of OWS Common 2.0 where it has the code.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
             Self::OperationNotSupported => 501,
             Self::ServerBusy => 503,
             Self::NotEnoughStorage => 507,
+            Self::InternalServerError => 500,
             Self::FileSizeExceeded
             | Self::MissingParameterValue
             | Self::InvalidParameterValue
             | Self::VersionNegotiationFailed
             | Self::InvalidUpdateSequence
             | Self::NoApplicableCode
-            | Self::StorageNotSupported => 400,
+            | Self::StorageNotSupported
+            | Self::NoSuchProcess
+            | Self::NoSuchMode
+            | Self::NoSuchInput
+            | Self::NoSuchOutput
+            | Self::DataNotAccessible
+            | Self::SizeExceeded
+            | Self::TooManyInputs
+            | Self::TooManyOutputs
+            | Self::NoSuchFormat
+            | Self::WrongInputData
+            | Self::NoSuchJob
+            | Self::ResultNotReady => 400,
         }
     }
 }
@@ -100,10 +152,22 @@ pub struct ExceptionReport {
     pub retry_after_s: Option<u32>,
     /// Not empty.
     pub exceptions: Vec<Exception>,
+    /// Whose form the document has.
+    pub version: Version,
 }
 
 impl ExceptionReport {
-    /// The document, OWS 1.1, `text/xml`.
+    /// A report of OWS Common 1.1.
+    pub(crate) fn of(status: u16, exceptions: Vec<Exception>) -> Self {
+        Self { status, retry_after_s: None, exceptions, version: Version::V1_1 }
+    }
+
+    /// The same in the form of another version.
+    pub(crate) fn in_version(self, version: Version) -> Self {
+        Self { version, ..self }
+    }
+
+    /// The document, `text/xml`.
     #[must_use]
     pub fn to_xml(&self, language: &str) -> Vec<u8> {
         crate::xml::to_vec(|xml| self.write(xml, Some(language)))
@@ -113,10 +177,14 @@ impl ExceptionReport {
     pub(crate) fn write(&self, xml: &mut Writer<'_>, language: Option<&str>) -> io::Result<()> {
         xml.start("ows:ExceptionReport")?;
         if let Some(language) = language {
-            xml.attribute("xmlns:ows", NAMESPACE_1_1)?;
+            xml.attribute("xmlns:ows", self.version.namespace())?;
             xml.attribute("xml:lang", language)?;
         }
-        xml.attribute("version", "1.0.0")?;
+        let version = match self.version {
+            Version::V1_1 => "1.0.0",
+            Version::V2_0 => "2.0.0",
+        };
+        xml.attribute("version", version)?;
         for exception in &self.exceptions {
             xml.start("ows:Exception")?;
             xml.attribute("exceptionCode", exception.code.name())?;
@@ -130,7 +198,7 @@ impl ExceptionReport {
 
 impl From<Exception> for ExceptionReport {
     fn from(exception: Exception) -> Self {
-        Self { status: exception.code.status(), retry_after_s: None, exceptions: vec![exception] }
+        Self::of(exception.code.status(), vec![exception])
     }
 }
 
@@ -139,4 +207,9 @@ impl From<XmlError> for ExceptionReport {
     fn from(error: XmlError) -> Self {
         Exception { code: ExceptionCode::NoApplicableCode, locator: None, text: error.to_string() }.into()
     }
+}
+
+/// `dem` of `input 'dem'`: what is too large is named in words.
+pub(crate) fn input_named(what: &str) -> Option<&str> {
+    what.strip_prefix("input '")?.strip_suffix('\'')
 }

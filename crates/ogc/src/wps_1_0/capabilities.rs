@@ -1,65 +1,12 @@
 //! GetCapabilities (WPS 1.0.0 §8).
 
 use super::{NAMESPACE, VERSION};
-use crate::ows::{Exception, ExceptionCode, ExceptionReport, NAMESPACE_1_1, common};
-use crate::service::ServiceInfo;
-use crate::xml::{Element, Reader, Writer, XLINK, to_vec};
+use crate::ows::{Exception, ExceptionCode, ExceptionReport, NAMESPACE_1_1, common, common::Methods};
+use crate::wps::{Capabilities, GetCapabilities};
+use crate::wps_2_0;
+use crate::xml::{Writer, XLINK, to_vec};
 use anabranch_model::ProcessDescription;
 use std::io;
-use std::sync::Arc;
-
-/// What a client asks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GetCapabilities {
-    /// In the order of preference; empty where the client names none.
-    pub accept_versions: Vec<String>,
-    /// Sections wanted; read and not followed: WPS 1.0.0 has no such parameter, and its documents are always whole.
-    pub sections: Vec<String>,
-    /// As offered by the service; `None` means its default.
-    pub language: Option<String>,
-    /// The sequence the client knows.
-    pub update_sequence: Option<String>,
-}
-
-/// Reads the children of the root.
-pub(super) fn parse(
-    root: &Element,
-    reader: &mut Reader<'_>,
-    language: Option<String>,
-) -> Result<GetCapabilities, ExceptionReport> {
-    let mut request = GetCapabilities {
-        language,
-        update_sequence: root.attribute("updateSequence").map(str::to_owned),
-        ..GetCapabilities::default()
-    };
-    while let Some(child) = reader.child()? {
-        let list = match child.name.as_str() {
-            "AcceptVersions" => &mut request.accept_versions,
-            "Sections" => &mut request.sections,
-            _ => {
-                reader.skip()?;
-                continue;
-            }
-        };
-        while reader.child()?.is_some() {
-            list.push(reader.text()?.trim().to_owned());
-        }
-    }
-    Ok(request)
-}
-
-/// What the document is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct Capabilities<'a> {
-    /// Who runs the service.
-    pub service: &'a ServiceInfo,
-    /// URL of the WPS endpoint, for GET and POST.
-    pub url: &'a str,
-    /// Everything published; the schema demands at least one.
-    pub processes: &'a [Arc<ProcessDescription>],
-    /// Grows with every change.
-    pub update_sequence: u64,
-}
 
 /// Writes the document: in full, or in short where the client knows the present update sequence (OWS Common 1.1 §7.3.4).
 ///
@@ -96,11 +43,11 @@ pub fn write(capabilities: &Capabilities<'_>, request: &GetCapabilities) -> Resu
 
 fn sections(xml: &mut Writer<'_>, capabilities: &Capabilities<'_>) -> io::Result<()> {
     let service = capabilities.service;
-    common::service_identification(xml, service, &[VERSION])?;
+    common::service_identification(xml, service, &[VERSION, wps_2_0::VERSION])?;
     common::service_provider(xml, service)?;
     xml.start("ows:OperationsMetadata")?;
     for name in ["GetCapabilities", "DescribeProcess", "Execute"] {
-        common::operation(xml, name, capabilities.url)?;
+        common::operation(xml, name, capabilities.url, Methods::GetAndPost)?;
     }
     xml.end()?;
     xml.start("wps:ProcessOfferings")?;

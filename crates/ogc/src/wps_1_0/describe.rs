@@ -1,8 +1,9 @@
 //! DescribeProcess (WPS 1.0.0 §9).
 
-use super::{NAMESPACE, VERSION, capabilities, unexpected};
+use super::{NAMESPACE, VERSION, capabilities};
 use crate::ows::{Exception, ExceptionReport, NAMESPACE_1_1, common};
-use crate::xml::{Reader, Writer, XLINK, to_vec};
+use crate::wps::Processes;
+use crate::xml::{Writer, XLINK, to_vec};
 use anabranch_model::{
     BoundingBoxDomain, ComplexDomain, DataDescription, Format, InputDescription, LiteralDomain,
     OutputDescription, ProcessDescription,
@@ -13,74 +14,18 @@ use std::sync::Arc;
 /// What stands for "any number": WPS 1.0.0 has no word for it. The largest `xs:int`, which clients can hold.
 const MAX_OCCURS_UNBOUNDED: u32 = 2_147_483_647;
 
-/// What a client asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DescribeProcess {
-    /// Which processes.
-    pub processes: Processes,
-    /// As offered by the service; `None` means its default.
-    pub language: Option<String>,
-}
-
-/// Which processes are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Processes {
-    /// Every one.
-    All,
-    /// These; not empty; as written, perhaps unknown.
-    Named(Vec<String>),
-}
-
-/// Reads the children of the root.
-pub(super) fn parse(
-    reader: &mut Reader<'_>,
-    language: Option<String>,
-) -> Result<DescribeProcess, ExceptionReport> {
-    let mut ids = Vec::new();
-    while let Some(child) = reader.child()? {
-        if !child.is(NAMESPACE_1_1, "Identifier") {
-            return Err(unexpected(&child, "DescribeProcess"));
-        }
-        ids.push(reader.text()?.trim().to_owned());
-    }
-    Ok(DescribeProcess { processes: Processes::new(ids)?, language })
-}
-
-impl Processes {
-    /// `ALL` in any case is every one (§9.2).
-    pub(super) fn new(mut ids: Vec<String>) -> Result<Self, ExceptionReport> {
-        ids.retain(|id| !id.is_empty());
-        if ids.is_empty() {
-            return Err(Exception::missing("identifier").into());
-        }
-        if ids.iter().any(|id| id.eq_ignore_ascii_case("all")) {
-            return Ok(Self::All);
-        }
-        Ok(Self::Named(ids))
-    }
-
-    /// Picks the descriptions, in the order asked for.
-    ///
-    /// # Errors
-    /// InvalidParameterValue, locator `identifier`, one exception for each identifier that is unknown.
-    pub fn pick(
-        &self,
-        published: &[Arc<ProcessDescription>],
-    ) -> Result<Vec<Arc<ProcessDescription>>, ExceptionReport> {
-        let Self::Named(ids) = self else { return Ok(published.to_vec()) };
-        let mut picked = Vec::with_capacity(ids.len());
-        let mut exceptions = Vec::new();
-        for id in ids {
-            match published.iter().find(|process| process.id.as_str() == id) {
-                Some(process) => picked.push(Arc::clone(process)),
-                None => exceptions.push(Exception::invalid("identifier", format!("no process {id:?}"))),
-            }
-        }
-        if exceptions.is_empty() {
-            return Ok(picked);
-        }
-        Err(ExceptionReport { status: 400, retry_after_s: None, exceptions })
-    }
+/// Picks the descriptions, in the order asked for.
+///
+/// # Errors
+/// InvalidParameterValue, locator `identifier`, one exception for each identifier that is unknown.
+pub fn pick(
+    processes: &Processes,
+    published: &[Arc<ProcessDescription>],
+) -> Result<Vec<Arc<ProcessDescription>>, ExceptionReport> {
+    processes.find(published).map_err(|unknown| {
+        let exception = |id: &&str| Exception::invalid("identifier", format!("no process {id:?}"));
+        ExceptionReport::of(400, unknown.iter().map(exception).collect())
+    })
 }
 
 /// Writes the document. Elements inside a process description are in no namespace, but for those of OWS (§9.3.1).

@@ -1,5 +1,6 @@
 //! Errors as OWS 1.1 exception reports (WPS 1.0.0 §8.4, §9.4, §10.4).
 
+use crate::ows::exception::input_named;
 use crate::ows::{Exception, ExceptionCode as Code, ExceptionReport};
 use anabranch_model::{Error, Fault, FaultKind};
 
@@ -8,8 +9,7 @@ use anabranch_model::{Error, Fault, FaultKind};
 pub fn exception_report(error: &Error) -> ExceptionReport {
     let (status, code, locator) = match error {
         Error::Invalid(faults) => {
-            let exceptions = faults.iter().map(exception_of).collect();
-            return ExceptionReport { status: 400, retry_after_s: None, exceptions };
+            return ExceptionReport::of(400, faults.iter().map(exception_of).collect());
         }
         Error::NoSuchProcess(_) => (400, Code::InvalidParameterValue, Some("Identifier")),
         Error::NoSuchJob(_) => (404, Code::InvalidParameterValue, Some("jobId")),
@@ -35,7 +35,7 @@ pub fn exception_report(error: &Error) -> ExceptionReport {
         _ => None,
     };
     let exception = Exception { code, locator: locator.map(str::to_owned), text: error.client_text() };
-    ExceptionReport { status, retry_after_s, exceptions: vec![exception] }
+    ExceptionReport { retry_after_s, ..ExceptionReport::of(status, vec![exception]) }
 }
 
 fn exception_of(fault: &Fault) -> Exception {
@@ -49,9 +49,4 @@ fn exception_of(fault: &Fault) -> Exception {
         | FaultKind::Unsupported => Code::InvalidParameterValue,
     };
     Exception::new(code, fault.subject.name(), fault.to_string())
-}
-
-/// `dem` of `input 'dem'`: what is too large is named in words.
-fn input_named(what: &str) -> Option<&str> {
-    what.strip_prefix("input '")?.strip_suffix('\'')
 }

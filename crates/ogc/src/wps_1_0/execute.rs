@@ -3,12 +3,14 @@
 //! Ignored on purpose: titles and abstracts of inputs and outputs. Literals and payloads may be as long as the document; where a
 //! server limits documents, it limits them.
 
-use super::{NAMESPACE, unexpected};
+use super::NAMESPACE;
 use crate::ows::{Exception, ExceptionReport, NAMESPACE_1_1};
-use crate::xml::{Content, Element, Reader, XLINK};
+use crate::wps::input::{bounding_box, format_hint, owned, reference};
+use crate::wps::unexpected;
+use crate::xml::{Content, Element, Reader};
 use anabranch_model::{
-    BoundingBox, ExecuteRequest, ExecutionMode, FormatHint, HttpMethod, InputData, InputItem, OutputRequest,
-    ProcessId, Reference, ReferenceBody, ResponseForm, TextForm, Transmission,
+    ExecuteRequest, ExecutionMode, FormatHint, InputData, InputItem, OutputRequest, ProcessId, ResponseForm,
+    TextForm, Transmission,
 };
 
 /// A request and how its answer is wanted.
@@ -68,7 +70,7 @@ pub(super) fn finish(
     };
     let Some(process) = process.filter(|_| faults.is_empty()) else {
         faults.truncate(anabranch_model::bind::FAULTS_MAX);
-        return Err(ExceptionReport { status: 400, retry_after_s: None, exceptions: faults });
+        return Err(ExceptionReport::of(400, faults));
     };
     let response = ResponseOptions {
         raw: form.raw.is_some(),
@@ -209,93 +211,6 @@ fn data(element: &Element, reader: &mut Reader<'_>) -> Result<Result<Given, Stri
         "BoundingBoxData" => bounding_box(element, reader)?.map(|data| given(InputData::BoundingBox(data))),
         _ => return Err(unexpected(element, "Data")),
     })
-}
-
-fn owned(text: Option<&str>) -> Option<String> {
-    text.filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
-fn format_hint(element: &Element) -> FormatHint {
-    FormatHint {
-        media_type: owned(element.attribute("mimeType")),
-        encoding: owned(element.attribute("encoding")),
-        schema: owned(element.attribute("schema")),
-    }
-}
-
-/// OWS Common 1.1 §10.2; how many numbers are allowed is checked by binding.
-fn bounding_box(
-    element: &Element,
-    reader: &mut Reader<'_>,
-) -> Result<Result<BoundingBox, String>, ExceptionReport> {
-    let (mut lower, mut upper, mut broken) = (None, None, None);
-    while let Some(child) = reader.child()? {
-        let text = reader.text()?;
-        let corner = match child.name.as_str() {
-            "LowerCorner" => &mut lower,
-            "UpperCorner" => &mut upper,
-            _ => return Err(unexpected(&child, "BoundingBoxData")),
-        };
-        match text.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>() {
-            Ok(numbers) => *corner = Some(numbers),
-            Err(_no_number) => broken = Some(format!("must have numbers in {}, not {text:?}", child.name)),
-        }
-    }
-    Ok(match (lower, upper, broken) {
-        (_, _, Some(rule)) => Err(rule),
-        (Some(lower), Some(upper), None) => {
-            Ok(BoundingBox { crs: owned(element.attribute("crs")), lower, upper })
-        }
-        _ => Err("must have a LowerCorner and an UpperCorner".into()),
-    })
-}
-
-/// `InputReferenceType` (§10.1, table 52).
-fn reference(
-    element: &Element,
-    reader: &mut Reader<'_>,
-) -> Result<Result<Reference, String>, ExceptionReport> {
-    let (mut headers, mut body) = (Vec::new(), None);
-    while let Some(child) = reader.child()? {
-        match child.name.as_str() {
-            "Header" => {
-                let attribute = |name| child.attribute(name).unwrap_or_default().to_owned();
-                headers.push((attribute("key"), attribute("value")));
-                reader.skip()?;
-            }
-            "Body" => match reader.content()? {
-                Content::Text(text) | Content::Xml(text) => body = Some(ReferenceBody::Inline(text)),
-            },
-            "BodyReference" => {
-                body = child.attribute_of(XLINK, "href").map(|href| ReferenceBody::Href(href.to_owned()));
-                reader.skip()?;
-            }
-            _ => return Err(unexpected(&child, "Reference")),
-        }
-    }
-    // The schema of 1.0.0 qualifies the attribute; clients are known to leave the prefix out.
-    let href = element.attribute_of(XLINK, "href").or_else(|| element.attribute("href"));
-    let Some(href) = href.filter(|href| !href.is_empty()) else {
-        return Ok(Err("must have xlink:href in its Reference".into()));
-    };
-    if headers.iter().any(|(key, _)| key.is_empty()) {
-        return Ok(Err("must have a key in every Header of its Reference".into()));
-    }
-    Ok(method(element.attribute("method")).map(|method| Reference {
-        href: href.to_owned(),
-        method,
-        headers,
-        body,
-    }))
-}
-
-/// GET where none is named; or the rule that is broken.
-pub(super) fn method(text: Option<&str>) -> Result<HttpMethod, String> {
-    match text.map(str::to_ascii_uppercase).as_deref() {
-        None | Some("GET") => Ok(HttpMethod::Get),
-        Some("POST") => Ok(HttpMethod::Post),
-        Some(other) => Err(format!("must have the method GET or POST, not {other:?}")),
-    }
 }
 
 fn response_form(reader: &mut Reader<'_>, faults: &mut Vec<Exception>) -> Result<Form, ExceptionReport> {

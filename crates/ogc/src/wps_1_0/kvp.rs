@@ -12,29 +12,24 @@
 //! do; an `@` in a value, as long as no `=` follows.
 
 use super::execute::{self, Execute, Form};
-use super::{DescribeProcess, GetCapabilities, Processes, Request, language, operation_not_supported};
+use super::{DescribeProcess, Request, operation_not_supported};
 use crate::ows::kvp::{Parameters, decode};
 use crate::ows::{Exception, ExceptionReport};
 use crate::service::ServiceInfo;
+use crate::wps::{Processes, input as parts, language};
 use anabranch_model::{
     FormatHint, HttpMethod, InputData, InputItem, OutputRequest, Reference, TextForm, Transmission,
 };
 use percent_encoding::percent_decode_str;
 
-/// Parses the parameters of a request whose service and version have been checked.
+/// Parses the parameters of a request whose service and version have been checked; GetCapabilities has been read before.
 pub(crate) fn parse(
     operation: &str,
     parameters: &Parameters<'_>,
     service: &ServiceInfo,
 ) -> Result<Request, ExceptionReport> {
-    let language = language(parameters.value("language").as_deref(), service)?;
+    let language = language("language", parameters.value("language").as_deref(), service)?;
     Ok(match operation.to_ascii_lowercase().as_str() {
-        "getcapabilities" => Request::GetCapabilities(GetCapabilities {
-            accept_versions: parameters.list("acceptversions"),
-            sections: parameters.list("sections"),
-            language,
-            update_sequence: parameters.value("updatesequence"),
-        }),
         "describeprocess" => Request::DescribeProcess(DescribeProcess {
             processes: Processes::new(parameters.list("identifier"))?,
             language,
@@ -148,7 +143,7 @@ fn input(entry: &Entry) -> Result<InputItem, Exception> {
             "uom" => item.uom = Some(value),
             "href" | "xlink:href" => href = Some(value),
             "method" => {
-                method = execute::method(Some(&value))
+                method = parts::method(Some(&value))
                     .map_err(|rule| Exception::invalid(id.as_str(), format!("input '{id}' {rule}")))?;
             }
             // Defined for outputs, and harmless here: clients use one function to write both.

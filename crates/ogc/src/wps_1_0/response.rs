@@ -4,7 +4,7 @@ use super::{NAMESPACE, VERSION, capabilities, exception_report};
 use crate::output::{Output, OutputValue, dismissed_text};
 use crate::ows::{Exception, ExceptionCode, ExceptionReport, NAMESPACE_1_1, common};
 use crate::payload;
-use crate::xml::{Writer, XLINK, embeddable_from, escape_text};
+use crate::xml::{Writer, XLINK};
 use anabranch_model::{
     ComplexValue, DataDescription, ExecuteRequest, FormatHint, HttpMethod, InputData, InputItem, Job,
     JobState, Outcome, OutputRequest, ProcessDescription, Reference, ReferenceBody, TextForm, Transmission,
@@ -229,25 +229,16 @@ fn output(xml: &mut Writer<'_>, output: &Output<'_>) -> io::Result<()> {
     xml.end()
 }
 
-/// XML as it is, other text escaped, everything else as base64. Begins the element and leaves it open.
+/// Begins the element and leaves it open.
 fn complex_data(xml: &mut Writer<'_>, request: &OutputRequest, value: &ComplexValue) -> io::Result<()> {
-    let asked = request.format.encoding.as_deref();
-    let binary = value.format.is_binary() || asked.is_some_and(|e| e.eq_ignore_ascii_case("base64"));
+    let binary = payload::is_base64(request, value);
     xml.start("wps:ComplexData")?;
     xml.attribute("mimeType", &value.format.media_type)?;
     if binary {
         xml.attribute("encoding", "base64")?;
     }
     xml.attribute_if("schema", value.format.schema.as_deref())?;
-    let out = xml.content()?;
-    if binary {
-        return payload::copy_base64(&value.data, out);
-    }
-    let root = if value.format.is_xml() { embeddable_from(&value.data)? } else { None };
-    match root {
-        Some(from) => payload::copy_from(&value.data, from, out),
-        None => payload::copy_text(&value.data, |text| escape_text(text, out)),
-    }
+    payload::embed(value, binary, xml.content()?)
 }
 
 /// The media type of a raw answer.

@@ -3,6 +3,7 @@ use crate::detect::{self, WpsRequest};
 use crate::output::{Output, OutputValue};
 use crate::ows::ExceptionCode as Code;
 use crate::testing::{check_golden, job, process, processes, request};
+use crate::wps::{Capabilities, Processes};
 use anabranch_model::{
     BoundingBox, ComplexValue, Data, DismissedBy, Error, ExecuteRequest, ExecutionMode, Fault, FaultKind,
     Format, HttpMethod, InputData, Job, JobEvent, JobId, LiteralType, LiteralValue, Reference, ReferenceBody,
@@ -244,7 +245,7 @@ fn capabilities_are_written_in_full_or_in_short() {
         languages: vec!["en-US".into(), "de-DE".into()],
         ..ServiceInfo::default()
     };
-    let document = capabilities::Capabilities {
+    let document = Capabilities {
         service: &service,
         url: "http://localhost:8080/wps",
         processes: &processes(),
@@ -269,13 +270,13 @@ fn capabilities_are_written_in_full_or_in_short() {
 #[test]
 fn processes_are_picked_and_described() {
     let named = |ids: &[&str]| Processes::Named(ids.iter().map(|id| (*id).to_owned()).collect());
-    let report = named(&["x", "test:buffer", "y"]).pick(&processes()).unwrap_err();
+    let report = describe::pick(&named(&["x", "test:buffer", "y"]), &processes()).unwrap_err();
     let found: Vec<_> = report.exceptions.iter().map(|e| (e.code, e.locator.as_deref())).collect();
     assert_eq!(found, [(Code::InvalidParameterValue, Some("identifier")); 2]);
-    let picked = named(&["test:buffer"]).pick(&processes()).unwrap();
+    let picked = describe::pick(&named(&["test:buffer"]), &processes()).unwrap();
     let document = String::from_utf8(describe::write(&picked, "en-US")).unwrap();
     check_golden("wps_1_0/describe.xml", &document);
-    assert_eq!(Processes::All.pick(&processes()).unwrap().len(), 1);
+    assert_eq!(describe::pick(&Processes::All, &processes()).unwrap().len(), 1);
 }
 
 fn written(job: &Job, execute: &Execute, outputs: &[Output<'_>]) -> String {

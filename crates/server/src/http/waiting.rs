@@ -38,3 +38,11 @@ pub(crate) async fn until_finished(app: &App, mut handle: JobHandle) -> Result<A
         Err(_elapsed) => Err(Error::TimedOut { seconds_max: app.sync_max.as_secs() }),
     }
 }
+
+/// Waits for the end of a job for a while, and gives it as it is then. Clients of jobs that end at once are spared a poll.
+pub(crate) async fn within(grace: Duration, handle: &mut JobHandle) -> Arc<JobView> {
+    match tokio::time::timeout(grace, handle.finished()).await {
+        Ok(view) => view,
+        Err(_elapsed) => handle.view(),
+    }
+}

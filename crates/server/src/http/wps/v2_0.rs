@@ -1,0 +1,132 @@
+//! WPS 2.0.
+
+use super::xml;
+use crate::app::App;
+use crate::http::answer;
+use crate::http::outputs::{OutputSet, parse_job};
+use crate::http::service::descriptions;
+use crate::http::waiting::{until_finished, within};
+use anabranch_engine::{JobHandle, JobView};
+use anabranch_model::{
+    DismissedBy, Error, ExecuteRequest, ExecutionMode, JobId, JobState, Outcome, ProcessDescription,
+    ResponseForm, Timestamp, Value,
+};
+use anabranch_ogc::wps_2_0::{self, DescribeProcess, Request, capabilities, describe, response, status};
+use anabranch_ogc::{ExceptionReport, Output, OutputValue};
+use axum::http::StatusCode;
+use axum::response::Response;
+use std::time::Duration;
+
+/// How long a dismissal is waited for before the answer says that it is under way, as by OGC API: most process trees die at once, those
+/// that ignore SIGTERM after their grace of 3 s.
+const DISMISS_WAIT: Duration = Duration::from_secs(5);
+
+pub(super) async fn answer_to(app: &App, request: Request) -> Result<Response, ExceptionReport> {
+    let answered = match request {
+        Request::GetCapabilities(_) => Ok(xml(super::with_capabilities(app, capabilities::write))),
+        Request::DescribeProcess(request) => return describe_process(app, &request),
+        Request::Execute(request) => execute(app, *request).await,
+        Request::GetStatus(job) => get_status(app, &job).await,
+        Request::GetResult(job) => get_result(app, &job).await,
+        Request::Dismiss(job) => dismiss(app, &job).await,
+    };
+    answered.map_err(|error| {
+        super::log_ours(&error);
+        wps_2_0::exception_report(&error)
+    })
+}
+
+fn describe_process(app: &App, request: &DescribeProcess) -> Result<Response, ExceptionReport> {
+    let picked = describe::pick(&request.processes, &descriptions(app))?;
+    Ok(xml(describe::write(&picked, request.language.as_deref().unwrap_or_else(|| app.service.language()))))
+}
+
+/// A synchronous answer holds the results, an asynchronous one the status; where the server may choose, jobs that end within the grace
+/// are answered with their results. Failures of jobs that are waited for are exception reports.
+async fn execute(app: &App, mut request: ExecuteRequest) -> Result<Response, Error> {
+    let process = app.engine.registry().get(&request.process)?.description();
+    request.mode = chosen(request.mode, &process);
+    let mode = request.mode;
+    let mut handle = app.engine.submit(request).await?;
+    let job = handle.id();
+    match mode {
+        ExecutionMode::Sync => {
+            until_finished(app, handle).await?;
+            results(app, job).await
+        }
+        ExecutionMode::Async => {
+            let view = within(app.async_grace, &mut handle).await;
+            Ok(status_info(&view))
+        }
+        ExecutionMode::Auto => results_or_status(app, handle).await,
+    }
+}
+
+/// A choice is left only where the process can be executed both ways.
+fn chosen(mode: ExecutionMode, process: &ProcessDescription) -> ExecutionMode {
+    match mode {
+        ExecutionMode::Auto if !process.async_execute => ExecutionMode::Sync,
+        ExecutionMode::Auto if !process.sync_execute => ExecutionMode::Async,
+        mode => mode,
+    }
+}
+
+async fn results_or_status(app: &App, mut handle: JobHandle) -> Result<Response, Error> {
+    let view = within(app.async_grace, &mut handle).await;
+    if view.job.is_finished() { results(app, view.job.id).await } else { Ok(status_info(&view)) }
+}
+
+fn status_info(view: &JobView) -> Response {
+    let status = status::StatusInfo { job: &view.job, expires: view.expires, now: Timestamp::now() };
+    xml(status::write(&status))
+}
+
+async fn get_status(app: &App, job: &str) -> Result<Response, Error> {
+    Ok(status_info(&*app.engine.job(parse_job(job)?).await?))
+}
+
+async fn get_result(app: &App, job: &str) -> Result<Response, Error> {
+    results(app, parse_job(job)?).await
+}
+
+/// As the Execute request wanted them, whichever interface it came by. A raw answer holds one output: where there are more, they
+/// come as a document.
+async fn results(app: &App, job: JobId) -> Result<Response, Error> {
+    let set = OutputSet::load(app, job).await?;
+    if set.response == ResponseForm::Raw && set.results.outputs.len() == 1 {
+        return raw(&set).await;
+    }
+    if set.results.outputs.is_empty() {
+        return Err(Error::process_failed("the process wrote no output"));
+    }
+    let expires = app.engine.job(job).await?.expires;
+    Ok(set.written(wps_2_0::MEDIA_TYPE, move |outputs, out| {
+        response::write(&response::Response { job: &job, expires, outputs }, out)
+    }))
+}
+
+/// The only output as it is; also where a link was asked for, as raw data has no place for one.
+async fn raw(set: &OutputSet) -> Result<Response, Error> {
+    let (Some(log), Some(output)) = (set.results.outputs.first(), set.outputs().first().copied()) else {
+        return Err(Error::process_failed("the process wrote no output"));
+    };
+    match log.chunks.as_slice() {
+        [value @ (Value::Literal(_) | Value::BoundingBox(_))] => {
+            let output = Output { value: OutputValue::Inline(value), ..output };
+            let mut bytes = Vec::new();
+            response::write_raw(&output, &mut bytes).map_err(Error::internal)?;
+            Ok(answer::with_type(StatusCode::OK, &response::raw_media_type(&output), bytes))
+        }
+        _ => set.raw(log).await,
+    }
+}
+
+/// Ends a job or removes a finished one with its results; what has been dismissed is no job any more.
+async fn dismiss(app: &App, job: &str) -> Result<Response, Error> {
+    let id = parse_job(job)?;
+    if matches!(app.engine.job(id).await?.job.state, JobState::Finished(Outcome::Dismissed(_))) {
+        return Err(Error::NoSuchJob(job.to_owned()));
+    }
+    let view = app.engine.dismiss(id, DismissedBy::Client, DISMISS_WAIT).await?;
+    Ok(status_info(&view))
+}
