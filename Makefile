@@ -1,5 +1,5 @@
 # Thin: every target is one command that can be run by hand.
-.PHONY: run test e2e lint rules ci bench
+.PHONY: run test e2e conformance lint rules ci bench
 
 run: ## the main job on real input: a GDAL tool on an agent, through three clients
 	scripts/run-example.sh
@@ -12,6 +12,9 @@ e2e: ## the binary from outside: protocols, agents, kill -9, shutdown
 	scripts/install-tools.sh e2e
 	cargo build --release --bin anabranch
 	ANABRANCH_BIN=$(CURDIR)/target/release/anabranch cargo test --package e2e
+
+conformance: ## what the standards demand, and foreign clients, as a table
+	conformance/run.sh
 
 lint: ## format, clippy, licences and bans
 	cargo fmt --all -- --check

@@ -1,7 +1,8 @@
-"""Runs every suite against one server: main.py BINARY. Exit code 1 where a result differs from expected.json."""
+"""Runs every suite against one server: main.py BINARY. Exit code 1 where a result is worse than expected.json says."""
 
 import json
 import os
+import signal
 import sys
 
 import clients
@@ -16,7 +17,7 @@ EXPECTED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "expected.js
 def main(binary):
     with open(EXPECTED, encoding="utf-8") as file:
         expected = json.load(file)
-    rows, notes, surprises = [], [], []
+    rows, notes, surprises, mended = [], [], [], []
     with running(binary) as server:
         for suite in SUITES:
             results = list(suite.run(server))
@@ -27,12 +28,17 @@ def main(binary):
                 wanted = known.get(identifier, {"status": "passed"})["status"]
                 if status != "passed":
                     notes.append(f"{status:7} {suite.name}: {identifier}: {reason}")
-                if status != wanted:
-                    surprises.append(f"{suite.name}: {identifier}: expected {wanted}, but {status}. {reason}".rstrip(". "))
+                if status == wanted:
+                    continue
+                # What passes now is no fault, but its line is out of date.
+                line = f"{suite.name}: {identifier}: expected {wanted}, but {status}"
+                (mended if status == "passed" else surprises).append(line)
             for identifier in known.keys() - {identifier for identifier, _, _ in results}:
                 surprises.append(f"{suite.name}: {identifier}: expected, but there is no such test")
     print("\n".join(notes), end="\n\n" if notes else "")
     table(rows)
+    if mended:
+        print("\nbetter than expected.json says; take these out of it:", *mended, sep="\n  ")
     if surprises:
         print("\nnot as expected.json says:", *surprises, sep="\n  ")
         return 1
@@ -42,4 +48,6 @@ def main(binary):
 
 
 if __name__ == "__main__":
+    # As an exception, so that the server is stopped too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(sys.argv[1]))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Conformance from outside: tests of the standards, foreign validators, foreign clients. Prints a table; exit code 1 where a
-# result is not the one of expected.json. ANABRANCH_BIN names a binary; without it the release binary is built.
+# result is worse than expected.json says. ANABRANCH_BIN names a binary; without it the release binary is built.
 set -euo pipefail
 cd "$(dirname "$0")"
 
