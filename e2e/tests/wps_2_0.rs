@@ -203,6 +203,8 @@ async fn every_fault_has_its_own_code() {
     refused("echo", &(literal("pause", "soon") + output), "WrongInputData", "pause").await;
     refused("echo", "<wps:Output id=\"complexOutput\" mimeType=\"a/b\"/>", "NoSuchFormat", "complexOutput")
         .await;
+    refused("echo", "<wps:Output id=\"literalOutput\" mimeType=\"a/b\"/>", "NoSuchFormat", "literalOutput")
+        .await;
     let nested = format!("<wps:Input id=\"group\">{}</wps:Input>{output}", literal("pause", "1"));
     refused("echo", &nested, "WrongInputData", "group").await;
     refused("simplify_douglas_peucker", "<wps:Output id=\"result\"/>", "MissingParameterValue", "data").await;

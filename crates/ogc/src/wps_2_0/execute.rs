@@ -4,14 +4,37 @@
 //! be as long as the document; where a server limits documents, it limits them.
 
 use super::NAMESPACE;
+use super::describe::{TEXT_MEDIA_TYPE, XML_MEDIA_TYPE};
 use crate::ows::{Exception, ExceptionCode as Code, ExceptionReport, NAMESPACE_2_0};
 use crate::wps::input::{bounding_box, format_hint, owned, reference};
 use crate::wps::unexpected;
 use crate::xml::{Content, Element, Reader};
+use anabranch_model::description::media_type_essence;
 use anabranch_model::{
-    ExecuteRequest, ExecutionMode, FormatHint, HttpMethod, InputData, InputItem, OutputRequest, ProcessId,
-    Reference, ResponseForm, TextForm, Transmission,
+    DataDescription, ExecuteRequest, ExecutionMode, Fault, FaultKind, FormatHint, HttpMethod, InputData,
+    InputItem, OutputRequest, ProcessDescription, ProcessId, Reference, ResponseForm, Subject, TextForm,
+    Transmission,
 };
+
+/// Formats asked for that literals and boxes don't have; those of complex data are known to their domains, and binding checks them.
+#[must_use]
+pub fn unsupported_formats(process: &ProcessDescription, request: &ExecuteRequest) -> Vec<Fault> {
+    let faults = request.outputs.iter().filter_map(|asked| {
+        let media_type = asked.format.media_type.as_deref()?;
+        let known: &[&str] = match &process.output(&asked.id)?.data {
+            DataDescription::Literal(_) => &[XML_MEDIA_TYPE, TEXT_MEDIA_TYPE],
+            DataDescription::BoundingBox(_) => &[XML_MEDIA_TYPE],
+            DataDescription::Complex(_) => return None,
+        };
+        if known.contains(&media_type_essence(media_type).as_str()) {
+            return None;
+        }
+        let rule = format!("has the format {}", known.join(" or "));
+        let fault = Fault::new(Subject::Output(asked.id.clone()), FaultKind::Unsupported, rule);
+        Some(fault.with_value(media_type))
+    });
+    faults.collect()
+}
 
 /// Reads the root's attributes and children.
 pub(super) fn parse(root: &Element, reader: &mut Reader<'_>) -> Result<ExecuteRequest, ExceptionReport> {

@@ -369,3 +369,24 @@ fn every_error_has_its_report() {
     let document = String::from_utf8(exception_report(&two).to_xml("en-US")).unwrap();
     check_golden("wps_2_0/exception.xml", &document);
 }
+
+#[test]
+fn literals_and_boxes_have_formats_too() {
+    let faults = |output: &str, media_type: &str| {
+        let outputs = format!("{ID}<wps:Output id='{output}' mimeType='{media_type}'/>");
+        execute::unsupported_formats(&process(), &execute(SYNC, &outputs).unwrap())
+    };
+    for (output, media_type) in [
+        ("area", "text/xml"),
+        ("area", "text/plain; charset=utf-8"),
+        ("bounds", "Text/XML"),
+        ("picture", "a/b"),
+    ] {
+        assert_eq!(faults(output, media_type), [], "{output} {media_type}");
+    }
+    assert_eq!(
+        faults("area", "image/png")[0].to_string(),
+        "output 'area' has the format text/xml or text/plain, not \"image/png\""
+    );
+    assert_eq!(faults("bounds", "text/plain")[0].kind, FaultKind::Unsupported);
+}

@@ -7,10 +7,12 @@ use crate::http::outputs::{OutputSet, parse_job};
 use crate::http::service::descriptions;
 use crate::http::waiting::{until_finished, within};
 use anabranch_engine::{JobHandle, JobView};
+use anabranch_model::bind::FAULTS_MAX;
 use anabranch_model::{
     DismissedBy, Error, ExecuteRequest, ExecutionMode, JobId, JobState, Outcome, ProcessDescription,
-    ResponseForm, Timestamp, Value,
+    ResponseForm, Timestamp, Value, bind,
 };
+use anabranch_ogc::wps_2_0::execute::unsupported_formats;
 use anabranch_ogc::wps_2_0::{self, DescribeProcess, Request, capabilities, describe, response, status};
 use anabranch_ogc::{ExceptionReport, Output, OutputValue};
 use axum::http::StatusCode;
@@ -45,6 +47,7 @@ fn describe_process(app: &App, request: &DescribeProcess) -> Result<Response, Ex
 /// are answered with their results. Failures of jobs that are waited for are exception reports.
 async fn execute(app: &App, mut request: ExecuteRequest) -> Result<Response, Error> {
     let process = app.engine.registry().get(&request.process)?.description();
+    check_formats(&process, &request)?;
     request.mode = chosen(request.mode, &process);
     let mode = request.mode;
     let mut handle = app.engine.submit(request).await?;
@@ -60,6 +63,19 @@ async fn execute(app: &App, mut request: ExecuteRequest) -> Result<Response, Err
         }
         ExecutionMode::Auto => results_or_status(app, handle).await,
     }
+}
+
+/// What binding does not look at, in one answer with all that it finds.
+fn check_formats(process: &ProcessDescription, request: &ExecuteRequest) -> Result<(), Error> {
+    let mut faults = unsupported_formats(process, request);
+    if faults.is_empty() {
+        return Ok(());
+    }
+    if let Err(Error::Invalid(others)) = bind(process, request) {
+        faults.splice(0..0, others);
+    }
+    faults.truncate(FAULTS_MAX);
+    Err(Error::Invalid(faults))
 }
 
 /// A choice is left only where the process can be executed both ways.
@@ -124,9 +140,12 @@ async fn raw(set: &OutputSet) -> Result<Response, Error> {
 /// Ends a job or removes a finished one with its results; what has been dismissed is no job any more.
 async fn dismiss(app: &App, job: &str) -> Result<Response, Error> {
     let id = parse_job(job)?;
-    if matches!(app.engine.job(id).await?.job.state, JobState::Finished(Outcome::Dismissed(_))) {
+    let before = app.engine.job(id).await?;
+    if matches!(before.job.state, JobState::Finished(Outcome::Dismissed(_))) {
         return Err(Error::NoSuchJob(job.to_owned()));
     }
     let view = app.engine.dismiss(id, DismissedBy::Client, DISMISS_WAIT).await?;
-    Ok(status_info(&view))
+    // What is gone does not expire.
+    let expires = view.expires.filter(|_| !before.job.is_finished());
+    Ok(xml(status::write(&status::StatusInfo { job: &view.job, expires, now: Timestamp::now() })))
 }
