@@ -3,7 +3,7 @@
 //! A URL holds a keyed hash of its run, so that nobody can make one up. All that is kept of a run lies in a folder of its own,
 //! because runs outlive the server: what was offered, uploaded or noted is still there after a restart.
 
-use anabranch_engine::Engine;
+use anabranch_engine::{Engine, JobView};
 use anabranch_model::{BoxFuture, Data, Error, JobId};
 use anabranch_remote::{RunId, ServerData};
 use hmac::{Hmac, Mac as _};
@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The server's end.
 pub(crate) struct DataPlane {
@@ -181,11 +182,23 @@ impl ServerData for DataPlane {
         self.run_folder(run).join(SENT).exists()
     }
 
+    /// Bytes go at once. That the run was sent is remembered until the job's end is written down: a server killed in between
+    /// must search for the run, and not begin it a second time.
     fn release(&self, run: RunId) {
-        let folder = self.run_folder(run);
-        if folder.exists() {
-            remove(&folder);
+        let (engine, folder) = (self.engine.clone(), self.run_folder(run));
+        let Ok(entries) = fs::read_dir(&folder) else { return };
+        for entry in entries.flatten().filter(|entry| entry.file_name() != SENT) {
+            if let Err(error) = fs::remove_file(entry.path()) {
+                tracing::warn!(%error, file = %entry.path().display(), "what a run has left can't be removed");
+            }
         }
+        tokio::spawn(async move {
+            if let Ok(mut watched) = engine.watch(run.job).await {
+                let over = |view: &Arc<JobView>| view.job.is_finished() || view.job.attempt > run.attempt;
+                let _engine_gone = watched.wait_for(over).await;
+            }
+            remove(&folder);
+        });
     }
 }
 
@@ -194,6 +207,10 @@ mod tests {
     use super::*;
     use anabranch_egress::{Egress, Policy};
     use anabranch_engine::{EngineConfig, Limits};
+    use anabranch_model::{
+        DismissedBy, ExecuteRequest, ExecutionMode, FormatHint, InputData, InputItem, ResponseForm, TextForm,
+    };
+    use std::time::Duration;
 
     async fn plane(key: &str) -> (tempfile::TempDir, DataPlane) {
         let temp = tempfile::tempdir().unwrap();
@@ -230,6 +247,49 @@ mod tests {
         assert!(plane.was_sent(run));
         plane.release(run);
         assert!(!plane.offer_path(run, "dem", 0).exists());
+        gone(&plane.run_folder(run)).await; // its job is unknown, as good as over
+    }
+
+    /// Waits until a folder is gone.
+    async fn gone(folder: &Path) {
+        let gone = async {
+            while folder.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the folder goes in time");
+    }
+
+    #[tokio::test]
+    async fn that_a_run_was_sent_is_known_until_its_job_has_ended() {
+        let (_temp, plane) = plane("key").await;
+        for process in anabranch_algorithms::all_processes() {
+            plane.engine.registry().publish(process);
+        }
+        let pause = InputData::Text { text: "600".into(), form: TextForm::Untyped };
+        let pause = InputItem {
+            id: "pause".into(),
+            data: pause,
+            format: FormatHint::default(),
+            data_type: None,
+            uom: None,
+        };
+        let request = ExecuteRequest {
+            process: "echo".parse().unwrap(),
+            inputs: vec![pause],
+            outputs: vec![],
+            mode: ExecutionMode::Async,
+            response: ResponseForm::Raw,
+            lineage: false,
+        };
+        let job = plane.engine.submit(request).await.unwrap().id();
+        let run = RunId { job, attempt: 1 };
+        plane.note_sent(run);
+        plane.offer_input(run, "dem", 0, &Data::Bytes("abc".into())).await.unwrap();
+        plane.release(run);
+        assert!(plane.was_sent(run) && !plane.offer_path(run, "dem", 0).exists());
+        plane.engine.dismiss(job, DismissedBy::Client, Duration::from_secs(5)).await.unwrap();
+        gone(&plane.run_folder(run)).await;
     }
 
     #[tokio::test]
