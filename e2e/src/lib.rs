@@ -270,6 +270,8 @@ impl Agent {
 
 /// An HTTP answer.
 pub struct Reply {
+    /// Where it came from: redirects are followed.
+    pub url: String,
     pub status: u16,
     pub content_type: String,
     pub location: Option<String>,
@@ -296,14 +298,21 @@ pub async fn get_as(url: &str, accept: &str) -> Reply {
     send(Request::get(url.parse().unwrap()).header("Accept", accept)).await.unwrap()
 }
 
+/// POST with headers.
+pub async fn post_as(url: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    let request = Request::post(url.parse().unwrap(), body.to_owned());
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    send(request).await.unwrap()
+}
+
 async fn send(request: Request) -> Result<Reply, String> {
     let policy = Policy { allow: vec!["127.0.0.0/8".parse().unwrap()], ..Policy::default() };
     let response = Egress::new(policy).fetch_any_status(request).await.map_err(|error| error.to_string())?;
-    let status = response.status;
+    let (status, url) = (response.status, response.url().to_string());
     let content_type = response.content_type.clone().unwrap_or_default();
     let location = response.header("location").map(str::to_owned);
     let body = response.bytes(1 << 30).await.map_err(|error| error.to_string())?.to_vec();
-    Ok(Reply { status, content_type, location, body })
+    Ok(Reply { url, status, content_type, location, body })
 }
 
 /// Processes on this machine whose environment or arguments hold `marker`.

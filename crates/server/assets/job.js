@@ -25,10 +25,13 @@
     log.append(JSON.parse(event.data).text + "\n");
     log.scrollTop = log.scrollHeight;
   });
+  // The page stays, so that the end of the work is seen on it.
   const dismiss = byId("dismiss");
-  dismiss?.addEventListener("click", async () => {
-    dismiss.disabled = true;
-    dismiss.textContent = "Dismissing …";
+  dismiss?.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = dismiss.querySelector("button");
+    button.disabled = true;
+    button.textContent = "Dismissing …";
     await fetch(page.dataset.job, { method: "DELETE" });
   });
 })();

@@ -6,7 +6,9 @@ mod assets;
 mod body;
 mod console;
 mod events;
+mod execute_form;
 mod execution;
+mod form;
 mod health;
 mod jobs;
 pub(crate) mod listen;
@@ -14,6 +16,7 @@ mod negotiate;
 mod outputs;
 mod pages;
 mod processes;
+mod same_site;
 mod service;
 mod waiting;
 mod wps;
@@ -36,9 +39,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api", get(service::api))
         .route("/processes", get(processes::list))
         .route("/processes/{process}", get(processes::describe))
-        .route("/processes/{process}/execution", post(execution::execute))
+        .route("/processes/{process}/execution", post(execution::execute).get(execution::form))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{job}", get(jobs::status).delete(jobs::dismiss))
+        .route("/jobs/{job}/dismiss", post(jobs::dismiss_by_form))
         .route("/jobs/{job}/results", get(outputs::results))
         .route("/jobs/{job}/results/{output}", get(outputs::output))
         .route("/jobs/{job}/events", get(events::events))

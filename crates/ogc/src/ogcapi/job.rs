@@ -109,7 +109,7 @@ pub struct JobQuery {
     pub duration_min_s: Option<u64>,
     /// At most so long, in seconds.
     pub duration_max_s: Option<u64>,
-    /// The query as it came, without `cursor`, for links.
+    /// The query as it came, without `cursor` and `f`, for links.
     raw: String,
 }
 
@@ -124,7 +124,8 @@ impl JobQuery {
         for (name, value) in pairs(query) {
             parsed.take(&name, value, &mut faults);
         }
-        let kept = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
+        let ours = |pair: &str| pair.starts_with("cursor=") || pair.starts_with("f=");
+        let kept = query.split('&').filter(|pair| !pair.is_empty() && !ours(pair));
         parsed.raw = kept.collect::<Vec<_>>().join("&");
         if faults.is_empty() { Ok(parsed) } else { Err(Error::Invalid(faults)) }
     }
@@ -327,7 +328,7 @@ mod tests {
 
     #[test]
     fn the_next_page_keeps_the_query() {
-        let query = JobQuery::parse("status=running&cursor=a&limit=1").unwrap();
+        let query = JobQuery::parse("status=running&f=html&cursor=a&limit=1").unwrap();
         let job = job();
         let list = list([&job], &query, Some("b c"), &BaseUrl::new("http://x"));
         let next = list.links.iter().find(|link| link.rel == "next").unwrap();

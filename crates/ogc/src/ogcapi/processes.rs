@@ -45,10 +45,13 @@ pub struct ProcessSummary<'a> {
 /// A link from a description (`metadata.yaml`).
 #[derive(Clone, Debug, Serialize)]
 pub struct MetadataLink<'a> {
-    title: &'a str,
+    /// For people.
+    pub title: &'a str,
+    /// What it means, as a URI.
     #[serde(skip_serializing_if = "str::is_empty")]
-    role: &'a str,
-    href: &'a str,
+    pub role: &'a str,
+    /// Where it leads.
+    pub href: &'a str,
 }
 
 impl<'a> From<&'a Metadata> for MetadataLink<'a> {

@@ -68,6 +68,11 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// The page of this resource; its JSON is that of the same query.
+    pub(crate) fn page(&self) -> Page {
+        Page::new(self.app, self.path, self.query)
+    }
+
     /// The form wanted; a wrong `f` counts as JSON here, as it is refused by [`Form::wanted`] where it matters.
     fn form(&self) -> Form {
         Form::wanted(self.query, self.headers).unwrap_or(Form::Json)
@@ -86,7 +91,7 @@ impl Asked<'_> {
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after_s = problem.retry_after_s;
         let mut response = match self.form() {
-            Form::Html => html(status, &PlainPage::problem(Page::new(self.app, self.path), &problem)),
+            Form::Html => html(status, &PlainPage::problem(self.page(), &problem)),
             Form::Json => {
                 let mut response = json(status, &problem.at(self.path));
                 if accepts(self.headers, PROBLEM_MEDIA_TYPE) {

@@ -2,7 +2,7 @@
 
 use super::answer::{self, Asked};
 use super::negotiate::Form;
-use super::pages::{AgentRow, AgentsPage, Page};
+use super::pages::{AgentRow, AgentsPage};
 use crate::app::App;
 use anabranch_engine::Counts;
 use anabranch_remote::AgentInfo;
@@ -23,7 +23,7 @@ pub(crate) async fn agents(
         Err(error) => asked.error(&error),
         Ok(Form::Html) => {
             let page = AgentsPage {
-                page: Page::new(&app, "/console"),
+                page: asked.page(),
                 agents: agents.iter().map(AgentRow::from).collect(),
                 queued: counts.queued,
                 running: counts.running,

@@ -1,17 +1,19 @@
 //! `POST /processes/{process}/execution`
 
 use super::answer::{self, Asked};
+use super::form::Encoding;
+use super::negotiate::Form;
 use super::waiting::until_finished;
-use super::{body, outputs, processes};
+use super::{body, execute_form, outputs, processes, service};
 use crate::app::App;
 use anabranch_model::description::media_type_essence;
 use anabranch_model::{Error, ExecutionMode};
 use anabranch_ogc::ogcapi::job::status_info;
 use anabranch_ogc::ogcapi::{Link, Prefer, Problem, execute as document};
 use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -24,6 +26,9 @@ pub(crate) async fn execute(
 ) -> Response {
     let path = format!("/processes/{id}/execution");
     let asked = Asked { app: &app, headers: &headers, query: None, path: &path };
+    if let Some(encoding) = Encoding::of(&headers) {
+        return execute_form::submit(&asked, &id, &encoding, body).await;
+    }
     if let Some(problem) = wrong_media_type(&headers) {
         return asked.problem(problem);
     }
@@ -31,6 +36,27 @@ pub(crate) async fn execute(
         Ok(response) => response,
         Err(error) => asked.error(&error),
     }
+}
+
+/// `GET /processes/{process}/execution`: where people come by the link `execute`, the form is; programs are told to POST.
+pub(crate) async fn form(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    uri: OriginalUri,
+    headers: HeaderMap,
+) -> Response {
+    if Form::wanted(query.as_deref(), &headers) == Ok(Form::Html)
+        && let Ok(process) = processes::find(&app, &id)
+    {
+        let page = format!("{}?f=html#execute", app.base.process(&process.description().id));
+        if let Ok(location) = HeaderValue::from_str(&page) {
+            return (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response();
+        }
+    }
+    let mut refused = service::method_not_allowed(State(app), Method::GET, uri, headers).await;
+    refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    refused
 }
 
 fn wrong_media_type(headers: &HeaderMap) -> Option<Problem> {

@@ -3,16 +3,18 @@
 use super::answer::{self, Asked};
 use super::negotiate::Form;
 use super::outputs::parse_job;
-use super::pages::{JobPage, JobRow, JobsPage, OutputRow, Page, PlainPage, log_text};
+use super::pages::{JobPage, JobRow, JobsPage, OutputRow, PlainPage, log_text};
+use super::same_site::refuse_foreign;
 use crate::app::App;
-use anabranch_engine::{JobFilter, JobView, StateName};
+use anabranch_engine::{JobFilter, JobView, OutputLog, StateName};
 use anabranch_model::{DismissedBy, Error, Fault, FaultKind, JobId, Subject};
 use anabranch_ogc::ogcapi::job::{self, JobQuery, StatusCode as JobStatus};
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a dismissal is waited for before the answer says that it is under way: most trees die at once, those that ignore
@@ -34,19 +36,31 @@ async fn list_in(asked: &Asked<'_>) -> Result<Response, Error> {
     let form = Form::wanted(asked.query, asked.headers)?;
     let query = JobQuery::parse(asked.query.unwrap_or_default())?;
     let Some(filter) = filter(&query)? else {
-        return Ok(answer::json(StatusCode::OK, &job::list([], &query, None, &app.base)));
+        return Ok(listed(asked, form, &[], &job::list([], &query, None, &app.base)));
     };
     let page = app.engine.jobs(filter).await?;
     let next = page.next.map(|cursor| cursor.to_string());
     let list = job::list(page.jobs.iter().map(|view| &view.job), &query, next.as_deref(), &app.base);
-    if form == Form::Html {
-        let next = list.links.iter().find(|link| link.rel == "next").map(|link| link.href.clone());
-        let jobs = page.jobs.iter().map(|view| JobRow::new(app, view)).collect();
-        return Ok(answer::html(StatusCode::OK, &JobsPage { page: Page::new(app, "/jobs"), jobs, next }));
+    Ok(listed(asked, form, &page.jobs, &list))
+}
+
+fn listed(asked: &Asked<'_>, form: Form, views: &[Arc<JobView>], list: &job::JobList) -> Response {
+    match form {
+        Form::Html => {
+            let next = list.links.iter().find(|link| link.rel == "next");
+            let page = JobsPage {
+                page: asked.page().linked(&list.links),
+                jobs: views.iter().map(|view| JobRow::new(asked.app, view)).collect(),
+                next: next.map(|link| format!("{}&f=html", link.href)),
+            };
+            answer::html(StatusCode::OK, &page)
+        }
+        Form::Json => {
+            let mut response = answer::json(StatusCode::OK, list);
+            answer::add_links(&mut response, &list.links);
+            response
+        }
     }
-    let mut response = answer::json(StatusCode::OK, &list);
-    answer::add_links(&mut response, &list.links);
-    Ok(response)
 }
 
 /// The engine's filter; `None` where nothing can match.
@@ -125,14 +139,17 @@ fn status_json(app: &App, view: &JobView) -> Response {
 async fn page(asked: &Asked<'_>, id: JobId, view: &JobView) -> Result<Response, Error> {
     let app = asked.app;
     let outputs = match app.engine.results(id).await {
-        Ok(results) => results.outputs.iter().map(|log| OutputRow::new(&log.id, &log.chunks)).collect(),
+        Ok(results) => {
+            let row = |log: &OutputLog| OutputRow::new(&log.id, app.base.output(&id, &log.id), &log.chunks);
+            results.outputs.iter().map(row).collect()
+        }
         // Not finished, failed or dismissed: the page says so.
         Err(_no_results) => Vec::new(),
     };
     let log = app.engine.log(id, 0, LOG_LINES_MAX).await?;
     let skipped = log.lines.len().saturating_sub(PAGE_LINES_MAX);
     let page = JobPage {
-        page: Page::new(app, asked.path),
+        page: asked.page().linked(&job::status_info(&view.job, &app.base).links),
         job: JobRow::new(app, view),
         outputs,
         log: log.lines.iter().skip(skipped).map(log_text).collect(),
@@ -153,6 +170,33 @@ pub(crate) async fn dismiss(State(app): State<App>, Path(job): Path<String>, hea
         Ok(view) => status_json(&app, &view),
         Err(error) => asked.error(&error),
     }
+}
+
+/// `POST /jobs/{job}/dismiss`: the button of a job's page, for browsers without scripts. It never removes a finished job: the page that
+/// showed the button may be old.
+pub(crate) async fn dismiss_by_form(
+    State(app): State<App>,
+    Path(job): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let path = format!("/jobs/{job}/dismiss");
+    let asked = Asked { app: &app, headers: &headers, query: None, path: &path };
+    if let Some(problem) = refuse_foreign(&headers, &app.base) {
+        return asked.problem(problem);
+    }
+    dismiss_unfinished(&app, &job).await.unwrap_or_else(|error| asked.error(&error))
+}
+
+async fn dismiss_unfinished(app: &App, job: &str) -> Result<Response, Error> {
+    let id = parse_job(job)?;
+    if !app.engine.job(id).await?.job.is_finished() {
+        app.engine.dismiss(id, DismissedBy::Client, DISMISS_WAIT).await?;
+    }
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    if let Ok(location) = HeaderValue::from_str(&app.base.job(&id)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
 }
 
 /// `GET /jobs/{job}/log`: lines from number `from`, counted from 0.
@@ -184,7 +228,7 @@ async fn log_in(asked: &Asked<'_>, id: &str) -> Result<Response, Error> {
     if form == Form::Html {
         let text = log.lines.iter().map(log_text).collect::<Vec<_>>().join("\n");
         let links = vec![(asked.app.base.job(&id), "The job".to_owned())];
-        let page = PlainPage::text(Page::new(asked.app, asked.path), "Log", links, text);
+        let page = PlainPage::text(asked.page(), "Log", links, text);
         return Ok(answer::html(StatusCode::OK, &page));
     }
     let lines: Vec<_> = log

@@ -2,6 +2,8 @@
 
 use super::answer::{self, Asked};
 use super::body;
+use super::negotiate::Form;
+use super::pages::{OutputRow, ResultsPage};
 use crate::app::App;
 use anabranch_engine::{OutputLog, Results};
 use anabranch_model::{
@@ -30,11 +32,29 @@ pub(crate) async fn results(
 ) -> Response {
     let path = format!("/jobs/{job}/results");
     let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
-    let response = match parse_job(&job) {
-        Ok(job) => of_job(&app, job).await,
-        Err(error) => Err(error),
+    results_in(&asked, &job).await.unwrap_or_else(|error| asked.error(&error))
+}
+
+async fn results_in(asked: &Asked<'_>, job: &str) -> Result<Response, Error> {
+    let job = parse_job(job)?;
+    match Form::wanted(asked.query, asked.headers)? {
+        Form::Json => of_job(asked.app, job).await,
+        Form::Html => page(asked, job).await,
+    }
+}
+
+async fn page(asked: &Asked<'_>, job: JobId) -> Result<Response, Error> {
+    let base = &asked.app.base;
+    let set = OutputSet::load(asked.app, job).await?;
+    let rows = set.results.outputs.iter().zip(&set.hrefs);
+    let page = ResultsPage {
+        page: asked.page(),
+        job: job.to_string(),
+        process: set.process.to_string(),
+        process_href: base.process(&set.process),
+        outputs: rows.map(|(log, href)| OutputRow::new(&log.id, href.clone(), &log.chunks)).collect(),
     };
-    response.unwrap_or_else(|error| asked.error(&error))
+    Ok(answer::html(StatusCode::OK, &page))
 }
 
 /// `GET /jobs/{job}/results/{output}`: the bare output.
@@ -85,6 +105,7 @@ pub(crate) async fn of_job(app: &App, job: JobId) -> Result<Response, Error> {
 pub(crate) struct OutputSet {
     pub(crate) results: Arc<Results>,
     pub(crate) response: ResponseForm,
+    process: ProcessId,
     descriptions: Vec<OutputDescription>,
     hrefs: Vec<String>,
 }
@@ -100,7 +121,8 @@ impl OutputSet {
         let descriptions =
             results.outputs.iter().map(|log| description(app, &request.request.process, log)).collect();
         let hrefs = results.outputs.iter().map(|log| app.base.output(&job, &log.id)).collect();
-        Ok(Self { results, response: request.request.response, descriptions, hrefs })
+        let (process, response) = (request.request.process.clone(), request.request.response);
+        Ok(Self { results, response, process, descriptions, hrefs })
     }
 
     /// As the writers of documents take them. A log of several chunks is shown as a link to all of them.

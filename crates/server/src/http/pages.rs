@@ -1,16 +1,21 @@
 //! The HTML pages, as data for their templates. Templates escape everything.
 
+pub(crate) mod definition;
+pub(crate) mod process;
+
 use crate::app::App;
 use anabranch_engine::{JobView, LogEntry};
-use anabranch_model::{
-    AllowedValue, DataDescription, InputDescription, Occurs, OutputDescription, ProcessDescription,
-    Timestamp, Value,
-};
-use anabranch_ogc::ogcapi::Problem;
+use anabranch_model::{AllowedValue, Data, DataDescription, Timestamp, Value};
 use anabranch_ogc::ogcapi::job::status_info;
+use anabranch_ogc::ogcapi::processes::{MetadataLink, ProcessSummary};
+use anabranch_ogc::ogcapi::{Link, Problem};
 use anabranch_remote::AgentInfo;
 use askama::Template;
-use std::sync::Arc;
+
+/// Bytes of a value that are shown on a page of results: a screenful; the link leads to all of it.
+const PREVIEW_BYTES_MAX: u64 = 2_048;
+/// Chunks of an output that are shown: enough to know it by.
+const PREVIEW_CHUNKS_MAX: usize = 20;
 
 /// What every page shows.
 pub(crate) struct Page {
@@ -19,17 +24,29 @@ pub(crate) struct Page {
     /// The same resource as JSON.
     pub(crate) json: String,
     pub(crate) version: &'static str,
+    /// Those of the same resource as JSON.
+    pub(crate) links: Vec<Link>,
 }
 
 impl Page {
-    pub(crate) fn new(app: &App, path: &str) -> Self {
+    pub(crate) fn new(app: &App, path: &str, query: Option<&str>) -> Self {
         let base = app.base.at("");
+        let kept =
+            query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("f="));
+        let query: String = kept.map(|pair| format!("{pair}&")).collect();
         Self {
             service: app.service.title.clone(),
-            json: format!("{base}{path}?f=json"),
+            json: format!("{base}{path}?{query}f=json"),
             base,
             version: env!("CARGO_PKG_VERSION"),
+            links: Vec::new(),
         }
+    }
+
+    /// With the links of the JSON document.
+    pub(crate) fn linked(mut self, links: &[Link]) -> Self {
+        self.links = links.to_vec();
+        self
     }
 }
 
@@ -48,67 +65,41 @@ pub(crate) struct LandingPage {
 #[template(path = "processes.html")]
 pub(crate) struct ProcessesPage {
     pub(crate) page: Page,
-    pub(crate) processes: Vec<Arc<ProcessDescription>>,
+    pub(crate) processes: Vec<ProcessRow>,
+    pub(crate) previous: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
-#[derive(Template)]
-#[template(path = "process.html")]
-pub(crate) struct ProcessPage {
-    pub(crate) page: Page,
-    pub(crate) process: Arc<ProcessDescription>,
-    pub(crate) inputs: Vec<Row>,
-    pub(crate) outputs: Vec<Row>,
-    pub(crate) example: String,
-}
-
-/// An input or output in a table.
-pub(crate) struct Row {
+/// A process in the list.
+pub(crate) struct ProcessRow {
     id: String,
+    href: String,
+    execute: String,
+    metadata: Vec<Link>,
     title: String,
-    about: String,
-    kind: String,
-    occurs: String,
+    description: String,
+    version: String,
 }
 
-impl ProcessPage {
-    pub(crate) fn new(page: Page, process: Arc<ProcessDescription>) -> Self {
-        let required = process.inputs.iter().filter(|input| input.occurs.min > 0);
-        let example = required.map(|input| format!(" -i {}=…", input.id)).collect();
+impl ProcessRow {
+    pub(crate) fn new(process: &ProcessSummary<'_>) -> Self {
+        let href = |rel: &str| {
+            let link = process.links.iter().find(|link| link.rel.ends_with(rel));
+            link.map(|link| link.href.clone()).unwrap_or_default()
+        };
         Self {
-            page,
-            inputs: process.inputs.iter().map(input_row).collect(),
-            outputs: process.outputs.iter().map(output_row).collect(),
-            example,
-            process,
+            id: process.id.to_owned(),
+            href: href("self"),
+            execute: href("execute"),
+            metadata: process.metadata.iter().filter_map(metadata_link).collect(),
+            title: process.title.to_owned(),
+            description: process.description.to_owned(),
+            version: process.version.to_owned(),
         }
     }
 }
 
-fn input_row(input: &InputDescription) -> Row {
-    Row {
-        id: input.id.clone(),
-        title: input.title.clone(),
-        about: input.description.clone(),
-        kind: kind(&input.data),
-        occurs: match input.occurs {
-            Occurs { min: 1, max: Some(1) } => "once".into(),
-            Occurs { min: 0, max: Some(1) } => "optional".into(),
-            Occurs { min, max: Some(max) } => format!("{min} to {max}"),
-            Occurs { min, max: None } => format!("{min} or more"),
-        },
-    }
-}
-
-fn output_row(output: &OutputDescription) -> Row {
-    Row {
-        id: output.id.clone(),
-        title: output.title.clone(),
-        about: output.description.clone(),
-        kind: kind(&output.data),
-        occurs: String::new(),
-    }
-}
-
+/// What an input or output holds, in words.
 fn kind(data: &DataDescription) -> String {
     match data {
         DataDescription::Literal(domain) => {
@@ -137,10 +128,19 @@ fn kind(data: &DataDescription) -> String {
     }
 }
 
+/// A link to more about a process; only to what a browser opens and never runs.
+fn metadata_link(metadata: &MetadataLink<'_>) -> Option<Link> {
+    let opens = ["http://", "https://"].iter().any(|scheme| metadata.href.starts_with(scheme));
+    opens.then(|| Link::new("related", "text/html", metadata.href).titled(metadata.title))
+}
+
 /// A job in a list or on its own page.
 pub(crate) struct JobRow {
     id: String,
     process: String,
+    process_href: String,
+    /// The results, once there are any.
+    results: Option<String>,
     status: String,
     percent: u8,
     message: String,
@@ -164,6 +164,8 @@ impl JobRow {
         Self {
             id: job.id.to_string(),
             process: job.process.to_string(),
+            process_href: app.base.process(&job.process),
+            results: (status == "successful").then(|| app.base.results(&job.id)),
             percent: info.progress.unwrap_or(0),
             message: message.unwrap_or_default(),
             error,
@@ -203,17 +205,31 @@ pub(crate) struct JobPage {
     pub(crate) next_line: u64,
 }
 
+#[derive(Template)]
+#[template(path = "results.html")]
+pub(crate) struct ResultsPage {
+    pub(crate) page: Page,
+    pub(crate) job: String,
+    pub(crate) process: String,
+    pub(crate) process_href: String,
+    pub(crate) outputs: Vec<OutputRow>,
+}
+
 /// A result on a job's page.
 pub(crate) struct OutputRow {
     id: String,
+    href: String,
     format: String,
     bytes: String,
+    preview: String,
 }
 
 impl OutputRow {
     /// What an output's chunks are together.
-    pub(crate) fn new(id: &str, chunks: &[Value]) -> Self {
+    pub(crate) fn new(id: &str, href: String, chunks: &[Value]) -> Self {
         let (mut format, mut bytes) = (String::new(), 0);
+        let preview =
+            chunks.iter().filter_map(preview).take(PREVIEW_CHUNKS_MAX).collect::<Vec<_>>().join("\n");
         for chunk in chunks {
             let length = match chunk {
                 Value::Literal(literal) => {
@@ -231,7 +247,30 @@ impl OutputRow {
             };
             bytes += length;
         }
-        Self { id: id.to_owned(), format, bytes: if bytes == 0 { String::new() } else { bytes.to_string() } }
+        let bytes = if bytes == 0 { String::new() } else { bytes.to_string() };
+        Self { id: id.to_owned(), href, format, bytes, preview }
+    }
+}
+
+/// A value that is short and text, as text.
+fn preview(value: &Value) -> Option<String> {
+    match value {
+        Value::Literal(literal) if literal.text.len() as u64 <= PREVIEW_BYTES_MAX => {
+            let uom = literal.uom.as_ref().map(|uom| format!(" {uom}")).unwrap_or_default();
+            Some(format!("{}{uom}", literal.text))
+        }
+        Value::BoundingBox(bounding_box) => {
+            let numbers = |corner: &[f64]| corner.iter().map(f64::to_string).collect::<Vec<_>>().join(", ");
+            let crs = bounding_box.crs.as_ref().map(|crs| format!(" in {crs}")).unwrap_or_default();
+            Some(format!("{} to {}{crs}", numbers(&bounding_box.lower), numbers(&bounding_box.upper)))
+        }
+        Value::Complex(complex) if !complex.format.is_binary() => match &complex.data {
+            Data::Bytes(bytes) if bytes.len() as u64 <= PREVIEW_BYTES_MAX => {
+                String::from_utf8(bytes.to_vec()).ok()
+            }
+            Data::Bytes(_) | Data::File(_) => None,
+        },
+        Value::Literal(_) | Value::Complex(_) => None,
     }
 }
 
@@ -300,7 +339,7 @@ impl PlainPage {
         Self { page, heading, paragraphs, links: Vec::new(), preformatted: None }
     }
 
-    /// A list of links.
+    /// A list of links, and a sentence about them.
     pub(crate) fn links(page: Page, heading: &str, about: &str, links: Vec<(String, String)>) -> Self {
         Self { page, heading: heading.into(), paragraphs: vec![about.into()], links, preformatted: None }
     }

@@ -2,7 +2,8 @@
 
 use super::answer::{self, Asked};
 use super::negotiate::Form;
-use super::pages::{Page, ProcessPage, ProcessesPage};
+use super::pages::process::ProcessPage;
+use super::pages::{ProcessRow, ProcessesPage};
 use super::service::descriptions;
 use crate::app::App;
 use anabranch_model::{Error, Process, ProcessId};
@@ -25,13 +26,21 @@ fn list_in(asked: &Asked<'_>) -> Result<Response, Error> {
     let app = asked.app;
     let page = query::Page::parse(asked.query.unwrap_or_default())?;
     let published = descriptions(app);
+    let list = processes::list(&published, &page, &app.base)?;
     match Form::wanted(asked.query, asked.headers)? {
         Form::Html => {
-            let page = ProcessesPage { page: Page::new(app, "/processes"), processes: published };
+            let href = |rel| {
+                list.links.iter().find(|link| link.rel == rel).map(|link| format!("{}&f=html", link.href))
+            };
+            let page = ProcessesPage {
+                page: asked.page().linked(&list.links),
+                processes: list.processes.iter().map(ProcessRow::new).collect(),
+                previous: href("prev"),
+                next: href("next"),
+            };
             Ok(answer::html(StatusCode::OK, &page))
         }
         Form::Json => {
-            let list = processes::list(&published, &page, &app.base)?;
             let mut response = answer::json(StatusCode::OK, &list);
             answer::add_links(&mut response, &list.links);
             Ok(response)
@@ -52,7 +61,8 @@ pub(crate) async fn describe(
     match found {
         Err(error) => asked.error(&error),
         Ok((process, Form::Html)) => {
-            answer::html(StatusCode::OK, &ProcessPage::new(Page::new(&app, &path), process.description()))
+            let page = ProcessPage::new(asked.page(), process.description(), &app.base);
+            answer::html(StatusCode::OK, &page)
         }
         Ok((process, Form::Json)) => {
             answer::json(StatusCode::OK, &document::describe(&process.description(), &app.base))

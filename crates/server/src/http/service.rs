@@ -2,7 +2,8 @@
 
 use super::answer::{self, Asked};
 use super::negotiate::Form;
-use super::pages::{LandingPage, Page, PlainPage};
+use super::pages::definition::DefinitionPage;
+use super::pages::{LandingPage, PlainPage};
 use crate::app::App;
 use anabranch_model::ProcessDescription;
 use anabranch_ogc::ogcapi::conformance::{ConformanceClass, conformance as declaration};
@@ -14,10 +15,11 @@ use std::any::Any;
 use std::sync::Arc;
 
 /// What is implemented whole; the other classes of Part 1 are declared when they are.
-const CLASSES: [ConformanceClass; 6] = [
+const CLASSES: [ConformanceClass; 7] = [
     ConformanceClass::Core,
     ConformanceClass::OgcProcessDescription,
     ConformanceClass::Json,
+    ConformanceClass::Html,
     ConformanceClass::Oas30,
     ConformanceClass::JobList,
     ConformanceClass::Dismiss,
@@ -33,9 +35,10 @@ pub(crate) async fn landing(
     match Form::wanted(asked.query, &headers) {
         Err(error) => asked.error(&error),
         Ok(Form::Html) => {
+            let landing = document::landing_page(&app.service, &app.base);
             let counts = app.engine.counts();
             let page = LandingPage {
-                page: Page::new(&app, "/"),
+                page: asked.page().linked(&landing.links),
                 about: app.service.description.clone(),
                 processes: app.engine.registry().list().len(),
                 queued: counts.queued,
@@ -69,7 +72,7 @@ pub(crate) async fn conformance(
             let about = "Conformance classes that this server implements.";
             answer::html(
                 StatusCode::OK,
-                &PlainPage::links(Page::new(&app, "/conformance"), "Conformance", about, links),
+                &PlainPage::links(asked.page().linked(&declared.links), "Conformance", about, links),
             )
         }
         Ok(Form::Json) => answer::json(StatusCode::OK, &declared),
@@ -92,12 +95,7 @@ pub(crate) async fn api(State(app): State<App>, RawQuery(query): RawQuery, heade
             Err(error) => asked.error(&anabranch_model::Error::internal(error)),
         },
         Form::Html => {
-            let links = vec![(app.base.at("/api?f=json"), "OpenAPI 3.0 document".to_owned())];
-            let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-            answer::html(
-                StatusCode::OK,
-                &PlainPage::text(Page::new(&app, "/api"), "API definition", links, text),
-            )
+            answer::html(StatusCode::OK, &DefinitionPage::new(asked.page(), &document, &app.base.at("")))
         }
     }
 }
