@@ -84,5 +84,7 @@ fn next_poll(job: &Job, now: Timestamp) -> Option<Timestamp> {
         return None;
     }
     let age_s = u64::try_from(now.duration_since(job.created).as_secs()).unwrap_or(0);
-    now.checked_add(Duration::from_secs((age_s / POLL_PART).clamp(POLL_S_MIN, POLL_S_MAX))).ok()
+    let wait = Duration::from_secs((age_s / POLL_PART).clamp(POLL_S_MIN, POLL_S_MAX));
+    // Clocks give nanoseconds, which not every client can read.
+    now.checked_add(wait).and_then(|at| Timestamp::from_millisecond(at.as_millisecond())).ok()
 }

@@ -229,6 +229,9 @@ fn every_state_has_its_status() {
     job.apply(JobEvent::Progress { percent: 99.99, message: None }, now);
     check_golden("wps_2_0/running.xml", &written(&job, 200));
     assert!(written(&job, 0).contains("<wps:NextPoll>2026-01-02T03:04:06.678Z<"), "{}", written(&job, 0));
+    let now_ns: Timestamp = "2026-01-02T03:04:05.678901234Z".parse().unwrap();
+    let fine = status::StatusInfo { job: &job, expires: None, now: now_ns };
+    assert!(String::from_utf8(status::write(&fine)).unwrap().contains("03:04:06.678Z<"));
     assert!(written(&job, 86_400).contains("<wps:NextPoll>2026-01-03T03:05:05.678Z<"));
     let mut succeeded = job.clone();
     succeeded.apply(JobEvent::Ended(Ok(())), now);
