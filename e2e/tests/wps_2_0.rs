@@ -222,3 +222,41 @@ async fn every_fault_has_its_own_code() {
     check_refused(&by_get, 501, "OperationNotSupported", "Execute");
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
+
+/// The request that is posted asks the same server, so that the answer shows what was posted.
+#[tokio::test]
+async fn references_with_a_body_are_posted() {
+    let server = Server::with_config("[egress]\nallow = [\"127.0.0.0/8\"]").await;
+    let url = server.url("/wps");
+    let inner = execute(
+        "echo",
+        "sync",
+        "raw",
+        &format!("{}<wps:Output id=\"literalOutput\"/>", literal("literalInput", "posted")),
+    );
+    let request = inner.split_once("?>").unwrap().1;
+    let echo_xml = |input: &str, transmission: &str| {
+        let output = format!(
+            "<wps:Output id=\"complexOutput\" mimeType=\"text/xml\" transmission=\"{transmission}\"/>"
+        );
+        execute(
+            "echo",
+            "sync",
+            "document",
+            &format!("<wps:Input id=\"complexInput\">{input}</wps:Input>{output}"),
+        )
+    };
+    let reference = |body: &str| {
+        format!("<wps:Reference xlink:href=\"{url}\" mimeType=\"text/xml\">{body}</wps:Reference>")
+    };
+    let body = reference(&format!("<wps:Body>{request}</wps:Body>"));
+    let by_body = post(&server, echo_xml(&body, "value")).await.text();
+    assert!(by_body.contains(">posted</wps:LiteralValue>"), "{by_body}");
+
+    let data = format!("<wps:Data mimeType=\"text/xml\">{request}</wps:Data>");
+    let stored = post(&server, echo_xml(&data, "reference")).await.text();
+    let href = stored.split("xlink:href=\"").nth(1).unwrap().split('"').next().unwrap();
+    let body = reference(&format!("<wps:BodyReference xlink:href=\"{href}\"/>"));
+    let by_reference = post(&server, echo_xml(&body, "value")).await.text();
+    assert!(by_reference.contains(">posted</wps:LiteralValue>"), "{by_reference}");
+}
