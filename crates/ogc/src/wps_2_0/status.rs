@@ -1,5 +1,5 @@
-//! GetStatus and its answer (WPS 2.0, `StatusInfo` of wpsCommon.xsd), which Execute and Dismiss give too. EstimatedCompletion is never written: the progress that
-//! programs tell is no measure of time.
+//! GetStatus and its answer (WPS 2.0, `StatusInfo` of wpsCommon.xsd), which Execute and Dismiss give too. EstimatedCompletion is
+//! never written: the progress that programs tell is no measure of time.
 
 use super::NAMESPACE;
 use crate::ows::{Exception, ExceptionReport};

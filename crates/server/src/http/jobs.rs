@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// How long a dismissal is waited for before the answer says that it is under way: most trees die at once, those that ignore
 /// SIGTERM after their grace of 3 s.
-const DISMISS_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const DISMISS_WAIT: Duration = Duration::from_secs(5);
 /// Log lines on a job's page: the end of the log, as a terminal shows it.
 const PAGE_LINES_MAX: usize = 200;
 /// Log lines in one answer; `from` asks for more.

@@ -3,6 +3,7 @@
 use super::xml;
 use crate::app::App;
 use crate::http::answer;
+use crate::http::jobs::DISMISS_WAIT;
 use crate::http::outputs::{OutputSet, parse_job};
 use crate::http::service::descriptions;
 use crate::http::waiting::{until_finished, within};
@@ -17,11 +18,6 @@ use anabranch_ogc::wps_2_0::{self, DescribeProcess, Request, capabilities, descr
 use anabranch_ogc::{ExceptionReport, Output, OutputValue};
 use axum::http::StatusCode;
 use axum::response::Response;
-use std::time::Duration;
-
-/// How long a dismissal is waited for before the answer says that it is under way, as by OGC API: most process trees die at once, those
-/// that ignore SIGTERM after their grace of 3 s.
-const DISMISS_WAIT: Duration = Duration::from_secs(5);
 
 pub(super) async fn answer_to(app: &App, request: Request) -> Result<Response, ExceptionReport> {
     let answered = match request {
