@@ -8,9 +8,10 @@ import sys
 import clients
 import ogcapi
 import wps_1_0
+import wps_2_0
 from harness import running, table
 
-SUITES = [ogcapi.SUITE, wps_1_0.SUITE, clients.SUITE]
+SUITES = [ogcapi.SUITE, wps_1_0.SUITE, wps_2_0.SUITE, clients.SUITE]
 EXPECTED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "expected.json")
 
 
