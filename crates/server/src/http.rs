@@ -39,7 +39,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api", get(service::api))
         .route("/processes", get(processes::list))
         .route("/processes/{process}", get(processes::describe))
-        .route("/processes/{process}/execution", post(execution::execute).get(execution::form))
+        .route("/processes/{process}/execution", post(execution::execute).fallback(execution::form))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{job}", get(jobs::status).delete(jobs::dismiss))
         .route("/jobs/{job}/dismiss", post(jobs::dismiss_by_form))

@@ -1,5 +1,7 @@
 //! The API definition (§10, OpenAPI 3.0.3): what is served now, each process with its own execution.
 
+use super::exception::PROBLEM_MEDIA_TYPE;
+use super::landing::OPENAPI_MEDIA_TYPE;
 use super::link::{BaseUrl, segment};
 use super::query::{LIMIT_DEFAULT, LIMIT_MAX};
 use super::schema;
@@ -42,12 +44,13 @@ fn fixed_paths() -> Map<String, Value> {
             "operationId": id,
             "tags": [tag],
             "summary": summary,
-            "responses": {"200": ok(schema), "500": failed("ServerError")}
+            "parameters": [parameter("f")],
+            "responses": {"200": ok(schema), "400": failed("BadRequest"), "500": failed("ServerError")}
         }})
     };
     let mut paths = Map::new();
     paths.insert("/".into(), get("landingPage", "Capabilities", "The landing page", "landingPage"));
-    paths.insert("/api".into(), get("api", "Capabilities", "This document", "any"));
+    paths.insert("/api".into(), definition_path());
     paths.insert(
         "/conformance".into(),
         get("conformance", "Capabilities", "What the server conforms to", "confClasses"),
@@ -61,10 +64,24 @@ fn fixed_paths() -> Map<String, Value> {
     paths
 }
 
+fn definition_path() -> Value {
+    json!({"get": {
+        "operationId": "api", "tags": ["Capabilities"], "summary": "This document",
+        "parameters": [parameter("f")],
+        "responses": {
+            "200": {"description": "As asked", "content": {
+                OPENAPI_MEDIA_TYPE: {"schema": {"type": "object"}},
+                "text/html": {"schema": {"type": "string"}}
+            }},
+            "400": failed("BadRequest"), "500": failed("ServerError")
+        }
+    }})
+}
+
 fn processes_path() -> Value {
     json!({"get": {
         "operationId": "processes", "tags": ["Processes"], "summary": "The processes",
-        "parameters": [parameter("limit"), parameter("cursor")],
+        "parameters": [parameter("limit"), parameter("cursor"), parameter("f")],
         "responses": {"200": ok("processList"), "400": failed("BadRequest"), "500": failed("ServerError")}
     }})
 }
@@ -74,13 +91,15 @@ fn process_path() -> Value {
         "parameters": [parameter("processID")],
         "get": {
             "operationId": "process", "tags": ["Processes"], "summary": "A process",
-            "responses": {"200": ok("process"), "404": failed("NotFound"), "500": failed("ServerError")}
+            "parameters": [parameter("f")],
+            "responses": {"200": ok("process"), "400": failed("BadRequest"), "404": failed("NotFound"), "500": failed("ServerError")}
         }
     })
 }
 
 fn jobs_path() -> Value {
-    let names = ["limit", "cursor", "type", "processIDs", "status", "datetime", "minDuration", "maxDuration"];
+    let names =
+        ["limit", "cursor", "type", "processIDs", "status", "datetime", "minDuration", "maxDuration", "f"];
     json!({"get": {
         "operationId": "jobs", "tags": ["Jobs"], "summary": "The jobs",
         "parameters": names.map(parameter),
@@ -89,17 +108,20 @@ fn jobs_path() -> Value {
 }
 
 fn job_path() -> Value {
-    let responses =
-        || json!({"200": ok("statusInfo"), "404": failed("NotFound"), "500": failed("ServerError")});
+    let dismissed = json!({"description": "The job as it is now", "content": content("statusInfo")});
     json!({
         "parameters": [parameter("jobId")],
         "get": {
             "operationId": "job", "tags": ["Jobs"], "summary": "The status of a job",
-            "responses": responses()
+            "parameters": [parameter("f")],
+            "responses": {
+                "200": ok("statusInfo"),
+                "400": failed("BadRequest"), "404": failed("NotFound"), "500": failed("ServerError")
+            }
         },
         "delete": {
             "operationId": "dismiss", "tags": ["Jobs"], "summary": "Dismisses a job",
-            "responses": responses()
+            "responses": {"200": dismissed, "404": failed("NotFound"), "500": failed("ServerError")}
         }
     })
 }
@@ -109,10 +131,12 @@ fn results_path() -> Value {
         "parameters": [parameter("jobId")],
         "get": {
             "operationId": "results", "tags": ["Jobs"], "summary": "The results of a job",
+            "parameters": [parameter("f")],
             "responses": {
                 "200": results(),
                 "204": {"description": "All results are links in the header Link"},
-                "404": failed("NotFound"), "410": failed("Gone"), "500": failed("ServerError")
+                "400": failed("BadRequest"), "404": failed("NotFound"), "410": failed("Gone"),
+                "413": failed("TooLarge"), "500": failed("ServerError"), "507": failed("NotEnoughStorage")
             }
         }
     })
@@ -125,7 +149,9 @@ fn result_path() -> Value {
             "operationId": "result", "tags": ["Jobs"], "summary": "One result of a job",
             "responses": {
                 "200": results(),
-                "404": failed("NotFound"), "410": failed("Gone"), "500": failed("ServerError")
+                "204": {"description": "The output has no values"},
+                "400": failed("BadRequest"), "404": failed("NotFound"), "410": failed("Gone"),
+                "413": failed("TooLarge"), "500": failed("ServerError"), "507": failed("NotEnoughStorage")
             }
         }
     })
@@ -138,7 +164,9 @@ fn execution(process: &ProcessDescription) -> Value {
         "summary": process.title,
         "description": process.description,
         "parameters": [parameter("prefer")],
-        "requestBody": {"required": true, "content": {"application/json": {"schema": request(process)}}},
+        "requestBody": {"required": true, "content": {"application/json": {
+            "schema": request(process), "example": example(process)
+        }}},
         "responses": {
             "200": results(),
             "201": {
@@ -152,6 +180,22 @@ fn execution(process: &ProcessDescription) -> Value {
             "500": failed("ServerError"), "503": failed("Busy"), "507": failed("NotEnoughStorage")
         }
     })
+}
+
+/// A request to begin with: what has to be given; where nothing has to be, the first input.
+fn example(process: &ProcessDescription) -> Value {
+    let required = process.inputs.iter().filter(|input| input.occurs.min > 0);
+    let first =
+        process.inputs.iter().take(usize::from(process.inputs.iter().all(|input| input.occurs.min == 0)));
+    let inputs: Map<String, Value> = required
+        .chain(first)
+        .map(|input| {
+            let value = schema::example(&input.data);
+            let value = if input.occurs.is_many() { json!([value]) } else { value };
+            (input.id.clone(), value)
+        })
+        .collect();
+    json!({ "inputs": inputs })
 }
 
 /// `execute.yaml` with the inputs and outputs of one process.
@@ -229,8 +273,11 @@ fn content(schema: &str) -> Value {
     json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}})
 }
 
+/// A resource that is there as JSON and as a page.
 fn ok(schema: &str) -> Value {
-    json!({"description": "As asked", "content": content(schema)})
+    let mut content = content(schema);
+    content["text/html"] = json!({"schema": {"type": "string"}});
+    json!({"description": "As asked", "content": content})
 }
 
 fn failed(response: &str) -> Value {
@@ -243,6 +290,7 @@ fn results() -> Value {
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/results"}},
             "multipart/related": {"schema": {"type": "object"}},
+            "text/html": {"schema": {"type": "string"}},
             "*/*": {"schema": {"type": "string", "format": "binary"}}
         }
     })
@@ -273,6 +321,7 @@ fn parameters() -> Value {
         "datetime": query("datetime", json!({"type": "string"})),
         "minDuration": query("minDuration", seconds.clone()),
         "maxDuration": query("maxDuration", seconds),
+        "f": query("f", json!({"type": "string", "enum": ["json", "html"]})),
         "prefer": {"name": "Prefer", "in": "header", "schema": {"type": "string"},
             "description": "respond-async, wait=N"},
         "processID": path("processID"),
@@ -282,7 +331,12 @@ fn parameters() -> Value {
 }
 
 fn responses() -> Value {
-    let failure = |text: &str| json!({"description": text, "content": content("exception")});
+    let failure = |text: &str| {
+        let mut content = content("exception");
+        content[PROBLEM_MEDIA_TYPE] = content["application/json"].clone();
+        content["text/html"] = json!({"schema": {"type": "string"}});
+        json!({"description": text, "content": content})
+    };
     json!({
         "BadRequest": failure("The request is invalid: every fault is named"),
         "NotFound": failure("There is no such thing, or it is not ready yet"),
@@ -314,7 +368,6 @@ fn schemas() -> Value {
     let mut item = described();
     item["schema"] = json!({"type": "object"});
     json!({
-        "any": {"type": "object"},
         "link": object(&["href"], json!({"href": text(), "rel": text(), "type": text(), "title": text()})),
         "exception": object(&["type"], json!({
             "type": text(), "title": text(), "status": {"type": "integer"}, "detail": text(), "instance": text()

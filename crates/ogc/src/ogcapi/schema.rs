@@ -15,6 +15,50 @@ pub(super) fn of(data: &DataDescription) -> Value {
     }
 }
 
+/// A value of the right kind to begin with.
+pub(super) fn example(data: &DataDescription) -> Value {
+    match data {
+        DataDescription::Literal(domain) => scalar(domain.data_type, &example_text(domain)),
+        DataDescription::BoundingBox(domain) => json!({"bbox": [0, 0, 1, 1], "crs": domain.crs.first()}),
+        DataDescription::Complex(domain) => match domain.formats.first() {
+            Some(format) if format.is_binary() => json!({"value": "", "mediaType": format.media_type}),
+            Some(format) if format.media_type == Format::GEOJSON => {
+                json!({"value": {"type": "LineString", "coordinates": [[0, 0], [1, 1]]}})
+            }
+            Some(format) if format.is_json() => json!({"value": {}, "mediaType": format.media_type}),
+            Some(format) if format.is_xml() => json!({"value": "<x/>", "mediaType": format.media_type}),
+            Some(format) => json!({"value": "text", "mediaType": format.media_type}),
+            None => json!({}),
+        },
+    }
+}
+
+fn example_text(domain: &LiteralDomain) -> String {
+    let of_allowed = domain.allowed.first().and_then(|allowed| match allowed {
+        AllowedValue::Value(value) => Some(value.clone()),
+        AllowedValue::Range { minimum, maximum, closure: RangeClosure::Closed } => {
+            minimum.clone().or_else(|| maximum.clone())
+        }
+        AllowedValue::Range { maximum, closure: RangeClosure::OpenClosed, .. } => maximum.clone(),
+        AllowedValue::Range { minimum, closure: RangeClosure::ClosedOpen, .. } => minimum.clone(),
+        AllowedValue::Range { .. } => None,
+    });
+    let of_type = || {
+        let text = match domain.data_type {
+            LiteralType::String => "text",
+            LiteralType::Boolean => "true",
+            LiteralType::Integer => "1",
+            LiteralType::Double => "1.5",
+            LiteralType::DateTime => "2000-01-01T00:00:00Z",
+            LiteralType::Date => "2000-01-01",
+            LiteralType::Time => "12:00:00",
+            LiteralType::AnyUri => "https://example.org/",
+        };
+        text.to_owned()
+    };
+    domain.default.clone().or(of_allowed).unwrap_or_else(of_type)
+}
+
 fn literal(domain: &LiteralDomain) -> Value {
     let mut schema = match domain.allowed.as_slice() {
         [] => literal_type(domain.data_type),

@@ -38,15 +38,17 @@ pub(crate) async fn execute(
     }
 }
 
-/// `GET /processes/{process}/execution`: where people come by the link `execute`, the form is; programs are told to POST.
+/// Anything but POST: people who follow the link `execute` come to the form, programs are told to POST.
 pub(crate) async fn form(
     State(app): State<App>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
+    method: Method,
     uri: OriginalUri,
     headers: HeaderMap,
 ) -> Response {
-    if Form::wanted(query.as_deref(), &headers) == Ok(Form::Html)
+    if method == Method::GET
+        && Form::wanted(query.as_deref(), &headers) == Ok(Form::Html)
         && let Ok(process) = processes::find(&app, &id)
     {
         let page = format!("{}?f=html#execute", app.base.process(&process.description().id));
@@ -54,7 +56,7 @@ pub(crate) async fn form(
             return (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response();
         }
     }
-    let mut refused = service::method_not_allowed(State(app), Method::GET, uri, headers).await;
+    let mut refused = service::method_not_allowed(State(app), method, uri, headers).await;
     refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
     refused
 }
