@@ -81,4 +81,5 @@ Look at     $url/            the service
             $url/console     the agent and its load
 Serving until Ctrl-C.
 END
+trap 'exit 0' INT TERM
 wait "$server_pid"
