@@ -1,9 +1,11 @@
 //! Who runs next: a queue in order of acceptance, and a number of slots.
+//!
+//! One process never gets all slots: runs that wait for an agent hold theirs, and the others must not wait with them.
 
 use crate::limits::Limits;
 use crate::live::Live;
-use anabranch_model::Error;
-use std::collections::VecDeque;
+use anabranch_model::{Error, ProcessId};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -17,17 +19,49 @@ pub(crate) struct Dispatcher {
     running: watch::Sender<usize>,
     queued_max: usize,
     runs_max: usize,
+    process_runs_max: usize,
 }
 
 #[derive(Default)]
 struct State {
-    /// Who waits here: jobs whose acceptance is written down, at most as many as admission lets in.
-    queue: VecDeque<Arc<Live>>,
+    /// By process, as only processes with jobs have a lane.
+    lanes: BTreeMap<ProcessId, Lane>,
+    /// Given to the next job that is queued: the lower one came first.
+    ticket: u64,
     /// Jobs admitted whose run has not begun: in the queue, on their way to it, or waiting for their process.
     waiting: usize,
     running: usize,
     /// No runs are begun any more.
     held: bool,
+}
+
+/// The jobs of one process.
+#[derive(Default)]
+struct Lane {
+    /// Who waits here, with tickets: jobs whose acceptance is written down, at most as many as admission lets in.
+    queue: VecDeque<(u64, Arc<Live>)>,
+    running: usize,
+}
+
+impl State {
+    fn push(&mut self, live: Arc<Live>) {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        self.lane(&live.request.request.process).queue.push_back((ticket, live));
+    }
+
+    fn lane(&mut self, process: &ProcessId) -> &mut Lane {
+        self.lanes.entry(process.clone()).or_default()
+    }
+
+    /// Takes out the job that came first among the processes that may begin one more.
+    fn pop(&mut self, process_runs_max: usize) -> Option<Arc<Live>> {
+        let free = self.lanes.values_mut().filter(|lane| lane.running < process_runs_max);
+        let first = free.min_by_key(|lane| lane.queue.front().map_or(u64::MAX, |(ticket, _)| *ticket))?;
+        let (_, live) = first.queue.pop_front()?;
+        first.running += 1;
+        Some(live)
+    }
 }
 
 /// A place among the waiting, given back when dropped before the job has been queued.
@@ -40,6 +74,7 @@ impl Dispatcher {
             running: watch::Sender::new(0),
             queued_max: limits.jobs_queued_max,
             runs_max: limits.parallel_runs_max.max(1),
+            process_runs_max: limits.process_runs_max.max(1),
         }
     }
 
@@ -69,7 +104,7 @@ impl Dispatcher {
     pub(crate) fn enqueue_again(&self, live: Arc<Live>) {
         let mut state = self.state();
         state.waiting += 1;
-        state.queue.push_back(live);
+        state.push(live);
     }
 
     /// Counts a job as waiting that is not in the queue.
@@ -84,25 +119,35 @@ impl Dispatcher {
         if state.held || state.running >= self.runs_max {
             return None;
         }
-        let live = state.queue.pop_front()?;
+        let live = state.pop(self.process_runs_max)?;
         state.waiting -= 1;
         state.running += 1;
         self.running.send_replace(state.running);
         Some(live)
     }
 
-    /// A run has ended.
-    pub(crate) fn ended(&self) {
+    /// A run of a process has ended.
+    pub(crate) fn ended(&self, process: &ProcessId) {
         let mut state = self.state();
         state.running -= 1;
+        if let Some(lane) = state.lanes.get_mut(process) {
+            lane.running -= 1;
+            if lane.running == 0 && lane.queue.is_empty() {
+                state.lanes.remove(process);
+            }
+        }
         self.running.send_replace(state.running);
     }
 
     /// Takes a dismissed job out of the queue, where it is in it.
     pub(crate) fn remove(&self, live: &Live) {
         let mut state = self.state();
-        if let Some(place) = state.queue.iter().position(|queued| queued.id == live.id) {
-            state.queue.remove(place);
+        let Some(lane) = state.lanes.get_mut(&live.request.request.process) else { return };
+        if let Some(place) = lane.queue.iter().position(|(_, queued)| queued.id == live.id) {
+            lane.queue.remove(place);
+            if lane.running == 0 && lane.queue.is_empty() {
+                state.lanes.remove(&live.request.request.process);
+            }
             state.waiting -= 1;
         }
     }
@@ -130,7 +175,7 @@ impl Admitted<'_> {
     /// The job takes its place in the queue.
     pub(crate) fn enqueue(mut self, live: Arc<Live>) {
         if let Some(dispatcher) = self.0.take() {
-            dispatcher.state().queue.push_back(live);
+            dispatcher.state().push(live);
         }
     }
 }

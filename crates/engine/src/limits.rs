@@ -11,6 +11,9 @@ pub struct Limits {
     pub jobs_queued_max: usize,
     /// Most runs under way. Default 1024: most wait for an agent or a disk; CPU work is bounded by `cpu_threads`.
     pub parallel_runs_max: usize,
+    /// Most runs of one process under way. Default 512, half of all: runs that wait for an agent hold their slots, and the
+    /// other processes must not wait with them.
+    pub process_runs_max: usize,
     /// Most attempts of a job whose run was lost. Default 3: an agent may die twice by chance, three times hardly.
     pub attempts_max: u32,
     /// Longest run, seconds. Default 7 days: a run that nobody ends would hold its slot for ever.
@@ -62,6 +65,7 @@ impl Default for Limits {
         Self {
             jobs_queued_max: 10_000,
             parallel_runs_max: 1024,
+            process_runs_max: 512,
             attempts_max: 3,
             run_s_max: 7 * 24 * 3600,
             dismiss_ms_max: 30_000,

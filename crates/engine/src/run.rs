@@ -39,7 +39,7 @@ impl Inner {
             self.runtime.spawn(async move {
                 let ended = attempt(&engine, &live).await;
                 settle(&engine, &live, ended).await;
-                engine.dispatcher.ended();
+                engine.dispatcher.ended(&live.request.request.process);
                 engine.pump();
             });
         }

@@ -226,6 +226,36 @@ async fn admission_refuses_by_name_and_the_queue_keeps_its_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_whose_runs_wait_leaves_slots_to_the_others() {
+    let limits = Limits { parallel_runs_max: 4, process_runs_max: 2, ..Limits::default() };
+    let bench = Bench::new(limits).await;
+    bench.engine.registry().publish(endless("endless", OnRestart::Fail));
+    bench.engine.registry().publish(scripted("quick", OnRestart::Fail, |execution| async move {
+        execution.sink.write("text", text("x")).await
+    }));
+    let mut endless = Vec::new();
+    for _ in 0..6 {
+        endless.push(bench.engine.submit(asynchronous("endless")).await.unwrap());
+    }
+    for _ in 0..3 {
+        let mut quick = bench.engine.submit(asynchronous("quick")).await.unwrap();
+        assert_eq!(soon(quick.finished()).await.job.state, JobState::Finished(Outcome::Succeeded));
+    }
+    bench.running(endless[1].id()).await;
+    // A run gives its slot back a moment after its job has finished.
+    let counted = async {
+        loop {
+            let counts = bench.engine.counts();
+            if (counts.running, counts.queued) == (2, 4) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(counted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn shutdown_refuses_drains_and_interrupts() {
     let bench = Bench::new(Limits::default()).await;
     bench.engine.registry().publish(endless("endless", OnRestart::Fail));
