@@ -28,5 +28,5 @@ rules: ## who may use whom
 ci:
 	.ci/run
 
-bench: ## speed and memory beside named peers; takes a quarter of an hour
+bench: ## speed and memory beside named peers; takes about five minutes
 	benches/run.sh
