@@ -169,8 +169,8 @@ impl ServerData for DataPlane {
         })
     }
 
-    /// A file that is there: enough for a server that is killed. After a power failure it may be missing, and a run is begun again
-    /// while its agent may still have it; the agent then answers with what it has.
+    /// A file that is there, not synced: enough for a server that is killed. After a power failure it may be missing, and a run may
+    /// be begun while an agent still has it.
     fn note_sent(&self, run: RunId) {
         let folder = self.run_folder(run);
         if let Err(error) = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(SENT), "")) {
@@ -193,11 +193,15 @@ impl ServerData for DataPlane {
             }
         }
         tokio::spawn(async move {
-            if let Ok(mut watched) = engine.watch(run.job).await {
-                let over = |view: &Arc<JobView>| view.job.is_finished() || view.job.attempt > run.attempt;
-                let _engine_gone = watched.wait_for(over).await;
+            let over = |view: &Arc<JobView>| view.job.is_finished() || view.job.attempt > run.attempt;
+            let over = match engine.watch(run.job).await {
+                Ok(mut watched) => watched.wait_for(over).await.is_ok(),
+                Err(error) => matches!(error, Error::NoSuchJob(_)),
+            };
+            // Else the server is stopping, and the next one must know.
+            if over {
+                remove(&folder);
             }
-            remove(&folder);
         });
     }
 }
