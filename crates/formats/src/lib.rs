@@ -7,8 +7,10 @@
 //! Read these three first: [`geojson::Splitter`] (a document as a stream of features), [`geojson::GeometryFinder`] (where the
 //! coordinates of a feature stand), [`geojson::Positions`] (coordinates as numbers that remember their bytes).
 
+pub mod crs;
 pub mod detect;
 pub mod geojson;
+pub mod vector;
 
 pub use detect::detect;
 

@@ -1,0 +1,104 @@
+//! A feature: geometry and properties, as all vector formats have them.
+
+use crate::crs::Crs;
+
+/// One thing on the map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feature {
+    /// Its identifier within the data, where it has one.
+    pub id: Option<String>,
+    /// Where it is.
+    pub geometry: Option<Geometry>,
+    /// What the coordinates mean.
+    pub crs: Crs,
+    /// What is known of it, in the order of the data; names are unique.
+    pub properties: Vec<(String, Property)>,
+}
+
+/// A value of a property.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Property {
+    /// Known to be nothing.
+    Null,
+    /// True or false.
+    Boolean(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A number; finite.
+    Number(f64),
+    /// Characters. Dates and times too, as ISO 8601 writes them.
+    Text(String),
+    /// An object or array, as JSON.
+    Json(String),
+}
+
+/// A position: x to the east (or longitude), y to the north (or latitude), in the units of the system; z upwards.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Position {
+    /// To the east.
+    pub x: f64,
+    /// To the north.
+    pub y: f64,
+    /// Upwards.
+    pub z: Option<f64>,
+}
+
+/// Two positions or more.
+pub type LineString = Vec<Position>;
+
+/// The outer ring, then the holes; each ring is closed.
+pub type Polygon = Vec<LineString>;
+
+/// The geometries of OGC Simple Features. Curves are not among them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Geometry {
+    /// One position.
+    Point(Position),
+    /// One line.
+    LineString(LineString),
+    /// One area.
+    Polygon(Polygon),
+    /// Positions.
+    MultiPoint(Vec<Position>),
+    /// Lines.
+    MultiLineString(Vec<LineString>),
+    /// Areas.
+    MultiPolygon(Vec<Polygon>),
+    /// Any of them.
+    GeometryCollection(Vec<Self>),
+}
+
+impl Geometry {
+    /// Any position has a z.
+    #[must_use]
+    pub fn has_z(&self) -> bool {
+        let line = |line: &LineString| line.iter().any(|position| position.z.is_some());
+        match self {
+            Self::Point(position) => position.z.is_some(),
+            Self::LineString(positions) | Self::MultiPoint(positions) => line(positions),
+            Self::Polygon(lines) | Self::MultiLineString(lines) => lines.iter().any(line),
+            Self::MultiPolygon(polygons) => polygons.iter().flatten().any(line),
+            Self::GeometryCollection(geometries) => geometries.iter().any(Self::has_z),
+        }
+    }
+
+    /// Changes every position, in place.
+    ///
+    /// # Errors
+    /// The first error of `change`.
+    pub fn try_map<E>(&mut self, change: &mut impl FnMut(&mut Position) -> Result<(), E>) -> Result<(), E> {
+        match self {
+            Self::Point(position) => change(position),
+            Self::LineString(positions) | Self::MultiPoint(positions) => {
+                positions.iter_mut().try_for_each(change)
+            }
+            Self::Polygon(lines) | Self::MultiLineString(lines) => {
+                lines.iter_mut().flatten().try_for_each(change)
+            }
+            Self::MultiPolygon(polygons) => polygons.iter_mut().flatten().flatten().try_for_each(change),
+            Self::GeometryCollection(geometries) => {
+                geometries.iter_mut().try_for_each(|geometry| geometry.try_map(change))
+            }
+        }
+    }
+}
