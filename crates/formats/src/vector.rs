@@ -62,6 +62,9 @@ pub enum FormatError {
     /// A coordinate reference system that is not known here.
     #[error("the coordinate reference system {0:?} is not supported")]
     UnsupportedCrs(String),
+    /// It was told to stop.
+    #[error("stopped")]
+    Stopped,
     /// The operating system.
     #[error(transparent)]
     Io(#[from] io::Error),
