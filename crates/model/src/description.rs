@@ -41,6 +41,24 @@ fn yes() -> bool {
 }
 
 impl ProcessDescription {
+    /// All that is left to say of a process that is not published any more.
+    #[must_use]
+    pub fn withdrawn(id: ProcessId) -> Self {
+        Self {
+            title: id.to_string(),
+            id,
+            description: String::new(),
+            keywords: Vec::new(),
+            metadata: Vec::new(),
+            version: "unknown".into(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            sync_execute: false,
+            async_execute: false,
+            idempotent: false,
+        }
+    }
+
     /// The input of that identifier.
     #[must_use]
     pub fn input(&self, id: &str) -> Option<&InputDescription> {

@@ -49,6 +49,14 @@ impl Default for ServiceInfo {
     }
 }
 
+/// The form of a language tag: parts of 1 to 8 letters and digits with hyphens between them, the first of letters (RFC 4646 §2.1).
+#[must_use]
+pub fn is_language(tag: &str) -> bool {
+    let is_part = |part: &str| matches!(part.len(), 1..=8) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    let first = tag.split('-').next().unwrap_or_default();
+    tag.split('-').all(is_part) && first.bytes().all(|b| b.is_ascii_alphabetic())
+}
+
 impl ServiceInfo {
     /// The language that answers are written in where the client names none.
     #[must_use]
@@ -60,5 +68,20 @@ impl ServiceInfo {
     #[must_use]
     pub fn find_language(&self, tag: &str) -> Option<&str> {
         self.languages.iter().find(|known| known.eq_ignore_ascii_case(tag)).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages_have_a_form() {
+        for tag in ["en", "en-US", "de-DE-1996", "x-klingon"] {
+            assert!(is_language(tag), "{tag}");
+        }
+        for tag in ["", "en-", "-US", "en_US", "en US", "1-a", "abcdefghi"] {
+            assert!(!is_language(tag), "{tag}");
+        }
     }
 }

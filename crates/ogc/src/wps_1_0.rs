@@ -21,7 +21,7 @@ pub const VERSION: &str = "1.0.0";
 /// Its namespace.
 pub(crate) const NAMESPACE: &str = "http://www.opengis.net/wps/1.0.0";
 
-/// A request of one of the three operations.
+/// A request of one of the three operations, or of the two by which GeoServer extends them. Jobs are named as the client wrote them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// §8.
@@ -30,6 +30,19 @@ pub enum Request {
     DescribeProcess(DescribeProcess),
     /// §10.
     Execute(Box<Execute>),
+    /// By GET only, GeoServer's: where a job stands.
+    GetExecutionStatus(ExecutionId),
+    /// By GET only, GeoServer's: the end of a job.
+    Dismiss(ExecutionId),
+}
+
+/// Names a job in the operations of GeoServer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutionId {
+    /// As the client wrote it.
+    pub job: String,
+    /// As offered by the service; `None` means its default.
+    pub language: Option<String>,
 }
 
 impl Request {
@@ -40,6 +53,7 @@ impl Request {
             Self::GetCapabilities(request) => request.language.as_deref(),
             Self::DescribeProcess(request) => request.language.as_deref(),
             Self::Execute(request) => request.language.as_deref(),
+            Self::GetExecutionStatus(request) | Self::Dismiss(request) => request.language.as_deref(),
         }
     }
 }
@@ -62,7 +76,10 @@ pub(crate) fn parse(
 }
 
 pub(crate) fn operation_not_supported(name: &str) -> Exception {
-    let text = format!("operation {name:?} is not offered: GetCapabilities, DescribeProcess and Execute are");
+    let text = format!(
+        "operation {name:?} is not offered: GetCapabilities, DescribeProcess and Execute are by GET and POST, and \
+         GetExecutionStatus and Dismiss are by GET"
+    );
     Exception::new(ExceptionCode::OperationNotSupported, name, text)
 }
 

@@ -32,6 +32,7 @@ pub(crate) struct Service {
     pub(crate) keywords: Vec<String>,
     pub(crate) provider: String,
     pub(crate) provider_site: String,
+    pub(crate) languages: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -128,6 +129,13 @@ impl Config {
             config.http.async_grace_ms
         );
         anyhow::ensure!(config.limits.parallel_runs_max > 0, "limits.parallel_runs_max must be at least 1");
+        anyhow::ensure!(!config.service.languages.is_empty(), "service.languages must name at least one");
+        for tag in &config.service.languages {
+            anyhow::ensure!(
+                anabranch_ogc::service::is_language(tag),
+                "service.languages must hold language tags such as \"en-US\", not {tag:?}"
+            );
+        }
         if !config.http.public_url.is_empty() {
             url::Url::parse(&config.http.public_url).with_context(|| {
                 format!("http.public_url must be a URL, not {:?}", config.http.public_url)
@@ -175,6 +183,8 @@ mod tests {
                 || error("[http]\nlisten = \"nonsense\"").contains("socket")
         );
         assert!(error("[http]\npublic_url = \"nonsense\"").contains("public_url"));
+        assert!(error("[service]\nlanguages = []").contains("service.languages"));
+        assert!(error("[service]\nlanguages = [\"en US\"]").contains("en US"));
         assert!(error("[http]\nasync_grace_ms = 251").contains("at most 250, not 251"));
     }
 }

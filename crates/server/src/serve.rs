@@ -154,6 +154,7 @@ fn service_info(config: &Config) -> ServiceInfo {
         description: service.r#abstract.clone(),
         keywords: service.keywords.clone(),
         provider: Provider { name: service.provider.clone(), site, contact: None, email: None },
+        languages: service.languages.clone(),
         ..ServiceInfo::default()
     }
 }

@@ -246,7 +246,7 @@ fn requests_of_2_0_break_one_rule_each() {
     );
     // WPS 2.0 defines no key-value pairs for it.
     check_query(&format!("{two}Execute&identifier=a"), 501, OperationNotSupported, Some("Execute"));
-    check_query("service=WPS&version=1.0.0&request=Dismiss", 501, OperationNotSupported, Some("Dismiss"));
+    check_query("service=WPS&version=1.0.0&request=GetStatus", 501, OperationNotSupported, Some("GetStatus"));
     let body = |name: &str, more: &str| format!("<wps:{name} {WPS_2} service='WPS' {more}");
     check_body(&body("GetStatus", "/>"), 400, MissingParameterValue, Some("version"));
     check_body(&body("Dismiss", "version='1.0.0'/>"), 400, InvalidParameterValue, Some("version"));

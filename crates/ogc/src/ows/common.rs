@@ -108,6 +108,7 @@ pub(crate) fn service_provider(xml: &mut Writer<'_>, service: &ServiceInfo) -> i
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Methods {
     GetAndPost,
+    GetOnly,
     PostOnly,
 }
 
@@ -119,8 +120,9 @@ pub(crate) fn operation(xml: &mut Writer<'_>, name: &str, url: &str, methods: Me
     xml.start("ows:HTTP")?;
     // Clients append their parameters to what stands here (§7.4.5).
     let get = if url.contains('?') { url.to_owned() } else { format!("{url}?") };
-    let both = [("ows:Get", get.as_str()), ("ows:Post", url)];
-    for (method, href) in both.into_iter().skip(usize::from(methods == Methods::PostOnly)) {
+    let get = (methods != Methods::PostOnly).then_some(("ows:Get", get.as_str()));
+    let post = (methods != Methods::GetOnly).then_some(("ows:Post", url));
+    for (method, href) in get.into_iter().chain(post) {
         xml.start(method)?;
         xml.attribute("xlink:href", href)?;
         xml.end()?;

@@ -46,8 +46,14 @@ fn sections(xml: &mut Writer<'_>, capabilities: &Capabilities<'_>) -> io::Result
     common::service_identification(xml, service, &[VERSION, wps_2_0::VERSION])?;
     common::service_provider(xml, service)?;
     xml.start("ows:OperationsMetadata")?;
-    for name in ["GetCapabilities", "DescribeProcess", "Execute"] {
-        common::operation(xml, name, capabilities.url, Methods::GetAndPost)?;
+    for (name, methods) in [
+        ("GetCapabilities", Methods::GetAndPost),
+        ("DescribeProcess", Methods::GetAndPost),
+        ("Execute", Methods::GetAndPost),
+        ("GetExecutionStatus", Methods::GetOnly),
+        ("Dismiss", Methods::GetOnly),
+    ] {
+        common::operation(xml, name, capabilities.url, methods)?;
     }
     xml.end()?;
     xml.start("wps:ProcessOfferings")?;

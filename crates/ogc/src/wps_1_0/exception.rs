@@ -12,7 +12,7 @@ pub fn exception_report(error: &Error) -> ExceptionReport {
             return ExceptionReport::of(400, faults.iter().map(exception_of).collect());
         }
         Error::NoSuchProcess(_) => (400, Code::InvalidParameterValue, Some("Identifier")),
-        Error::NoSuchJob(_) => (404, Code::InvalidParameterValue, Some("jobId")),
+        Error::NoSuchJob(_) => (404, Code::InvalidParameterValue, Some("executionId")),
         Error::NoSuchOutput { output, .. } => (404, Code::InvalidParameterValue, Some(output.as_str())),
         Error::ResultNotReady(_) => (404, Code::NoApplicableCode, None),
         Error::Dismissed => (410, Code::NoApplicableCode, None),

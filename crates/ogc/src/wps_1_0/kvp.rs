@@ -1,4 +1,5 @@
-//! Key-value pairs (WPS 1.0.0 §8.2, §9.2, §10.2.2).
+//! Key-value pairs (WPS 1.0.0 §8.2, §9.2, §10.2.2), and those of GeoServer's `GetExecutionStatus` and `Dismiss`, which name a job
+//! in `executionId`.
 //!
 //! Lists of inputs and outputs follow the grammar
 //!
@@ -12,7 +13,7 @@
 //! do; an `@` in a value, as long as no `=` follows.
 
 use super::execute::{self, Execute, Form};
-use super::{DescribeProcess, Request, operation_not_supported};
+use super::{DescribeProcess, ExecutionId, Request, operation_not_supported};
 use crate::ows::kvp::{Parameters, decode};
 use crate::ows::{Exception, ExceptionReport};
 use crate::service::ServiceInfo;
@@ -29,12 +30,18 @@ pub(crate) fn parse(
     service: &ServiceInfo,
 ) -> Result<Request, ExceptionReport> {
     let language = language("language", parameters.value("language").as_deref(), service)?;
+    let execution = |language| match parameters.value("executionid") {
+        Some(job) => Ok(ExecutionId { job, language }),
+        None => Err(Exception::missing("executionId")),
+    };
     Ok(match operation.to_ascii_lowercase().as_str() {
         "describeprocess" => Request::DescribeProcess(DescribeProcess {
             processes: Processes::new(parameters.list("identifier"))?,
             language,
         }),
         "execute" => Request::Execute(Box::new(parse_execute(parameters, language)?)),
+        "getexecutionstatus" => Request::GetExecutionStatus(execution(language)?),
+        "dismiss" => Request::Dismiss(execution(language)?),
         _ => return Err(operation_not_supported(operation).into()),
     })
 }

@@ -234,6 +234,23 @@ fn separators_in_values_stay_values() {
 }
 
 #[test]
+fn geoserver_names_jobs_in_queries() {
+    let of = |rest: &str| {
+        detect::query(&format!("service=WPS&version=1.0.0&request={rest}"), &ServiceInfo::default())
+    };
+    let named = ExecutionId { job: "a b".into(), language: Some("en-US".into()) };
+    let status = WpsRequest::V1_0(Request::GetExecutionStatus(named.clone()));
+    assert_eq!(of("getexecutionstatus&EXECUTIONID=a%20b&language=EN-US").unwrap(), status);
+    assert_eq!(
+        of("Dismiss&executionId=a+b&language=en-US").unwrap(),
+        WpsRequest::V1_0(Request::Dismiss(named))
+    );
+    for operation in ["GetExecutionStatus", "Dismiss&executionId="] {
+        check(of(operation), &[(Code::MissingParameterValue, "executionId")]);
+    }
+}
+
+#[test]
 fn capabilities_are_written_in_full_or_in_short() {
     let service = ServiceInfo {
         provider: crate::service::Provider {
@@ -430,7 +447,7 @@ fn every_error_has_its_report() {
         (Error::invalid(fault(FaultKind::Unsupported)), 400, "InvalidParameterValue", "dem"),
         (Error::invalid(fault(FaultKind::TooLarge)), 400, "FileSizeExceeded", "dem"),
         (Error::NoSuchProcess(text("x")), 400, "InvalidParameterValue", "Identifier"),
-        (Error::NoSuchJob(text("x")), 404, "InvalidParameterValue", "jobId"),
+        (Error::NoSuchJob(text("x")), 404, "InvalidParameterValue", "executionId"),
         (Error::NoSuchOutput { job, output: text("o") }, 404, "InvalidParameterValue", "o"),
         (Error::ResultNotReady(job), 404, "NoApplicableCode", ""),
         (Error::Dismissed, 410, "NoApplicableCode", ""),

@@ -1,5 +1,4 @@
-//! GetStatus and its answer (WPS 2.0, `StatusInfo` of wpsCommon.xsd), which Execute and Dismiss give too. EstimatedCompletion is
-//! never written: the progress that programs tell is no measure of time.
+//! GetStatus and its answer (WPS 2.0, `StatusInfo` of wpsCommon.xsd), which Execute and Dismiss give too.
 
 use super::NAMESPACE;
 use crate::ows::{Exception, ExceptionReport};
@@ -14,6 +13,9 @@ const POLL_S_MIN: u64 = 1;
 const POLL_S_MAX: u64 = 60;
 /// A client that waits this part of a job's age learns of its end at most 10 % late.
 const POLL_PART: u64 = 10;
+
+/// Least progress that says anything about the rest, in percent: below it an estimate would leap with every step.
+const ESTIMATE_PERCENT_MIN: f32 = 1.0;
 
 /// What a status document is made of.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,9 @@ pub fn write(status: &StatusInfo<'_>) -> Vec<u8> {
         if let Some(expires) = status.expires {
             xml.leaf("wps:ExpirationDate", &expires.to_string())?;
         }
+        if let Some(at) = estimated_completion(job, status.now) {
+            xml.leaf("wps:EstimatedCompletion", &at.to_string())?;
+        }
         if let Some(at) = next_poll(job, status.now) {
             xml.leaf("wps:NextPoll", &at.to_string())?;
         }
@@ -85,6 +90,19 @@ fn next_poll(job: &Job, now: Timestamp) -> Option<Timestamp> {
     }
     let age_s = u64::try_from(now.duration_since(job.created).as_secs()).unwrap_or(0);
     let wait = Duration::from_secs((age_s / POLL_PART).clamp(POLL_S_MIN, POLL_S_MAX));
-    // Clocks give nanoseconds, which not every client can read.
-    now.checked_add(wait).and_then(|at| Timestamp::from_millisecond(at.as_millisecond())).ok()
+    now.checked_add(wait).ok().and_then(in_milliseconds)
+}
+
+/// As if the work went on as it did until the last step; `None` where there is nothing to go by, or time has proved the guess wrong.
+fn estimated_completion(job: &Job, now: Timestamp) -> Option<Timestamp> {
+    let JobState::Running { progress, dismissing: None, .. } = job.state else { return None };
+    let started = job.started.filter(|_| progress >= ESTIMATE_PERCENT_MIN)?;
+    let so_far = Duration::try_from(job.updated.duration_since(started)).ok()?;
+    let whole = so_far.mul_f32(100.0 / progress);
+    started.checked_add(whole).ok().filter(|at| *at > now).and_then(in_milliseconds)
+}
+
+/// Clocks give nanoseconds, which not every client can read.
+fn in_milliseconds(at: Timestamp) -> Option<Timestamp> {
+    Timestamp::from_millisecond(at.as_millisecond()).ok()
 }

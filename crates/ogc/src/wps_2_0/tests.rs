@@ -215,6 +215,31 @@ fn descriptions_are_found_or_all_unknown_ones_named() {
 }
 
 #[test]
+fn the_end_is_estimated_from_progress_and_time() {
+    let mut job = job();
+    let at = |seconds| job_time().checked_add(std::time::Duration::from_secs(seconds)).unwrap();
+    let estimate = |job: &anabranch_model::Job, seconds| {
+        let status = status::StatusInfo { job, expires: None, now: at(seconds) };
+        let document = String::from_utf8(status::write(&status)).unwrap();
+        let (_, rest) = document.split_once("<wps:EstimatedCompletion>")?;
+        Some(rest.split('<').next().unwrap().to_owned())
+    };
+    job.apply(JobEvent::Started { agent: None }, at(10));
+    assert_eq!(estimate(&job, 10), None);
+    job.apply(JobEvent::Progress { percent: 25.0, message: None }, at(20));
+    // A quarter took 10 s.
+    assert_eq!(estimate(&job, 20).as_deref(), Some("2026-01-02T03:04:55.678Z"));
+    assert_eq!(estimate(&job, 49).as_deref(), Some("2026-01-02T03:04:55.678Z"));
+    assert_eq!(estimate(&job, 50), None, "it should have been over by now");
+    job.apply(JobEvent::DismissRequested(DismissedBy::Client), at(21));
+    assert_eq!(estimate(&job, 21), None);
+}
+
+fn job_time() -> Timestamp {
+    job().created
+}
+
+#[test]
 fn every_state_has_its_status() {
     let mut job = job();
     let now = job.created;

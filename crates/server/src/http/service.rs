@@ -5,7 +5,7 @@ use super::negotiate::Form;
 use super::pages::definition::DefinitionPage;
 use super::pages::{LandingPage, PlainPage};
 use crate::app::App;
-use anabranch_model::ProcessDescription;
+use anabranch_model::{ProcessDescription, ProcessId};
 use anabranch_ogc::ogcapi::conformance::{ConformanceClass, conformance as declaration};
 use anabranch_ogc::ogcapi::{Problem, landing as document, openapi};
 use axum::extract::{OriginalUri, RawQuery, State};
@@ -103,6 +103,14 @@ pub(crate) async fn api(State(app): State<App>, RawQuery(query): RawQuery, heade
 /// Descriptions of everything published.
 pub(crate) fn descriptions(app: &App) -> Vec<Arc<ProcessDescription>> {
     app.engine.registry().list().iter().map(|process| process.description()).collect()
+}
+
+/// What a process says of itself, or its identifier alone where it is not published any more: its jobs are still there.
+pub(crate) fn description(app: &App, process: &ProcessId) -> Arc<ProcessDescription> {
+    match app.engine.registry().get(process) {
+        Ok(process) => process.description(),
+        Err(_withdrawn) => Arc::new(ProcessDescription::withdrawn(process.clone())),
+    }
 }
 
 /// Any path that is none of ours.

@@ -2,11 +2,12 @@
 
 use super::{exception, xml};
 use crate::app::App;
+use crate::http::jobs::DISMISS_WAIT;
 use crate::http::outputs::{OutputSet, parse_job};
-use crate::http::service::descriptions;
+use crate::http::service::{description, descriptions};
 use crate::http::waiting::until_finished;
-use anabranch_engine::JobView;
-use anabranch_model::{Error, JobState, Outcome};
+use anabranch_engine::{JobView, StoredRequest};
+use anabranch_model::{DismissedBy, Error, JobState, Outcome};
 use anabranch_ogc::ExceptionReport;
 use anabranch_ogc::wps_1_0::{self, DescribeProcess, Execute, Request, capabilities, describe, response};
 use axum::extract::{Path, State};
@@ -15,15 +16,26 @@ use std::sync::Arc;
 
 /// `GET /wps/status/{job}`: the stored ExecuteResponse, which is written anew from the job whenever it is asked for.
 pub(crate) async fn status(State(app): State<App>, Path(job): Path<String>) -> Response {
-    let view = match parse_job(&job) {
-        Ok(id) => app.engine.job(id).await,
-        Err(error) => Err(error),
-    };
-    let answered = match view {
-        Ok(view) => execute_response(&app, &view, None, true).await.map_err(|error| reported(&error)),
-        Err(error) => Err(reported(&error)),
-    };
-    answered.unwrap_or_else(|report| exception(&app, &report))
+    stored(&app, &job, None).await.unwrap_or_else(|error| exception(&app, &reported(&error)))
+}
+
+/// The same by `GetExecutionStatus`, which GeoServer's clients know.
+async fn stored(app: &App, job: &str, language: Option<&str>) -> Result<Response, Error> {
+    let view = app.engine.job(parse_job(job)?).await?;
+    execute_response(app, &view, language, true).await
+}
+
+/// GeoServer's: ends a job or removes a finished one with its results. Afterwards there is no such job, as in WPS 2.0.
+async fn dismiss(app: &App, job: &str, language: Option<&str>) -> Result<Response, Error> {
+    let id = parse_job(job)?;
+    let before = app.engine.job(id).await?;
+    if matches!(before.job.state, JobState::Finished(Outcome::Dismissed(_))) {
+        return Err(Error::NoSuchJob(job.to_owned()));
+    }
+    // Read first: with a finished job its request is removed.
+    let request = app.engine.request(id).await?;
+    let view = app.engine.dismiss(id, DismissedBy::Client, DISMISS_WAIT).await?;
+    written(app, &view, &request, language, !before.job.is_finished()).await
 }
 
 pub(super) async fn answer_to(app: &App, request: Request) -> Result<Response, ExceptionReport> {
@@ -33,6 +45,12 @@ pub(super) async fn answer_to(app: &App, request: Request) -> Result<Response, E
         }
         Request::DescribeProcess(request) => describe_process(app, &request),
         Request::Execute(request) => execute(app, *request).await,
+        Request::GetExecutionStatus(of) => {
+            stored(app, &of.job, of.language.as_deref()).await.map_err(|error| reported(&error))
+        }
+        Request::Dismiss(of) => {
+            dismiss(app, &of.job, of.language.as_deref()).await.map_err(|error| reported(&error))
+        }
     }
 }
 
@@ -76,17 +94,28 @@ async fn execute_response(
     language: Option<&str>,
     stored: bool,
 ) -> Result<Response, Error> {
+    let request = app.engine.request(view.job.id).await?;
+    written(app, view, &request, language, stored).await
+}
+
+/// `stored` tells whether the document can be fetched again.
+async fn written(
+    app: &App,
+    view: &Arc<JobView>,
+    request: &Arc<StoredRequest>,
+    language: Option<&str>,
+    stored: bool,
+) -> Result<Response, Error> {
     let job = view.job.id;
     let language = language.unwrap_or_else(|| app.service.language()).to_owned();
     let service_instance = format!("{}?service=WPS&version=1.0.0&request=GetCapabilities", app.wps_url());
     let status_location = stored.then(|| app.base.at(&format!("/wps/status/{job}")));
-    let request = app.engine.request(job).await?;
-    let process = app.engine.registry().get(&request.request.process)?.description();
+    let process = description(app, &request.request.process);
     let set = match view.job.state {
         JobState::Finished(Outcome::Succeeded) => Some(OutputSet::load(app, job).await?),
         JobState::Accepted | JobState::Running { .. } | JobState::Finished(_) => None,
     };
-    let view = Arc::clone(view);
+    let (view, request) = (Arc::clone(view), Arc::clone(request));
     let write = move |outputs: &[anabranch_ogc::Output<'_>], out: &mut dyn std::io::Write| {
         let document = response::Response {
             job: &view.job,
