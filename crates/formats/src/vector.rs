@@ -14,6 +14,8 @@ pub use summary::{Column, ColumnKind, Summary};
 
 use std::io;
 
+use crate::crs::UnsupportedCrs;
+
 /// Gives features, one after the other.
 pub trait FeatureReader {
     /// The next feature, or `None` at the end.
@@ -60,8 +62,8 @@ pub enum FormatError {
         what: String,
     },
     /// A coordinate reference system that is not known here.
-    #[error("the coordinate reference system {0:?} is not supported")]
-    UnsupportedCrs(String),
+    #[error(transparent)]
+    UnsupportedCrs(#[from] UnsupportedCrs),
     /// It was told to stop.
     #[error("stopped")]
     Stopped,

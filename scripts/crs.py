@@ -1,0 +1,125 @@
+"""The coordinate reference systems that the server knows, held against PROJ.
+
+    crs.py write            writes crates/formats/src/crs/table.rs anew from PROJ's copy of the EPSG register
+    crs.py check < DUMP     compares what `cargo run -p anabranch-formats --example crs_table` printed with PROJ
+
+To admit a system, add its code below, write, and check. PROJ works without its grids here: a system whose shift to WGS 84
+needs one to be as good as its register says is not admitted.
+"""
+
+import sys
+import warnings
+from pathlib import Path
+
+import pyproj
+from pyproj import CRS, Transformer
+from pyproj.transformer import TransformerGroup
+
+TABLE = Path(__file__).parent.parent / "crates/formats/src/crs/table.rs"
+
+CODES = sorted({
+    # The world.
+    4326, 3857, 3395, 4087, 6933,
+    *range(32601, 32661), *range(32701, 32761),
+    # The poles.
+    3031, 3413, 3571, 3572, 3573, 3574, 3575, 3576, 3995, 5041, 5042, 6931, 6932,
+    # Europe, and its countries.
+    4258, 3034, 3035, *range(25828, 25838), 3045, 3046, 3047,
+    2100, 2154, 2157, 2176, 2177, 2178, 2179, 2180, 2056, 21781, 3006, 3059, 3067, 3301, 3346, 3763, 3765, 3794, 3812, 3844,
+    23700, 25884, 27572, 28992, 29902, 29903, 31256, 31287, 31370, 5514, 5110, 7801, 9794, *range(3942, 3951),
+    # North America.
+    4269, *range(26901, 26924), 5070, 3310, 3338, 3347, 3978, 3979,
+    # South America.
+    4674, *range(31965, 31986), 5880,
+    # Asia.
+    2039, 2326, 3414, 3826, 4490, 5181, 5186, 6668, 6677,
+    # Oceania.
+    4283, *range(28348, 28359), 3112, 3577, 7844, *range(7846, 7860), 4167, 2193,
+})
+
+# What our results may differ by from PROJ's, in metres on the ground.
+TOLERANCE_M = 0.01
+# A degree of latitude, about.
+DEGREE_M = 111_320.0
+
+
+def y_first(crs):
+    """The register says northing (latitude) first."""
+    first = crs.axis_info[0]
+    return first.direction == "north" and crs.axis_info[1].direction == "east" or first.abbrev == "N"
+
+
+def geodetic(crs):
+    """Longitude and latitude, in this order, of the system's own datum."""
+    return crs.geodetic_crs
+
+
+def shift(crs):
+    """The `+towgs84` of the transformation that PROJ takes to WGS 84 without grids; empty where it takes none."""
+    for transformer in TransformerGroup(crs, "OGC:CRS84", always_xy=True).transformers:
+        steps = [step for step in transformer.definition.split() if "=" in step]
+        values = dict(step.split("=", 1) for step in steps)
+        if "hgridshift" in transformer.definition:
+            continue
+        if "helmert" not in transformer.definition:
+            return ""
+        sign = -1 if values.get("convention") == "coordinate_frame" else 1
+        if "inv proj=helmert" in transformer.definition:
+            raise ValueError(f"{crs.name}: {transformer.definition}")
+        moved = [float(values.get(name, 0)) for name in "xyz"]
+        turned = [sign * float(values.get(name, 0)) for name in ("rx", "ry", "rz")]
+        numbers = [*moved, *turned, float(values.get("s", 0))]
+        return " +towgs84=" + ",".join(f"{number + 0:g}" if number else "0" for number in numbers) if any(numbers) else ""
+    raise ValueError(f"PROJ has no way to WGS 84 without a grid from {crs.name}")
+
+
+def definition(crs):
+    """For proj4rs."""
+    text = crs.to_proj4().replace(" +no_defs", "").replace(" +type=crs", "").replace(" +wktext", "")
+    if "+datum=" not in text and "+nadgrids=" not in text:
+        text += shift(crs) or " +towgs84=0,0,0,0,0,0,0"
+    return text
+
+
+def row(code):
+    crs = CRS.from_epsg(code)
+    order = "YX" if y_first(crs) else "XY"
+    unit = {"degree": "Degree", "metre": "Metre"}[crs.axis_info[0].unit_name]
+    area = ", ".join(repr(bound) for bound in crs.area_of_use.bounds)
+    return f'    row({code}, "{crs.name}", {order}, {unit}, [{area}], "{definition(crs)}"),\n'
+
+
+def write():
+    rows = "".join(row(code) for code in CODES)
+    TABLE.write_text(f"""\
+//! The systems of the EPSG register that are known here. Written by `scripts/crs.py write`, which chooses them.
+
+use super::AxisOrder::{{self, Xy as XY, Yx as YX}};
+use super::{{System, Unit, Unit::Degree, Unit::Metre}};
+
+const fn row(
+    code: u32,
+    name: &'static str,
+    register_order: AxisOrder,
+    unit: Unit,
+    area: [f64; 4],
+    definition: &'static str,
+) -> System {{
+    System {{ code, name, register_order, unit, area, definition }}
+}}
+
+/// By ascending code.
+#[rustfmt::skip]
+pub(super) static TABLE: &[System] = &[
+{rows}];
+""")
+    print(f"{len(CODES)} systems in {TABLE}")
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # to_proj4 says that it loses something; check() says whether that matters
+    pyproj.network.set_network_enabled(False)
+    if sys.argv[1:] == ["write"]:
+        write()
+    else:
+        sys.exit(__doc__)
