@@ -1,19 +1,18 @@
-"""What the suites share: the list of tests, the server under test, HTTP, the table."""
+"""What the suites share: the list of tests, the server under test, HTTP."""
 
 import contextlib
 import http.client
-import http.server
 import json
 import os
 import re
-import select
-import signal
-import subprocess
-import tempfile
-import threading
 import time
 import traceback
 import urllib.parse
+import xml.etree.ElementTree as ElementTree
+
+from lxml import etree
+
+from schemas import Invalid
 
 #: Longest wait for one answer and for one job, in seconds: far above what any of them takes.
 WAIT_S_MAX = 30
@@ -97,80 +96,93 @@ class Answer:
 
 
 class Server:
-    """A server of our own on free loopback ports, and a file server whose address it may fetch from."""
+    """A server under test: where its interfaces are, and what its echo process takes.
 
-    def __init__(self, binary, folder):
-        self.folder = folder
-        self.files = {"/text.txt": ("text/plain", b"by reference"), "/number.txt": ("text/plain", b"no number")}
-        self._file_server = self._serve_files()
-        self.files_url = f"http://127.0.0.1:{self._file_server.server_address[1]}"
-        config = os.path.join(folder, "server.toml")
-        with open(config, "w", encoding="utf-8") as file:
-            file.write(f'[egress]\nallow = ["127.0.0.1:{self._file_server.server_address[1]}"]\n')
-        command = [binary, "serve", "--config", config, "--data", os.path.join(folder, "data")]
-        for option in ("--listen", "--xmpp-listen", "--xmpp-tls-listen"):
-            command += [option, "127.0.0.1:0"]
-        self._log = open(os.path.join(folder, "server.log"), "wb")
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log)
-        self.url = self._listening()
+    Every answer is judged by the schemas, whatever the test. `strict`: one that is not valid fails the test.
+    """
 
-    def _serve_files(self):
-        files = self.files
+    #: What the tests call, if the server under test has it. A test that needs more than that server offers is skipped.
+    PROCESSES = ("echo", "simplify_douglas_peucker", "org.n52.javaps.test.EchoProcess")
+    INPUTS = ("pause", *(f"{kind}Input" for kind in (
+        "literal", "double", "integer", "boolean", "dateTime", "choice", "array", "object", "mixed", "image", "complex", "boundingBox"
+    )))
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                media_type, body = files.get(self.path, ("text/plain", None))
-                self.send_response(200 if body is not None else 404)
-                self.send_header("Content-Type", media_type)
-                self.send_header("Content-Length", str(len(body or b"")))
-                self.end_headers()
-                self.wfile.write(body or b"")
+    def __init__(self, url, wps, files_url, schemas, strict):
+        #: Root of OGC API - Processes and address of WPS, without a slash at the end; None where it has none.
+        self.url, self.wps = url and url.rstrip("/"), wps
+        #: Where `/text.txt` and `/number.txt` are, which the server may fetch, and nothing else.
+        self.files_url = files_url
+        self.schemas, self.strict = schemas, strict
+        #: Jobs of which a document of results was asked for.
+        self._documents = set()
+        self.lacking = frozenset()
+        self.lacking = self._lacking()
 
-            def log_message(self, *_):
-                pass
+    def _lacking(self):
+        """Of what tests call, the names that the server does not have, by its own descriptions."""
+        if self.url is not None:
+            listed = [process["id"] for process in self._described("/processes?limit=1000").json()["processes"]]
+            inputs = list(self._described("/processes/echo").json()["inputs"])
+        else:
+            kvp = "/wps?service=WPS&version=1.0.0&request="
+            identifier = r"<(?:\w+:)?Identifier>([^<]*)</"
+            listed = re.findall(identifier, self._described(f"{kvp}GetCapabilities").text)
+            inputs = re.findall(identifier, self._described(f"{kvp}DescribeProcess&identifier=echo").text)
+        return frozenset(self.PROCESSES).difference(listed) | frozenset(self.INPUTS).difference(inputs)
 
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return server
+    def _described(self, target):
+        answer = self._ask("GET", target, None, {"Accept": "*/*" if self.url is None else "application/json"})
+        if answer.status != 200:
+            raise SystemExit(f"{target}: HTTP {answer.status}: the tests need a process `echo`: {answer.body[:300]!r}")
+        return answer
 
-    def _listening(self):
-        deadline = time.monotonic() + WAIT_S_MAX
-        while time.monotonic() < deadline:
-            if select.select([self._process.stdout], [], [], 0.5)[0]:
-                line = self._process.stdout.readline().decode()
-                if line.startswith("listening on "):
-                    return line.split()[-1]
-                if not line:
-                    break
-        self.stop()
-        with open(self._log.name, encoding="utf-8", errors="replace") as log:
-            raise SystemExit(f"the server did not start:\n{log.read()[-3000:]}")
-
-    def stop(self):
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(WAIT_S_MAX)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._file_server.shutdown()
-        self._log.close()
+    def address(self, target):
+        """`target`: a path below the root, one below `/wps`, or an address that the server has given."""
+        if re.match(r"/wps\b", target):
+            return self.wps + target.removeprefix("/wps")
+        return self.url + target if target.startswith("/") else urllib.parse.urljoin(self.url or self.wps, target)
 
     def request(self, method, target, body=None, **headers):
-        """`target` is a path or an address of this server; header names have `_` for `-`."""
-        parts = urllib.parse.urlsplit(urllib.parse.urljoin(self.url, target))
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=WAIT_S_MAX)
+        """Header names have `_` for `-`. Skips the test where the server has not got what the request names."""
+        document = isinstance(body, dict) and body.get("response") == "document"
         if isinstance(body, (dict, list)):
             body = json.dumps(body)
             headers.setdefault("Content_Type", "application/json")
-        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        # Every request of the official suites asks for JSON, whatever it is answered.
+        headers.setdefault("Accept", "application/json")
+        for name in sorted(self.lacking):
+            if re.search(rf"(?<![\w.]){name}(?![\w.])", f"{target} {body}"):
+                raise Skip(f"it has no {name}")
+        answer = self._ask(method, target, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        self._judge(target, answer, document)
+        return answer
+
+    def _ask(self, method, target, body, headers):
+        parts = urllib.parse.urlsplit(self.address(target))
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=WAIT_S_MAX)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         with contextlib.closing(connection):
-            # Every request of the official suites asks for JSON, whatever it is answered.
-            headers.setdefault("Accept", "application/json")
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body.encode() if isinstance(body, str) else body, named)
+            connection.request(method, path, body.encode() if isinstance(body, str) else body, headers)
             return Answer(connection.getresponse())
+
+    def _judge(self, target, answer, document):
+        """Judges the answer by the schemas."""
+        path = urllib.parse.urlsplit(self.address(target).removeprefix(self.url or "")).path or "/"
+        job = re.fullmatch(r"/jobs/([^/]+)/results", path)
+        if document and answer.status == 201:
+            self._documents.add((answer.headers.get("Location") or "").rsplit("/", 1)[-1])
+        try:
+            self.schemas.answer(path, answer, document or (job and job[1] in self._documents))
+        except Invalid as invalid:
+            if self.strict:
+                raise Failure(f"{target}: {invalid}") from None
+
+    def valid(self, element):
+        """Fails the test where an element (of the standard library's ElementTree) is not as its schema says."""
+        try:
+            self.schemas.element(etree.fromstring(ElementTree.tostring(element)))
+        except Invalid as invalid:
+            raise Failure(f"{invalid}") from None
 
     def get(self, target, **headers):
         return self.request("GET", target, **headers)
@@ -184,25 +196,3 @@ def until(what, ready):
             return value
         time.sleep(0.02)
     raise Failure(f"{what}: not within {WAIT_S_MAX} s")
-
-
-@contextlib.contextmanager
-def running(binary):
-    """The server, for as long as the block lasts."""
-    with tempfile.TemporaryDirectory(prefix="anabranch-conformance.") as folder:
-        server = Server(binary, folder)
-        try:
-            yield server
-        finally:
-            server.stop()
-
-
-def table(rows):
-    """Prints `suite | tests | passed | failed | skipped`."""
-    heads = ("suite", "tests", "passed", "failed", "skipped")
-    lines = [heads, *[tuple(str(cell) for cell in row) for row in rows]]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
-    for number, line in enumerate(lines):
-        print(" | ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))))
-        if number == 0:
-            print("-|-".join("-" * width for width in widths))

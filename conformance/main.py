@@ -9,7 +9,7 @@ import clients
 import ogcapi
 import wps_1_0
 import wps_2_0
-from harness import running, table
+from servers import anabranch
 
 SUITES = [ogcapi.SUITE, wps_1_0.SUITE, wps_2_0.SUITE, clients.SUITE]
 EXPECTED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "expected.json")
@@ -19,7 +19,7 @@ def main(binary):
     with open(EXPECTED, encoding="utf-8") as file:
         expected = json.load(file)
     rows, notes, surprises, mended = [], [], [], []
-    with running(binary) as server:
+    with anabranch(binary) as server:
         for suite in SUITES:
             results = list(suite.run(server))
             known = expected.get(suite.name, {})
@@ -38,6 +38,7 @@ def main(binary):
                 surprises.append(f"{suite.name}: {identifier}: expected, but there is no such test")
     print("\n".join(notes), end="\n\n" if notes else "")
     table(rows)
+    judged(server.schemas)
     if mended:
         print("\nbetter than expected.json says; take these out of it:", *mended, sep="\n  ")
     if surprises:
@@ -46,6 +47,25 @@ def main(binary):
     passed, failed, skipped = (sum(row[column] for row in rows) for column in (2, 3, 4))
     print(f"\nas expected: {passed} passed, {failed} known failures, {skipped} skipped")
     return 0
+
+
+def judged(schemas):
+    """Prints how many answers were judged by which schemas."""
+    print(f"\nanswers judged by the schemas in {schemas.folder}:")
+    for name, source in schemas.sources().items():
+        counts = schemas.judged[name]
+        print(f"  {name}: {counts[True]} valid, {counts[False]} not ({source or 'NOT JUDGED: the schema is not there'})")
+
+
+def table(rows):
+    """Prints `suite | tests | passed | failed | skipped`."""
+    heads = ("suite", "tests", "passed", "failed", "skipped")
+    lines = [heads, *[tuple(str(cell) for cell in row) for row in rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    for number, line in enumerate(lines):
+        print(" | ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))))
+        if number == 0:
+            print("-|-".join("-" * width for width in widths))
 
 
 if __name__ == "__main__":

@@ -23,9 +23,11 @@ if ! cmp -s requirements.txt .cache/installed.txt; then
   rm -rf .cache
   python3 -m venv .cache/venv
   .cache/venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
-  # Only for the schemas of OWS 1.1 that are in it; its own dependencies are not needed.
+  # Only for the schemas that are in it; its own dependencies are not needed.
   .cache/venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target .cache/pycsw pycsw==2.6.2
   cp requirements.txt .cache/installed.txt
 fi
+
+[ -n "${OGC_SCHEMAS:-}" ] || .cache/venv/bin/python collect_schemas.py .cache/pycsw
 
 exec .cache/venv/bin/python main.py "$bin"

@@ -1,7 +1,6 @@
 """WPS 1.0.0 (OGC 05-007r7): a test for each requirement that shows from outside within seconds, by KVP and by POST.
 
-Everything that is OWS Common 1.1 is validated by its schemas, which come with the package pycsw. The schemas of WPS 1.0.0
-itself are in no package that could be found, so the structure of its documents is tested element by element.
+Every answer is judged by the schemas of WPS and OWS Common (see harness.py); what they don't say is tested here.
 """
 
 import re
@@ -9,7 +8,6 @@ import urllib.parse
 import xml.etree.ElementTree as ElementTree
 
 from harness import Suite, check, until
-from schemas import ows_schema
 
 WPS, OWS, XLINK = "http://www.opengis.net/wps/1.0.0", "http://www.opengis.net/ows/1.1", "http://www.w3.org/1999/xlink"
 LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -21,11 +19,11 @@ class Subject:
     """The server and what many tests need of it."""
 
     def __init__(self, server):
-        self.server, self.schema = server, ows_schema("1.1.0")
+        self.server = server
 
     def valid(self, element):
-        error = next(self.schema.iter_errors(element), None)
-        check(error is None, f"{element.tag}: {error and error.reason}")
+        """An element of OWS inside of a document: where there is no schema of WPS, the document itself is not judged."""
+        self.server.valid(element)
         return element
 
     def kvp(self, request, **parameters):

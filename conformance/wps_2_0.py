@@ -1,12 +1,11 @@
 """WPS 2.0.2 (OGC 14-065r2): a test for each requirement that shows from outside within seconds.
 
-Everything that is OWS Common 2.0 is validated by its schemas; the structure of WPS documents is tested element by element.
+Every answer is judged by the schemas of WPS and OWS Common (see harness.py); what they don't say is tested here.
 """
 
 import xml.etree.ElementTree as ElementTree
 
 from harness import Suite, check, until
-from schemas import ows_schema
 
 WPS, OWS, XLINK = "http://www.opengis.net/wps/2.0", "http://www.opengis.net/ows/2.0", "http://www.w3.org/1999/xlink"
 NAMES = {"wps": WPS, "ows": OWS, "xlink": XLINK}
@@ -27,11 +26,11 @@ class Subject:
     """The server and what many tests need of it."""
 
     def __init__(self, server):
-        self.server, self.schema = server, ows_schema("2.0")
+        self.server = server
 
     def valid(self, element):
-        error = next(self.schema.iter_errors(element), None)
-        check(error is None, f"{element.tag}: {error and error.reason}")
+        """An element of OWS inside of a document: where there is no schema of WPS, the document itself is not judged."""
+        self.server.valid(element)
         return element
 
     def kvp(self, request, **parameters):
