@@ -6,9 +6,12 @@
 use crate::ows::kvp::Parameters;
 use crate::ows::{self, Exception, ExceptionCode, ExceptionReport};
 use crate::service::ServiceInfo;
+use crate::spool::Spooling;
 use crate::wps::{GetCapabilities, capabilities};
-use crate::xml::{Element, Reader, decode};
+use crate::xml::{Element, Reader};
 use crate::{wps_1_0, wps_2_0};
+use anabranch_model::Error;
+use std::io::BufRead;
 
 /// A WPS request, parsed.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +52,13 @@ impl Version {
         match self {
             Self::V1_0 => ows::Version::V1_1,
             Self::V2_0 => ows::Version::V2_0,
+        }
+    }
+
+    fn exception_report(self, error: &Error) -> ExceptionReport {
+        match self {
+            Self::V1_0 => wps_1_0::exception_report(error),
+            Self::V2_0 => wps_2_0::exception_report(error),
         }
     }
 
@@ -97,11 +107,33 @@ fn of_parameters(parameters: &Parameters<'_>, service: &ServiceInfo) -> Result<W
 /// # Errors
 /// The report to answer with, in the form of the version that the namespace says.
 pub fn body(body: &[u8], service: &ServiceInfo) -> Result<WpsRequest, ExceptionReport> {
-    let source = decode(body)?;
-    let mut reader = Reader::new(&source);
-    let root = reader.root()?;
-    let version = root_version(&root)?;
-    of_root(version, &root, &mut reader, service).map_err(|report| report.in_version(version.ows()))
+    of_document(&mut Reader::new(body), service)
+}
+
+/// Parses such a body while it arrives: large payloads are spooled, and become files of the request.
+///
+/// # Errors
+/// As [`body`]; and reports of what went wrong with reading and spooling: an [`std::io::Error`] that holds an [`Error`] is reported as
+/// that one.
+pub fn stream<'a>(
+    input: &'a mut dyn BufRead,
+    service: &ServiceInfo,
+    spooling: Spooling<'a>,
+) -> Result<WpsRequest, ExceptionReport> {
+    of_document(&mut Reader::spooling(input, spooling), service)
+}
+
+fn of_document(reader: &mut Reader<'_>, service: &ServiceInfo) -> Result<WpsRequest, ExceptionReport> {
+    // Until the root element has been read, nobody knows which version was meant.
+    let mut version = VERSIONS[0];
+    let read = reader.root().map_err(ExceptionReport::from).and_then(|root| {
+        version = root_version(&root)?;
+        of_root(version, &root, reader, service)
+    });
+    read.map_err(|report| match reader.failure() {
+        Some(failure) => version.exception_report(&failure),
+        None => report.in_version(version.ows()),
+    })
 }
 
 fn of_root(
@@ -196,17 +228,9 @@ fn version_names(versions: &[Version]) -> String {
     versions.iter().map(|version| version.name()).collect::<Vec<_>>().join(" or ")
 }
 
-/// For fuzzing: any query may be refused, none may panic.
 #[doc(hidden)]
-pub fn fuzz_query(text: &str) {
-    let _refused = query(text, &ServiceInfo::default());
-}
+pub use fuzz::{fuzz_body, fuzz_query};
 
-/// For fuzzing: any body may be refused, none may panic.
-#[doc(hidden)]
-pub fn fuzz_body(bytes: &[u8]) {
-    let _refused = body(bytes, &ServiceInfo::default());
-}
-
+mod fuzz;
 #[cfg(test)]
 mod tests;

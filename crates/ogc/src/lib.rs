@@ -13,6 +13,7 @@ pub mod output;
 pub mod ows;
 mod payload;
 pub mod service;
+pub mod spool;
 #[cfg(test)]
 mod testing;
 pub mod wps;

@@ -1,14 +1,27 @@
 //! XML: the only module that names quick-xml.
 //!
 //! [`Reader`] pulls a document apart, element by element, and refuses what a server must not read: document types,
-//! entities other than the five of XML itself, and anything over the limits below. [`Writer`] escapes everything.
+//! entities other than the five of XML itself, and anything over the limits below. It holds no document whole: bytes become
+//! text in blocks (`source`), text becomes tokens (`tokens`), and of these the large ones go to a spool (`content`).
+//! [`Writer`] escapes everything.
 
 use std::io;
 
+mod base64;
+mod compare;
+mod content;
+mod element;
+mod embed;
 mod reader;
+mod source;
+mod tokens;
 mod writer;
 
-pub(crate) use reader::{Content, Element, Reader, decode, embeddable_from};
+pub(crate) use compare::{decode_base64, expanded};
+pub(crate) use content::{Content, Payload};
+pub(crate) use element::Element;
+pub(crate) use embed::embeddable_from;
+pub(crate) use reader::Reader;
 pub(crate) use writer::{Writer, escape_text};
 
 /// The namespace of `xlink:href`.

@@ -2,8 +2,9 @@
 
 use super::unexpected;
 use crate::ows::ExceptionReport;
-use crate::xml::{Content, Element, Reader, XLINK};
-use anabranch_model::{BoundingBox, FormatHint, HttpMethod, Reference, ReferenceBody};
+use crate::spool::{Characters, is_base64};
+use crate::xml::{Content, Element, Payload, Reader, XLINK};
+use anabranch_model::{BoundingBox, FormatHint, HttpMethod, InputData, Reference, ReferenceBody, TextForm};
 
 /// `None` where it is absent or empty.
 pub(crate) fn owned(text: Option<&str>) -> Option<String> {
@@ -16,6 +17,46 @@ pub(crate) fn format_hint(element: &Element) -> FormatHint {
         media_type: owned(element.attribute("mimeType")),
         encoding: owned(element.attribute("encoding")),
         schema: owned(element.attribute("schema")),
+    }
+}
+
+/// The input whose value is read. The process is known where it is named before its inputs, as the schemas want it.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) process: Option<&'a str>,
+    /// Empty where it is not known yet.
+    pub(crate) input: &'a str,
+}
+
+/// What an input's element holds: its characters or elements, or a file with its data where they are large. Where it begins with one of
+/// the elements `of_protocol`, which have a meaning of their own, it is never a file.
+pub(crate) fn payload(
+    place: Place<'_>,
+    format: &FormatHint,
+    of_protocol: &[(&str, &str)],
+    reader: &mut Reader<'_>,
+) -> Result<Payload, ExceptionReport> {
+    let characters = match place {
+        Place { process: Some(process), input } if !input.is_empty() => {
+            reader.characters(process, input, format)
+        }
+        Place { .. } => Characters::Held,
+    };
+    Ok(match reader.payload(characters, of_protocol)? {
+        Payload::Spooled { is_xml: true, .. } if is_base64(format) => {
+            Payload::Broken("must be base64: it has elements".into())
+        }
+        payload => payload,
+    })
+}
+
+/// A payload as the data of an input, or the rule it breaks.
+pub(crate) fn input_data(payload: Payload) -> Result<InputData, String> {
+    match payload {
+        Payload::Held(Content::Text(text)) => Ok(InputData::Text { text, form: TextForm::Untyped }),
+        Payload::Held(Content::Xml(text)) => Ok(InputData::Text { text, form: TextForm::Xml }),
+        Payload::Spooled { data, .. } => Ok(InputData::Bytes(data)),
+        Payload::Broken(rule) => Err(rule),
     }
 }
 

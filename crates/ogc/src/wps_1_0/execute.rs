@@ -1,11 +1,11 @@
 //! Execute requests (WPS 1.0.0 §10.1, §10.2).
 //!
-//! Ignored on purpose: titles and abstracts of inputs and outputs. Literals and payloads may be as long as the document; where a
-//! server limits documents, it limits them.
+//! Ignored on purpose: titles and abstracts of inputs and outputs. Literals may be as long as the document; where a server limits
+//! documents, it limits them.
 
 use super::NAMESPACE;
 use crate::ows::{Exception, ExceptionReport, NAMESPACE_1_1};
-use crate::wps::input::{bounding_box, format_hint, owned, reference};
+use crate::wps::input::{Place, bounding_box, format_hint, input_data, owned, payload, reference};
 use crate::wps::unexpected;
 use crate::xml::{Content, Element, Reader};
 use anabranch_model::{
@@ -126,7 +126,7 @@ pub(super) fn parse(reader: &mut Reader<'_>, language: Option<String>) -> Result
                 if !element.is(NAMESPACE, "Input") {
                     return Err(unexpected(&element, "DataInputs"));
                 }
-                inputs.extend(input(reader, &mut faults)?);
+                inputs.extend(input(identifier.as_deref(), reader, &mut faults)?);
             }
         } else if child.is(NAMESPACE, "ResponseForm") {
             form = response_form(reader, &mut faults)?;
@@ -138,7 +138,11 @@ pub(super) fn parse(reader: &mut Reader<'_>, language: Option<String>) -> Result
 }
 
 /// One `Input`; `None` where it has a fault.
-fn input(reader: &mut Reader<'_>, faults: &mut Vec<Exception>) -> Result<Option<InputItem>, ExceptionReport> {
+fn input(
+    process: Option<&str>,
+    reader: &mut Reader<'_>,
+    faults: &mut Vec<Exception>,
+) -> Result<Option<InputItem>, ExceptionReport> {
     let (mut id, mut found) = (String::new(), Vec::new());
     while let Some(child) = reader.child()? {
         if child.is(NAMESPACE_1_1, "Identifier") {
@@ -149,7 +153,7 @@ fn input(reader: &mut Reader<'_>, faults: &mut Vec<Exception>) -> Result<Option<
             found.push(data.map(|data| Given { data, format, data_type: None, uom: None }));
         } else if child.is(NAMESPACE, "Data") {
             while let Some(element) = reader.child()? {
-                found.push(data(&element, reader)?);
+                found.push(data(Place { process, input: &id }, &element, reader)?);
             }
         } else if is_text_for_people(&child) {
             reader.skip()?;
@@ -190,7 +194,11 @@ fn is_text_for_people(element: &Element) -> bool {
     element.namespace == NAMESPACE_1_1 && matches!(element.name.as_str(), "Title" | "Abstract" | "Metadata")
 }
 
-fn data(element: &Element, reader: &mut Reader<'_>) -> Result<Result<Given, String>, ExceptionReport> {
+fn data(
+    place: Place<'_>,
+    element: &Element,
+    reader: &mut Reader<'_>,
+) -> Result<Result<Given, String>, ExceptionReport> {
     let given = |data| Given { data, format: FormatHint::default(), data_type: None, uom: None };
     Ok(match element.name.as_str() {
         "LiteralData" => match reader.content()? {
@@ -202,11 +210,9 @@ fn data(element: &Element, reader: &mut Reader<'_>) -> Result<Result<Given, Stri
             Content::Xml(_) => Err("must be text where LiteralData is given".into()),
         },
         "ComplexData" => {
-            let data = match reader.content()? {
-                Content::Text(text) => InputData::Text { text, form: TextForm::Untyped },
-                Content::Xml(text) => InputData::Text { text, form: TextForm::Xml },
-            };
-            Ok(Given { format: format_hint(element), ..given(data) })
+            let format = format_hint(element);
+            let payload = payload(place, &format, &[], reader)?;
+            input_data(payload).map(|data| Given { format, ..given(data) })
         }
         "BoundingBoxData" => bounding_box(element, reader)?.map(|data| given(InputData::BoundingBox(data))),
         _ => return Err(unexpected(element, "Data")),

@@ -28,6 +28,7 @@ fn body(inner: &str) -> Result<WpsRequest, ExceptionReport> {
          xmlns:xlink='http://www.w3.org/1999/xlink' xmlns:gml='http://www.opengis.net/gml/3.2' service='WPS' \
          version='1.0.0'>{inner}</wps:Execute>"
     );
+    detect::fuzz_body(text.as_bytes());
     detect::body(text.as_bytes(), &ServiceInfo::default())
 }
 

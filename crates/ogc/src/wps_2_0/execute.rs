@@ -1,14 +1,14 @@
 //! Execute requests (WPS 2.0, wpsExecute.xsd).
 //!
-//! Ignored on purpose: `Extension` elements. Accepted on purpose: a literal with or without `wps:LiteralValue`. Literals and payloads may
-//! be as long as the document; where a server limits documents, it limits them.
+//! Ignored on purpose: `Extension` elements. Accepted on purpose: a literal with or without `wps:LiteralValue`. Literals may be
+//! as long as the document; where a server limits documents, it limits them.
 
 use super::NAMESPACE;
 use super::describe::{TEXT_MEDIA_TYPE, XML_MEDIA_TYPE};
 use crate::ows::{Exception, ExceptionCode as Code, ExceptionReport, NAMESPACE_2_0};
-use crate::wps::input::{bounding_box, format_hint, owned, reference};
+use crate::wps::input::{Place, bounding_box, format_hint, input_data, owned, payload, reference};
 use crate::wps::unexpected;
-use crate::xml::{Content, Element, Reader};
+use crate::xml::{Content, Element, Payload, Reader};
 use anabranch_model::description::media_type_essence;
 use anabranch_model::{
     DataDescription, ExecuteRequest, ExecutionMode, Fault, FaultKind, FormatHint, HttpMethod, InputData,
@@ -56,7 +56,7 @@ pub(super) fn parse(root: &Element, reader: &mut Reader<'_>) -> Result<ExecuteRe
         if child.is(NAMESPACE_2_0, "Identifier") {
             process = owned(Some(reader.text()?.trim()));
         } else if child.is(NAMESPACE, "Input") {
-            inputs.extend(input(&child, reader, &mut faults)?);
+            inputs.extend(input(process.as_deref(), &child, reader, &mut faults)?);
         } else if child.is(NAMESPACE, "Output") {
             outputs_named += 1;
             outputs.extend(output(&child, reader, &mut faults)?);
@@ -122,6 +122,9 @@ fn one_of<T: Copy>(
     known
 }
 
+/// Elements in `Data` that are no complex data.
+const OF_PROTOCOL: [(&str, &str); 2] = [(NAMESPACE, "LiteralValue"), (NAMESPACE_2_0, "BoundingBox")];
+
 /// What an input holds, or the rule it breaks.
 struct Given {
     data: InputData,
@@ -138,14 +141,16 @@ impl Given {
 
 /// One `Input` (`DataInputType`); `None` where it has a fault.
 fn input(
+    process: Option<&str>,
     element: &Element,
     reader: &mut Reader<'_>,
     faults: &mut Vec<Exception>,
 ) -> Result<Option<InputItem>, ExceptionReport> {
+    let place = Place { process, input: element.attribute("id").unwrap_or_default() };
     let mut found = Vec::new();
     while let Some(child) = reader.child()? {
         if child.is(NAMESPACE, "Data") {
-            found.push(data(&child, reader)?);
+            found.push(data(place, &child, reader)?);
         } else if child.is(NAMESPACE, "Reference") {
             let read = reference(&child, reader)?;
             found.push(read.map(|read| Given::new(InputData::Reference(posted(read)), format_hint(&child))));
@@ -185,11 +190,15 @@ fn posted(reference: Reference) -> Reference {
 }
 
 /// `Data` holds anything: what it is, its only element says.
-fn data(element: &Element, reader: &mut Reader<'_>) -> Result<Result<Given, String>, ExceptionReport> {
+fn data(
+    place: Place<'_>,
+    element: &Element,
+    reader: &mut Reader<'_>,
+) -> Result<Result<Given, String>, ExceptionReport> {
     let format = format_hint(element);
-    Ok(match reader.content()? {
-        Content::Text(text) => Ok(Given::new(InputData::Text { text, form: TextForm::Untyped }, format)),
-        Content::Xml(text) => of_elements(text, format),
+    Ok(match payload(place, &format, &OF_PROTOCOL, reader)? {
+        Payload::Held(Content::Xml(text)) => of_elements(text, format),
+        payload => input_data(payload).map(|data| Given::new(data, format)),
     })
 }
 
@@ -209,6 +218,7 @@ fn of_elements(text: String, format: FormatHint) -> Result<Given, String> {
         let read = bounding_box(&root, &mut reader).map_err(|report| report.to_string())??;
         Given::new(InputData::BoundingBox(read), format)
     } else {
+        drop(reader);
         return Ok(Given::new(InputData::Text { text, form: TextForm::Xml }, format));
     };
     reader.finish().map_err(|_more| format!("must have one {} only", root.name))?;

@@ -17,6 +17,7 @@ fn of(name: &str, attributes: &str, inner: &str) -> Result<Request, ExceptionRep
          xmlns:xlink='http://www.w3.org/1999/xlink' xmlns:gml='http://www.opengis.net/gml/3.2' service='WPS' \
          version='2.0.0' {attributes}>{inner}</wps:{name}>"
     );
+    detect::fuzz_body(text.as_bytes());
     match detect::body(text.as_bytes(), &ServiceInfo::default())? {
         WpsRequest::V2_0(request) => Ok(request),
         WpsRequest::V1_0(other) => panic!("{other:?}"),

@@ -1,3 +1,4 @@
+use super::source::Source;
 use super::*;
 use anabranch_model::Data;
 
@@ -82,18 +83,50 @@ fn payloads_stay_as_written_and_take_their_namespaces_along() {
     assert_eq!(content(own).unwrap(), Content::Xml("<b xmlns=\"\"/><c xmlns=\"urn:c\">x</c>".into()));
 }
 
+/// The characters of a document, line by line as they come.
+fn decoded(document: &[u8]) -> Result<String, XmlError> {
+    let mut source = Source::new(Box::new(document));
+    match io::read_to_string(&mut source) {
+        Ok(text) => Ok(text),
+        Err(error) => Err(error.get_ref().unwrap().downcast_ref::<XmlError>().unwrap().clone()),
+    }
+}
+
 #[test]
 fn encodings_are_honoured() {
-    assert_eq!(decode(b"\xEF\xBB\xBF<a/>").unwrap(), "<a/>");
-    assert_eq!(decode(b"\xFF\xFE<\0\xFC\0").unwrap(), "<ü");
+    assert_eq!(decoded(b"\xEF\xBB\xBF<a/>").unwrap(), "<a/>");
+    assert_eq!(decoded(b"\xFF\xFE<\0\xFC\0").unwrap(), "<ü");
     let latin = b"<?xml version=\"1.0\" encoding='ISO-8859-1'?><a>\xFC</a>";
-    assert!(decode(latin).unwrap().ends_with("<a>ü</a>"));
-    decode(b"<a>\xFC</a>").unwrap_err();
-    decode(b"<?xml version=\"1.0\" encoding=\"EBCDIC\"?><a/>").unwrap_err();
-    decode(b"<?xml encoding=").unwrap();
+    assert!(decoded(latin).unwrap().ends_with("<a>ü</a>"));
+    decoded(b"<a>\xFC</a>").unwrap_err();
+    decoded(b"<a>\xC3").unwrap_err();
+    decoded(b"\xFE\xFF\xD8\x34").unwrap_err();
+    decoded(b"<?xml version=\"1.0\" encoding=\"EBCDIC\"?><a/>").unwrap_err();
+    decoded(b"<?xml encoding=").unwrap();
     // What stands for the quote may be longer than a byte.
-    decode("<?xml encoding=é>".as_bytes()).unwrap();
-    assert_eq!(decode(b"<a>\n\x01</a>").unwrap_err().line, 2);
+    decoded("<?xml encoding=é>".as_bytes()).unwrap();
+    assert_eq!(decoded(b"<a>\n\x01</a>").unwrap_err().line, 2);
+}
+
+#[test]
+fn characters_may_be_cut_anywhere() {
+    let text = "<?xml version='1.0' encoding='X'?><a>€ü𝄞\n".repeat(40);
+    let utf_16 = |unit: fn(u16) -> [u8; 2]| {
+        let units = std::iter::once(0xFEFF).chain(text.encode_utf16());
+        units.flat_map(unit).collect::<Vec<_>>()
+    };
+    let utf_8 = text.replace("'X'", "'utf-8'");
+    for (bytes, expected) in [
+        (utf_8.clone().into_bytes(), &utf_8),
+        (utf_16(u16::to_be_bytes), &text),
+        (utf_16(u16::to_le_bytes), &text),
+    ] {
+        for size in [1, 2, 3, 5, 7, 400] {
+            let input = io::BufReader::with_capacity(size, bytes.as_slice());
+            let mut source = Source::new(Box::new(input));
+            assert!(io::read_to_string(&mut source).unwrap() == *expected, "{size}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Writing: elements, attributes and text, escaped.
 
-use super::reader::is_xml_character;
+use super::tokens::is_xml_character;
 use std::io::{self, Write};
 
 /// Writes a document. Elements are named with the prefixes that the root declares.
