@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::engine::Inner;
-use crate::folders::blocking;
+use crate::folders::{Folders, blocking};
 use crate::live::{Live, LiveParts};
 use crate::log::JobLog;
 use crate::store::row::write_request;
@@ -25,11 +25,15 @@ impl Inner {
             return Err(Error::NotEnoughStorage { detail });
         }
         let id = JobId::random();
+        let mut folder = None;
         if spool::is_needed(&bound, self.limits.inline_input_bytes_max) {
-            (request, bound) = self.spool(id, request, bound, !sync).await?;
+            (request, bound, folder) = self.spool(id, request, bound, !sync).await?;
         }
         let live = self.new_job(id, sync, request, bound)?;
         self.board.insert(Arc::clone(&live));
+        if let Some(folder) = folder {
+            folder.keep();
+        }
         if sync {
             live.accept(false);
             place.enqueue(Arc::clone(&live));
@@ -67,14 +71,12 @@ impl Inner {
         mut request: ExecuteRequest,
         mut bound: BoundRequest,
         durable: bool,
-    ) -> Result<(ExecuteRequest, BoundRequest), Error> {
+    ) -> Result<(ExecuteRequest, BoundRequest, Option<NewFolder>), Error> {
         let (folders, bytes_max) = (self.folders.clone(), self.limits.inline_input_bytes_max);
         blocking(move || {
-            let spooled = spool::spool(&folders, id, &mut request, &mut bound, bytes_max, durable);
-            if spooled.is_err() {
-                folders.remove_job(id);
-            }
-            spooled.map(|()| (request, bound))
+            let folder = NewFolder { folders, job: Some(id) };
+            spool::spool(&folder.folders, id, &mut request, &mut bound, bytes_max, durable)?;
+            Ok((request, bound, Some(folder)))
         })
         .await?
     }
@@ -105,5 +107,26 @@ impl Inner {
             progress_write_ms_min: self.limits.progress_write_ms_min,
         };
         Ok(Live::new(parts, Arc::clone(&self.store.inbox)))
+    }
+}
+
+/// The folder of a job that is not there yet; removed when dropped, be it that its client has gone away meanwhile.
+struct NewFolder {
+    folders: Folders,
+    job: Option<JobId>,
+}
+
+impl NewFolder {
+    /// The job is there.
+    fn keep(mut self) {
+        self.job = None;
+    }
+}
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        if let Some(job) = self.job {
+            self.folders.remove_job(job);
+        }
     }
 }

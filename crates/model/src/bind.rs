@@ -461,15 +461,26 @@ fn same_crs(a: &str, b: &str) -> bool {
     a == b || key(a) == key(b)
 }
 
+/// What a client sends as characters is base64: it says so, or the format that it means is binary. Elements are not characters, and base64
+/// only where it is said.
+#[must_use]
+pub fn is_base64(domain: &ComplexDomain, hint: &FormatHint) -> bool {
+    // A format that the process does not have is refused by binding, whatever was sent.
+    is_base64_said(hint)
+        || resolve_format(&Subject::Input(String::new()), domain, hint).is_ok_and(|format| format.is_binary())
+}
+
+fn is_base64_said(hint: &FormatHint) -> bool {
+    hint.encoding.as_deref().is_some_and(|encoding| encoding.eq_ignore_ascii_case("base64"))
+}
+
 fn bind_complex(input: &InputDescription, domain: &ComplexDomain, item: &InputItem) -> Result<Value, Fault> {
     let format = resolve_format(&Subject::Input(input.id.clone()), domain, &item.format)?;
     let data = match &item.data {
         InputData::Bytes(data) => data.clone(),
         InputData::Text { text, form } => {
-            let base64_said =
-                item.format.encoding.as_deref().is_some_and(|e| e.eq_ignore_ascii_case("base64"));
             let in_string = matches!(form, TextForm::Untyped | TextForm::JsonString);
-            if base64_said || (in_string && format.is_binary()) {
+            if is_base64_said(&item.format) || (in_string && format.is_binary()) {
                 decode_base64(text).ok_or_else(|| malformed(input, "must be base64", text))?
             } else {
                 Data::Bytes(text.clone().into())

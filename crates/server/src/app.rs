@@ -7,6 +7,7 @@ use anabranch_ogc::ogcapi::BaseUrl;
 use anabranch_remote::Orchestrator;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// The parts of a running server. Cheap to clone.
@@ -19,8 +20,12 @@ pub(crate) struct Parts {
     pub(crate) service: ServiceInfo,
     /// How clients reach this server.
     pub(crate) base: BaseUrl,
-    /// Largest request body, in bytes.
+    /// Most bytes of a request body that are held in memory.
     pub(crate) body_bytes_max: usize,
+    /// Largest request body, in bytes, where large values go to files.
+    pub(crate) upload_bytes_max: u64,
+    /// Places for such bodies.
+    pub(crate) uploads: Semaphore,
     /// Bytes all outputs of one job may have together; one upload of an agent is never larger.
     pub(crate) output_bytes_max: u64,
     /// Longest synchronous execution.

@@ -41,6 +41,7 @@ pub(crate) struct Http {
     pub(crate) listen: SocketAddr,
     pub(crate) public_url: String,
     pub(crate) body_bytes_max: usize,
+    pub(crate) upload_bytes_max: u64,
     pub(crate) head_ms_max: u64,
     pub(crate) connections_max: usize,
     pub(crate) sync_s_max: u64,
@@ -128,6 +129,11 @@ impl Config {
             "http.async_grace_ms must be at most {ASYNC_GRACE_MS_MAX}, not {}",
             config.http.async_grace_ms
         );
+        anyhow::ensure!(
+            config.http.upload_bytes_max >= config.http.body_bytes_max as u64,
+            "http.upload_bytes_max must be at least http.body_bytes_max, not {}",
+            config.http.upload_bytes_max
+        );
         anyhow::ensure!(config.limits.parallel_runs_max > 0, "limits.parallel_runs_max must be at least 1");
         anyhow::ensure!(!config.service.languages.is_empty(), "service.languages must name at least one");
         for tag in &config.service.languages {
@@ -186,5 +192,6 @@ mod tests {
         assert!(error("[service]\nlanguages = []").contains("service.languages"));
         assert!(error("[service]\nlanguages = [\"en US\"]").contains("en US"));
         assert!(error("[http]\nasync_grace_ms = 251").contains("at most 250, not 251"));
+        assert!(error("[http]\nupload_bytes_max = 1").contains("at least http.body_bytes_max, not 1"));
     }
 }

@@ -18,8 +18,11 @@ mod pages;
 mod processes;
 mod same_site;
 mod service;
+mod upload;
 mod waiting;
 mod wps;
+
+pub(crate) use upload::UPLOADS_MAX;
 
 use crate::app::App;
 use axum::Router;

@@ -6,7 +6,7 @@ use crate::cli;
 use crate::config::{Config, ExternalXmpp};
 use crate::data_plane::DataPlane;
 use crate::folder::{Folder, write_private};
-use crate::http::{self, listen};
+use crate::http::{self, UPLOADS_MAX, listen};
 use crate::join::Join;
 use crate::publisher::RegistryPublisher;
 use crate::{local_services, signals, terminal, xmpp_session};
@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Runs a server until a signal asks it to stop.
@@ -74,6 +75,8 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         service: service_info(&config),
         base: BaseUrl::new(base),
         body_bytes_max: config.http.body_bytes_max,
+        upload_bytes_max: config.http.upload_bytes_max,
+        uploads: Semaphore::new(UPLOADS_MAX),
         output_bytes_max: config.limits.output_bytes_max,
         sync_max: Duration::from_secs(config.http.sync_s_max),
         async_grace: Duration::from_millis(config.http.async_grace_ms),

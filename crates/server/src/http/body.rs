@@ -1,4 +1,5 @@
-//! Request bodies up to the limit, with an error that names it; and response bodies written by blocking code.
+//! Request bodies up to the limit, with an error that names it; and response bodies written by blocking code. Request bodies that may be
+//! larger than memory are an [`super::upload`].
 
 use anabranch_model::Error;
 use axum::body::{Body, to_bytes};

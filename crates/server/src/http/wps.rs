@@ -3,16 +3,19 @@
 mod v1_0;
 mod v2_0;
 
+use super::answer;
 use super::service::descriptions;
-use super::{answer, body};
+use super::upload::{self, Begun, InputSpool, Upload, UploadFolder};
 use crate::app::App;
 use anabranch_model::Error;
+use anabranch_ogc::spool::{SPOOL_FROM_BYTES, Spooling};
 use anabranch_ogc::wps::{Capabilities, MEDIA_TYPE};
 use anabranch_ogc::{ExceptionReport, WpsRequest, detect, wps_1_0};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use std::sync::Arc;
 
 pub(crate) use v1_0::status;
 
@@ -24,12 +27,35 @@ pub(crate) async fn by_get(State(app): State<App>, RawQuery(query): RawQuery) ->
 
 /// `POST /wps`: the root element of the body says what is asked; the query string counts for nothing.
 pub(crate) async fn by_post(State(app): State<App>, body: Body) -> Response {
-    let request = match body::read(body, app.body_bytes_max).await {
-        Ok(body) => detect::body(&body, &app.service),
-        // Which version was meant nobody has read.
-        Err(error) => Err(wps_1_0::exception_report(&error)),
+    // Kept until the answer: by then its files have gone to a job, or are of no use.
+    let folder = Arc::new(UploadFolder::new(&app.engine));
+    let request = match upload::begin(&app, body).await {
+        Ok(Upload::Whole(body)) => detect::body(&body, &app.service),
+        Ok(Upload::Begun(begun)) => streamed(&app, &folder, begun).await,
+        Err(error) => Err(of_nobody_knows_which(&error)),
     };
     answer_to(&app, request).await
+}
+
+/// Parses a large body while it arrives.
+async fn streamed(
+    app: &App,
+    folder: &Arc<UploadFolder>,
+    begun: Begun,
+) -> Result<WpsRequest, ExceptionReport> {
+    let (known, mut spool) = (Arc::clone(app), InputSpool::new(app, folder));
+    let parsed = begun.read(app, move |input| {
+        let held_bytes_max = known.body_bytes_max as u64;
+        let spooling = Spooling { to: &mut spool, from_bytes: SPOOL_FROM_BYTES, held_bytes_max };
+        detect::stream(input, &known.service, spooling)
+    });
+    parsed.await.unwrap_or_else(|error| Err(of_nobody_knows_which(&error)))
+}
+
+/// The report for an error of a request whose version nobody has read.
+fn of_nobody_knows_which(error: &Error) -> ExceptionReport {
+    log_ours(error);
+    wps_1_0::exception_report(error)
 }
 
 async fn answer_to(app: &App, request: Result<WpsRequest, ExceptionReport>) -> Response {
