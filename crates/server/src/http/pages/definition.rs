@@ -1,4 +1,5 @@
-//! The API definition as a page, made from the OpenAPI document alone: what the page says is what the document says.
+//! The API definition as a page, made from the OpenAPI document alone: what the page says is what the document says. Where scripts run, each
+//! operation can be tried on it.
 
 use super::Page;
 use askama::Template;
@@ -34,6 +35,10 @@ struct Operation {
     bodies: Vec<String>,
     responses: Vec<Answer>,
     curl: String,
+    /// Unique on the page.
+    anchor: String,
+    /// A body to begin with, where it takes one.
+    example: Option<String>,
 }
 
 /// A parameter, or an input of a process.
@@ -110,6 +115,8 @@ impl<'a> Reader<'a> {
             bodies: members(content).into_iter().map(|(media_type, _)| media_type.to_owned()).collect(),
             responses: responses.collect(),
             curl: self.curl(path, method, content),
+            anchor: format!("{method}{}", path.replace(|c: char| !c.is_ascii_alphanumeric(), "-")),
+            example: example(content),
         }
     }
 
@@ -191,6 +198,12 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// The example of a JSON body, for people to change.
+fn example(content: &Value) -> Option<String> {
+    let example = content["application/json"].get("example")?;
+    serde_json::to_string_pretty(example).ok()
 }
 
 fn shown(value: &Value) -> String {

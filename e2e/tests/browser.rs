@@ -1,0 +1,246 @@
+//! The pages in a real browser, as people with eyes, a keyboard and a telephone meet them. Every page is looked at: screenshots lie in
+//! `target/screenshots`.
+
+#![allow(clippy::unwrap_used)]
+
+use e2e::{DEADLINE, Server, command, eventually, free_port, try_get};
+use fantoccini::actions::{InputSource, KeyAction, KeyActions};
+use fantoccini::key::Key;
+use fantoccini::{Client, ClientBuilder, Locator};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::process::Child;
+
+/// A PNG of a blank page of these sizes has far fewer bytes.
+const SCREENSHOT_BYTES_MIN: usize = 6000;
+
+/// Chromium, driven through chromedriver; both end with the test.
+struct Browser {
+    client: Client,
+    /// Chromedriver ends its browsers when it ends.
+    _driver: Child,
+    _profile: TempDir,
+}
+
+impl Browser {
+    async fn start() -> Self {
+        let port = free_port();
+        let driver =
+            command("chromedriver").arg(format!("--port={port}")).stdout(std::process::Stdio::null()).spawn();
+        let driver = driver.expect("chromedriver is there: scripts/install-tools.sh e2e");
+        let url = format!("http://127.0.0.1:{port}");
+        eventually("chromedriver answers", DEADLINE, async || try_get(&format!("{url}/status")).await.ok())
+            .await;
+        let profile = tempfile::tempdir().unwrap();
+        let arguments = json!([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            format!("--user-data-dir={}", profile.path().display()),
+        ]);
+        let capabilities = json!({
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
+        let Value::Object(capabilities) = capabilities else { unreachable!() };
+        let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&url)
+            .await
+            .unwrap();
+        Self { client, _driver: driver, _profile: profile }
+    }
+
+    async fn see(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
+    }
+
+    async fn script(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap()
+    }
+
+    /// Presses keys one after the other, wherever the focus is.
+    async fn press(&self, keys: impl IntoIterator<Item = char>) {
+        let actions = keys.into_iter().fold(KeyActions::new("keyboard".into()), |actions, value| {
+            actions.then(KeyAction::Down { value }).then(KeyAction::Up { value })
+        });
+        self.client.perform_actions(actions).await.unwrap();
+    }
+
+    /// Tabs until the element with this id has the focus.
+    async fn tab_to(&self, selector: &str) {
+        for _ in 0..200 {
+            let focused = format!("return document.activeElement.matches({selector:?})");
+            if self.script(&focused).await == true {
+                return;
+            }
+            self.press([Key::Tab.into()]).await;
+        }
+        panic!("{selector} can't be reached by keyboard on {}", self.client.current_url().await.unwrap());
+    }
+
+    async fn text(&self, selector: &str) -> String {
+        self.client.find(Locator::Css(selector)).await.unwrap().text().await.unwrap()
+    }
+
+    /// Waits until an element shows a text.
+    async fn shows(&self, selector: &str, text: &str) {
+        eventually(&format!("{selector} shows {text:?}"), DEADLINE, async || {
+            // The page may be loading anew at this moment.
+            let element = self.client.find(Locator::Css(selector)).await.ok()?;
+            element.text().await.ok()?.contains(text).then_some(())
+        })
+        .await;
+    }
+
+    /// Takes a screenshot on a desk and one on a telephone, and checks what shows in both: nothing is wider than the screen, every
+    /// control has a name.
+    async fn look(&self, name: &str) {
+        for (size, width, height) in [("desk", 1200, 900), ("telephone", 390, 800)] {
+            self.client.set_window_size(width, height).await.unwrap();
+            let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../screenshots");
+            std::fs::create_dir_all(&folder).unwrap();
+            let picture = self.client.screenshot().await.unwrap();
+            std::fs::write(folder.join(format!("{name}-{size}.png")), &picture).unwrap();
+            assert!(picture.len() > SCREENSHOT_BYTES_MIN, "{name} on a {size} is blank");
+            let wider = "const width = document.documentElement.clientWidth;
+                if (document.documentElement.scrollWidth <= width) return [];
+                return [...document.querySelectorAll('body *')]
+                    .filter((element) => element.getBoundingClientRect().right > width)
+                    .map((element) => element.outerHTML.slice(0, 200))";
+            assert_eq!(self.script(wider).await, json!([]), "{name} is wider than a {size}");
+        }
+        let nameless = "return [...document.querySelectorAll('input:not([type=hidden]), select, textarea')]
+            .filter((field) => field.labels.length == 0).map((field) => field.outerHTML)";
+        assert_eq!(self.script(nameless).await, json!([]), "{name}: fields without a label");
+        let silent = "return [...document.querySelectorAll('a, button')]
+            .filter((element) => !(element.textContent.trim() || element.ariaLabel)).map((e) => e.outerHTML)";
+        assert_eq!(self.script(silent).await, json!([]), "{name}: links and buttons without a name");
+        self.client.set_window_size(1200, 900).await.unwrap();
+    }
+
+    async fn close(self) {
+        self.client.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_process_is_executed_by_keyboard_and_followed_to_its_results() {
+    let server = Server::start().await;
+    let browser = Browser::start().await;
+    browser.see(&server.url("/")).await;
+    browser.look("landing").await;
+    browser.tab_to("nav a[href$='/processes']").await;
+    browser.press([Key::Enter.into()]).await;
+    browser.shows("h1", "Processes").await;
+    browser.look("processes").await;
+    browser.tab_to("a[href$='/processes/echo']").await;
+    browser.press([Key::Enter.into()]).await;
+    browser.shows("h2#execute", "Execute").await;
+    browser.look("process").await;
+
+    browser.tab_to("[name='value:literalInput']").await;
+    browser.press("an anabranch".chars()).await;
+    browser.tab_to("[name='value:pause']").await;
+    browser.press("1".chars()).await;
+    browser.tab_to("button.main").await;
+    browser.press([Key::Enter.into()]).await;
+    browser.shows("#state", "running").await;
+    browser.look("job-running").await;
+    // Nobody touches anything: the page follows the job.
+    browser.shows("#state", "successful").await;
+    browser.look("job-successful").await;
+    browser.tab_to("a[href$='/results?f=html']").await;
+    browser.press([Key::Enter.into()]).await;
+    browser.shows("main", "an anabranch").await;
+    browser.look("results").await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_job_is_dismissed_on_its_page_and_faults_are_shown() {
+    let server = Server::start().await;
+    let browser = Browser::start().await;
+    let job = server.submit("echo", &json!({ "inputs": { "pause": 600 } })).await;
+    browser.see(&server.url(&format!("/jobs/{job}?f=html"))).await;
+    browser.shows("#state", "running").await;
+    browser.tab_to("#dismiss button").await;
+    browser.press([Key::Enter.into()]).await;
+    browser.shows("#state", "dismissed").await;
+    browser.look("job-dismissed").await;
+    browser.see(&server.url("/jobs?f=html")).await;
+    browser.shows("main", &job).await;
+    browser.look("jobs").await;
+
+    browser.see(&server.url("/processes/simplify_douglas_peucker?f=html")).await;
+    browser.tab_to("[name='value:data']").await;
+    browser.press("no GeoJSON".chars()).await;
+    browser.tab_to("button.main").await;
+    // What the browser itself would refuse is left to the server here.
+    browser.script("document.querySelector('main form').noValidate = true").await;
+    browser.press([Key::Enter.into()]).await;
+    browser.shows("[role=alert]", "tolerance").await;
+    assert_eq!(
+        browser.text("textarea[name='value:data']").await,
+        "no GeoJSON",
+        "what was typed is still there"
+    );
+    browser.look("faults").await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn operations_are_tried_on_the_page_of_the_api_definition() {
+    let server = Server::start().await;
+    let browser = Browser::start().await;
+    browser.see(&server.url("/api?f=html")).await;
+    browser.look("api").await;
+    browser
+        .script("document.querySelectorAll('details').forEach((details) => { details.open = true })")
+        .await;
+    let form = "form.try[data-path='/processes/echo/execution'][data-method=POST]";
+    browser.tab_to(&format!("{form} textarea")).await;
+    browser.script(&format!("document.querySelector({form:?}).querySelector('textarea').value = ''")).await;
+    browser.press(r#"{"inputs":{"literalInput":"tried"}}"#.chars()).await;
+    browser.tab_to(&format!("{form} button")).await;
+    browser.press([Key::Enter.into()]).await;
+    browser.shows(&format!("{form} pre"), "200").await;
+    browser.shows(&format!("{form} pre"), "tried").await;
+    browser.look("api-tried").await;
+
+    let form = "form.try[data-path='/jobs'][data-method=GET]";
+    browser.tab_to(&format!("{form} [name=limit]")).await;
+    browser.press("nothing".chars()).await;
+    browser.press([Key::Enter.into()]).await;
+    browser.shows(&format!("{form} pre"), "/jobs?limit=nothing").await;
+    browser.shows(&format!("{form} pre"), "400").await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn the_other_pages_are_looked_at_too() {
+    let server = Server::start().await;
+    let browser = Browser::start().await;
+    let job = server
+        .submit("simplify_douglas_peucker", &json!({ "inputs": { "data": "x", "tolerance": 1 } }))
+        .await;
+    server.job_in(&job, &["failed"], DEADLINE).await;
+    let failed = format!("/jobs/{job}");
+    for (name, path) in [
+        ("conformance", "/conformance"),
+        ("agents", "/console"),
+        ("job-failed", &failed),
+        ("not-found", "/nowhere"),
+    ] {
+        browser.see(&server.url(path)).await;
+        browser.look(name).await;
+    }
+    assert!(tokio::time::timeout(Duration::from_secs(10), browser.close()).await.is_ok());
+}
