@@ -275,10 +275,19 @@ pub struct Reply {
     pub status: u16,
     pub content_type: String,
     pub location: Option<String>,
+    headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
 }
 
+/// Headers that tests look at, beside those that have a field of their own.
+const HEADERS: [&str; 2] = ["accept-ranges", "content-range"];
+
 impl Reply {
+    /// One of [`HEADERS`].
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -298,6 +307,13 @@ pub async fn get_as(url: &str, accept: &str) -> Reply {
     send(Request::get(url.parse().unwrap()).header("Accept", accept)).await.unwrap()
 }
 
+/// GET with headers.
+pub async fn get_with(url: &str, headers: &[(&str, &str)]) -> Reply {
+    let request = Request::get(url.parse().unwrap());
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    send(request).await.unwrap()
+}
+
 /// POST with headers.
 pub async fn post_as(url: &str, headers: &[(&str, &str)], body: &str) -> Reply {
     let request = Request::post(url.parse().unwrap(), body.to_owned());
@@ -311,8 +327,10 @@ async fn send(request: Request) -> Result<Reply, String> {
     let (status, url) = (response.status, response.url().to_string());
     let content_type = response.content_type.clone().unwrap_or_default();
     let location = response.header("location").map(str::to_owned);
+    let headers =
+        HEADERS.iter().filter_map(|name| Some((*name, response.header(name)?.to_owned()))).collect();
     let body = response.bytes(1 << 30).await.map_err(|error| error.to_string())?.to_vec();
-    Ok(Reply { url, status, content_type, location, body })
+    Ok(Reply { url, status, content_type, location, headers, body })
 }
 
 /// Processes on this machine whose environment or arguments hold `marker`.

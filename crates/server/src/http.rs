@@ -16,6 +16,7 @@ mod negotiate;
 mod outputs;
 mod pages;
 mod processes;
+mod range;
 mod same_site;
 mod service;
 mod upload;
@@ -83,6 +84,17 @@ fn cors() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([header::ACCEPT, header::CONTENT_TYPE, HeaderName::from_static("prefer")])
-        .expose_headers([header::LOCATION, header::LINK, HeaderName::from_static("preference-applied")])
+        .allow_headers([
+            header::ACCEPT,
+            header::CONTENT_TYPE,
+            header::RANGE,
+            HeaderName::from_static("prefer"),
+        ])
+        .expose_headers([
+            header::LOCATION,
+            header::LINK,
+            header::ACCEPT_RANGES,
+            header::CONTENT_RANGE,
+            HeaderName::from_static("preference-applied"),
+        ])
 }

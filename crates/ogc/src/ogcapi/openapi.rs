@@ -150,8 +150,14 @@ fn result_path() -> Value {
             "responses": {
                 "200": results(),
                 "204": {"description": "The output has no values"},
+                "206": {
+                    "description": "The bytes that the header Range asks for",
+                    "headers": {"Content-Range": {"description": "Which they are", "schema": {"type": "string"}}},
+                    "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+                },
                 "400": failed("BadRequest"), "404": failed("NotFound"), "410": failed("Gone"),
-                "413": failed("TooLarge"), "500": failed("ServerError"), "507": failed("NotEnoughStorage")
+                "413": failed("TooLarge"), "416": failed("RangeNotSatisfiable"),
+                "500": failed("ServerError"), "507": failed("NotEnoughStorage")
             }
         }
     })
@@ -342,6 +348,7 @@ fn responses() -> Value {
         "NotFound": failure("There is no such thing, or it is not ready yet"),
         "Gone": failure("The job was dismissed"),
         "TooLarge": failure("The request is too large"),
+        "RangeNotSatisfiable": failure("The bytes that the header Range asks for are not there"),
         "UnsupportedMediaType": failure("The request is no JSON"),
         "ServerError": failure("The process or the server failed"),
         "Busy": failure("The server is at a limit: try again later"),

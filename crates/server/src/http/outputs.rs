@@ -4,24 +4,28 @@ use super::answer::{self, Asked};
 use super::body;
 use super::negotiate::Form;
 use super::pages::{OutputRow, ResultsPage};
+use super::range::{Part, Range};
 use crate::app::App;
 use anabranch_engine::{OutputLog, Results};
 use anabranch_model::{
-    ComplexDomain, Data, DataDescription, Error, Format, JobId, LiteralDomain, LiteralType,
+    ComplexDomain, ComplexValue, Data, DataDescription, Error, Format, JobId, LiteralDomain, LiteralType,
     OutputDescription, ProcessId, ResponseForm, Transmission, Value,
 };
-use anabranch_ogc::ogcapi::{Link, results as document};
+use anabranch_ogc::ogcapi::{Link, Problem, results as document};
 use anabranch_ogc::{Output, OutputValue};
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use std::io;
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
 /// Answers up to this size are written in memory; larger ones as the client reads them.
 const IN_MEMORY_BYTES_MAX: u64 = 256 * 1024;
+/// Bytes of a stored file that are read at a time.
+const FILE_BLOCK_BYTES: usize = 256 * 1024;
 
 /// `GET /jobs/{job}/results`
 pub(crate) async fn results(
@@ -62,18 +66,34 @@ pub(crate) async fn output(
     State(app): State<App>,
     Path((job, output)): Path<(String, String)>,
     RawQuery(query): RawQuery,
+    method: Method,
     headers: HeaderMap,
 ) -> Response {
     let path = format!("/jobs/{job}/results/{output}");
     let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
-    one(&app, &job, &output).await.unwrap_or_else(|error| asked.error(&error))
+    one(&asked, &method, &job, &output).await.unwrap_or_else(|error| asked.error(&error))
 }
 
-async fn one(app: &App, job: &str, id: &str) -> Result<Response, Error> {
-    let job = parse_job(job)?;
+async fn one(asked: &Asked<'_>, method: &Method, job: &str, id: &str) -> Result<Response, Error> {
+    let (app, job) = (asked.app, parse_job(job)?);
     let (set, results) = (OutputSet::load(app, job).await?, app.engine.results(job).await?);
     let log = results.output(id).ok_or_else(|| Error::NoSuchOutput { job, output: id.to_owned() })?;
-    set.raw(log).await
+    let [Value::Complex(complex)] = log.chunks.as_slice() else { return set.raw(log).await };
+    let length = complex.data.len();
+    let (mut response, content_range) = match Range::asked(method, asked.headers, length) {
+        Range::Whole => (set.raw(log).await?, None),
+        Range::Part(part) => (stored(complex, Some(part)).await?, part.content_range(length)),
+        Range::Outside => {
+            let detail = format!("output '{id}' has {length} bytes, and the range is not among them");
+            let problem = Problem::http(416, "range not satisfiable", detail);
+            (asked.problem(problem), HeaderValue::from_str(&format!("bytes */{length}")).ok())
+        }
+    };
+    response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if let Some(content_range) = content_range {
+        response.headers_mut().insert(header::CONTENT_RANGE, content_range);
+    }
+    Ok(response)
 }
 
 /// A job by the text of its identifier; what is no identifier is no job.
@@ -165,17 +185,15 @@ impl OutputSet {
 
     /// One output as it is.
     pub(crate) async fn raw(&self, log: &OutputLog) -> Result<Response, Error> {
-        let Some(first) = log.chunks.first() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-        let media_type = match first {
-            Value::Complex(complex) => complex.format.media_type.clone(),
-            Value::Literal(_) => "text/plain; charset=utf-8".to_owned(),
-            Value::BoundingBox(_) => "application/json".to_owned(),
+        let media_type = match log.chunks.as_slice() {
+            [] => return Ok(StatusCode::NO_CONTENT.into_response()),
+            [Value::Complex(complex)] => return stored(complex, None).await,
+            [Value::Complex(complex), ..] => complex.format.media_type.as_str(),
+            [Value::Literal(_), ..] => "text/plain; charset=utf-8",
+            [Value::BoundingBox(_), ..] => "application/json",
         };
-        let mut response = match (first, log.chunks.len()) {
-            (Value::Complex(complex), 1) => bare(&complex.data, &media_type).await?,
-            _ => self.written_raw(log, &media_type)?,
-        };
-        guard_stored(&mut response, &media_type);
+        let mut response = self.written_raw(log, media_type)?;
+        guard_stored(&mut response, media_type);
         Ok(response)
     }
 
@@ -223,19 +241,31 @@ fn guard_stored(response: &mut Response, media_type: &str) {
     }
 }
 
-async fn bare(data: &Data, media_type: &str) -> Result<Response, Error> {
-    Ok(match data {
-        Data::Bytes(bytes) => answer::with_type(StatusCode::OK, media_type, bytes.clone()),
-        Data::File(stored) => {
-            let file = tokio::fs::File::open(&stored.path)
-                .await
-                .map_err(|error| Error::internal(format!("a stored result can't be opened: {error}")))?;
-            let body = Body::from_stream(ReaderStream::with_capacity(file, 256 * 1024));
-            let mut response = answer::with_type(StatusCode::OK, media_type, body);
-            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(stored.bytes));
-            response
+/// One piece of complex data as it is, or a part of it.
+async fn stored(value: &ComplexValue, part: Option<Part>) -> Result<Response, Error> {
+    let status = if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let length = part.map_or(value.data.len(), Part::bytes);
+    let first = part.map_or(0, |part| part.first);
+    let body = match &value.data {
+        Data::Bytes(bytes) => {
+            let at = |position| usize::try_from(position).unwrap_or(bytes.len()).min(bytes.len());
+            Body::from(bytes.slice(at(first)..at(first + length)))
         }
-    })
+        Data::File(file) => file_body(&file.path, first, length)
+            .await
+            .map_err(|error| Error::internal(format!("a stored result can't be read: {error}")))?,
+    };
+    let media_type = &value.format.media_type;
+    let mut response = answer::with_type(status, media_type, body);
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    guard_stored(&mut response, media_type);
+    Ok(response)
+}
+
+async fn file_body(path: &std::path::Path, first: u64, length: u64) -> io::Result<Body> {
+    let mut file = tokio::fs::File::open(path).await?;
+    file.seek(io::SeekFrom::Start(first)).await?;
+    Ok(Body::from_stream(ReaderStream::with_capacity(file.take(length), FILE_BLOCK_BYTES)))
 }
 
 fn format_of(value: &Value) -> Option<&Format> {
