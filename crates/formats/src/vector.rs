@@ -4,8 +4,13 @@
 //! What a writer has to know before the first feature (columns, kinds of geometries, bounds) is a [`Summary`] that a first
 //! pass over the data collects: data always lies in memory or in a file, so that it can be read twice.
 
+mod bytes;
 mod feature;
 mod format;
+mod names;
+mod projection;
+mod shapefile;
+mod source;
 mod summary;
 
 pub use feature::{Feature, Geometry, LineString, Polygon, Position, Property};
