@@ -12,6 +12,8 @@ mod projection;
 mod shapefile;
 mod source;
 mod summary;
+#[cfg(test)]
+mod testing;
 
 pub use feature::{Feature, Geometry, LineString, Polygon, Position, Property};
 pub use format::VectorFormat;

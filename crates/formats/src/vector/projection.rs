@@ -1,7 +1,7 @@
 //! Coordinate reference systems as well-known text (OGC 01-009), as `.prj` files and GeoPackages write them.
 
 use super::{Feature, FormatError};
-use crate::crs::Crs;
+use crate::crs::{Crs, UnsupportedCrs};
 
 /// Code, tab, well-known text in ESRI's dialect; written by `scripts/prj.py`.
 static TABLE: &str = include_str!("projection/esri.tsv");
@@ -11,25 +11,9 @@ const TEXT_CHARACTERS_MAX: usize = 64 << 10;
 
 /// The well-known text of a system.
 pub(super) fn well_known_text(crs: Crs) -> Result<&'static str, FormatError> {
-    let code = epsg_code(crs);
-    rows()
-        .find(|row| row.0 == code)
-        .map(|row| row.1)
-        .ok_or_else(|| FormatError::UnsupportedCrs(format!("EPSG:{code}")))
-}
-
-/// The code in the EPSG register of a system; 4326 for CRS84, whose axes stand the other way round there: where this is used
-/// (Shapefile, GeoPackage, FlatGeobuf) longitude comes first whatever the register says.
-pub(super) fn epsg_code(crs: Crs) -> u32 {
-    match crs {
-        Crs::Crs84 => 4326,
-        Crs::Epsg(code) => code,
-    }
-}
-
-/// The system of a code in the EPSG register.
-pub(super) fn of_epsg_code(code: u32) -> Result<Crs, FormatError> {
-    Ok(Crs::Epsg(code))
+    let code = crs.epsg_code();
+    let row = rows().find(|row| row.0 == code);
+    Ok(row.map(|row| row.1).ok_or_else(|| UnsupportedCrs(format!("EPSG:{code}")))?)
 }
 
 /// The system that a well-known text describes: by the EPSG code it gives itself, else by its name.
@@ -39,14 +23,14 @@ pub(super) fn of_epsg_code(code: u32) -> Result<Crs, FormatError> {
 pub(super) fn of_well_known_text(text: &str) -> Result<Crs, FormatError> {
     let text = &text[..text.floor_char_boundary(TEXT_CHARACTERS_MAX)];
     if let Some(code) = own_code(text) {
-        return of_epsg_code(code);
+        return Ok(Crs::epsg(code)?);
     }
     let name = name(text).unwrap_or(text);
     let wanted = normalised(name);
     let row = rows().find(|(_, known)| self::name(known).is_some_and(|known| normalised(known) == wanted));
     match row {
-        Some((code, _)) => of_epsg_code(code),
-        None => Err(FormatError::UnsupportedCrs(name.chars().take(200).collect())),
+        Some((code, _)) => Ok(Crs::epsg(code)?),
+        None => Err(UnsupportedCrs(name.chars().take(200).collect()).into()),
     }
 }
 
@@ -59,9 +43,9 @@ pub(super) fn check_same(format: &'static str, crs: Crs, feature: &Feature) -> R
         return Ok(());
     }
     let what = format!(
-        "features in several coordinate reference systems (EPSG:{} and EPSG:{})",
-        epsg_code(crs),
-        epsg_code(feature.crs)
+        "features in several coordinate reference systems ({} and {})",
+        crs.name(),
+        feature.crs.name()
     );
     Err(FormatError::Unrepresentable { format, what })
 }
@@ -124,9 +108,9 @@ mod tests {
     #[test]
     fn the_code_of_the_whole_counts_not_those_of_its_parts() {
         let lambert = r#"PROJCS["any name",GEOGCS["RGF93",AUTHORITY["EPSG","4171"]],UNIT["metre",1,AUTHORITY["EPSG","9001"]],AUTHORITY["EPSG","2154"]]"#;
-        assert_eq!(epsg_code(of_well_known_text(lambert).unwrap()), 2154);
+        assert_eq!(of_well_known_text(lambert).unwrap().epsg_code(), 2154);
         let second = r#"GEOGCRS["WGS 84",DATUM["x",ID["EPSG",6326]],ID["EPSG",4326]]"#;
-        assert_eq!(epsg_code(of_well_known_text(second).unwrap()), 4326);
+        assert_eq!(of_well_known_text(second).unwrap().epsg_code(), 4326);
     }
 
     #[test]

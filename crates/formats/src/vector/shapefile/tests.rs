@@ -1,1 +1,163 @@
+use super::*;
+use crate::vector::testing::{self, MakeReader, MakeWriter};
+use crate::vector::{Feature, Geometry, Property};
+use anabranch_model::Data;
+use std::io::Write;
+use zip::write::SimpleFileOptions;
 
+const READER: MakeReader = |data| Ok(Box::new(Reader::open(data)?));
+const WRITER: MakeWriter = |summary, scratch, out| Ok(Box::new(Writer::new(summary, scratch, out)?));
+
+fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in members {
+        archive.start_file(*name, SimpleFileOptions::default()).unwrap();
+        archive.write_all(content).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+fn refused(bytes: &[u8]) -> String {
+    testing::read(READER, bytes).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_written_is_read_back_and_by_gdal_too() {
+    for z in [None, Some(12.5)] {
+        for group in testing::groups(z) {
+            let features = testing::features(group);
+            let bytes = testing::write(WRITER, &features).unwrap();
+            assert_eq!(testing::read(READER, &bytes).unwrap(), features);
+            assert_eq!(testing::write(WRITER, &features).unwrap(), bytes, "nothing depends on the time");
+
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("written.shz");
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(testing::read_data(READER, &Data::file(&path).unwrap()).unwrap(), features);
+            testing::assert_gdal_agrees(&features, &path);
+        }
+    }
+}
+
+#[test]
+fn what_gdal_writes_is_read() {
+    for z in [None, Some(12.5)] {
+        for group in testing::groups(z) {
+            let mut features = testing::features(group);
+            for feature in &mut features {
+                feature.properties.retain(|(name, _)| name != "open"); // GDAL makes it a number
+            }
+            let arguments = ["-f", "ESRI Shapefile", "-lco", "ENCODING=UTF-8"];
+            let bytes = testing::written_by_gdal(&features, &arguments, "out.shz");
+            assert_eq!(testing::read(READER, &bytes).unwrap(), features);
+        }
+    }
+}
+
+#[test]
+fn boroughs_of_new_york_keep_their_parts() {
+    let boroughs = include_bytes!("../../../testdata/nybb.zip");
+    // The system counts in feet, which is not known here, and the error names it.
+    assert!(refused(boroughs).contains("NAD_1983_StatePlane_New_York_Long_Island_FIPS_3104_Feet"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nybb.shz");
+    std::fs::write(&path, boroughs).unwrap();
+    let by_gdal = testing::features_by_gdal(&path);
+    let mut members = Vec::new();
+    let mut source = zip::ZipArchive::new(std::io::Cursor::new(boroughs)).unwrap();
+    for extension in ["shp", "dbf"] {
+        let mut content = Vec::new();
+        std::io::copy(&mut source.by_name(&format!("nybb.{extension}")).unwrap(), &mut content).unwrap();
+        members.push((format!("boroughs/NYBB.{}", extension.to_uppercase()), content));
+    }
+    let members: Vec<(&str, &[u8])> = members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    let features = testing::read(READER, &archive(&members)).unwrap();
+    assert_eq!(features.len(), 5);
+    let counts = |feature: &Feature| match &feature.geometry {
+        Some(Geometry::MultiPolygon(polygons)) => {
+            (polygons.len(), polygons.iter().map(Vec::len).sum(), polygons.iter().flatten().map(Vec::len).sum())
+        }
+        other => panic!("{other:?}"),
+    };
+    for (ours, theirs) in features.iter().zip(by_gdal.as_array().unwrap()) {
+        let polygons = theirs["geometry"]["coordinates"].as_array().unwrap();
+        let rings: Vec<_> = polygons.iter().flat_map(|polygon| polygon.as_array().unwrap()).collect();
+        let positions: usize = rings.iter().map(|ring| ring.as_array().unwrap().len()).sum();
+        assert_eq!(counts(ours), (polygons.len(), rings.len(), positions));
+        assert_eq!(testing::geojson(ours)["properties"], theirs["properties"]);
+    }
+}
+
+#[test]
+fn what_a_shapefile_has_no_place_for_is_refused() {
+    let refused = |features: &[Feature]| testing::write(WRITER, features).unwrap_err().to_string();
+    let groups = testing::groups(None);
+    let mixed = testing::features(vec![groups[0][0].clone(), groups[3][0].clone()]);
+    assert_eq!(refused(&mixed), "Shapefile can't hold both points and polygons: it takes one kind");
+    let collection = testing::features(vec![testing::collection(None)]);
+    assert_eq!(refused(&collection), "Shapefile can't hold geometry collections");
+    let mut long = testing::features(groups[0].clone());
+    long[1].properties[0].1 = Property::Text("ä".repeat(128));
+    assert_eq!(
+        refused(&long),
+        "Shapefile can't hold a value of 256 bytes in the column \"name\", which takes 254"
+    );
+    let mut moved = testing::features(groups[0].clone());
+    moved[1].crs = crate::crs::Crs::Crs84;
+    assert!(refused(&moved).contains("several coordinate reference systems"));
+}
+
+#[test]
+fn archives_that_are_no_shapefile_say_what_is_missing() {
+    let sound = testing::write(WRITER, &testing::features(testing::groups(None)[0].clone())).unwrap();
+    let mut source = zip::ZipArchive::new(std::io::Cursor::new(sound)).unwrap();
+    let mut member = |name: &str| {
+        let mut content = Vec::new();
+        std::io::copy(&mut source.by_name(name).unwrap(), &mut content).unwrap();
+        content
+    };
+    let (shp, dbf) = (member("features.shp"), member("features.dbf"));
+    assert!(refused(b"PK\x05\x06 no archive").contains("must be a ZIP archive"));
+    assert!(refused(b"").contains("must be a ZIP archive"));
+    assert!(refused(&archive(&[("readme.txt", b"")])).contains("must have a .shp in its archive"));
+    assert!(refused(&archive(&[("a/b.shp", &shp)])).contains("must have a/b.dbf in its archive"));
+    let two = [("a.shp", &shp[..]), ("a.dbf", &dbf), ("b.SHP", &shp)];
+    assert!(refused(&archive(&two)).contains("must have one .shp in its archive, which has 2: a, b"));
+    let mars = [("a.shp", &shp[..]), ("a.dbf", &dbf), ("a.prj", b"GEOGCS[\"Mars\"]")];
+    assert!(refused(&archive(&mars)).contains("Mars"));
+    let klingon = [("a.shp", &shp[..]), ("a.dbf", &dbf), ("a.cpg", b"klingon")];
+    assert!(refused(&archive(&klingon)).contains("klingon"));
+    let short = [("a.shp", &shp[..]), ("a.dbf", &dbf[..dbf.len() - 60])];
+    assert!(refused(&archive(&short)).contains("ends within a record"));
+    let shadowed = [("a.shp", &shp[..]), ("a.dbf", &dbf), ("__MACOSX/._a.shp", b"")];
+    assert_eq!(testing::read(READER, &archive(&shadowed)).unwrap().len(), 3);
+}
+
+#[test]
+fn hostile_archives_are_refused() {
+    let shp = b"a".as_slice();
+    assert!(refused(&archive(&[("../a.shp", shp)])).contains("leaves its folder"));
+    let many: Vec<String> = (0..1001).map(|number| format!("{number}.shp")).collect();
+    let members: Vec<(&str, &[u8])> = many.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    assert!(refused(&archive(&members)).contains("at most 1000 members"));
+    let zeros = vec![0; 17 << 20];
+    assert!(refused(&archive(&[("a.shp", &zeros)])).contains("200 times its size"));
+    let mut link = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    link.add_symlink("a.shp", "/etc/passwd", SimpleFileOptions::default()).unwrap();
+    assert!(refused(&link.finish().unwrap().into_inner()).contains("symbolic link"));
+    // A directory that says it has 65,535 members, and one that says it is 4 GB long.
+    let mut wild = archive(&[("a.shp", shp)]);
+    let end = wild.len() - 22;
+    wild[end + 8..end + 12].fill(0xff);
+    refused(&wild);
+    wild[end + 12..end + 16].fill(0xff);
+    refused(&wild);
+}
+
+#[test]
+fn damaged_archives_never_panic() {
+    for group in testing::groups(Some(1.0)) {
+        testing::mutate(READER, &testing::write(WRITER, &testing::features(group)).unwrap());
+    }
+}
