@@ -7,11 +7,13 @@
 mod bytes;
 mod feature;
 mod format;
+mod geopackage;
 mod names;
 mod projection;
 mod shapefile;
 mod source;
 mod summary;
+mod wkb;
 #[cfg(test)]
 mod testing;
 

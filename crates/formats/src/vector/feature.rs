@@ -1,6 +1,7 @@
 //! A feature: geometry and properties, as all vector formats have them.
 
 use crate::crs::Crs;
+use std::borrow::Cow;
 
 /// One thing on the map.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,20 @@ pub enum Property {
     Text(String),
     /// An object or array, as JSON.
     Json(String),
+}
+
+impl Property {
+    /// Its characters; none where it is nothing.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Null => Cow::Borrowed(""),
+            Self::Boolean(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
+            Self::Integer(value) => Cow::Owned(value.to_string()),
+            Self::Number(value) => Cow::Owned(value.to_string()),
+            Self::Text(text) | Self::Json(text) => Cow::Borrowed(text),
+        }
+    }
 }
 
 /// A position: x to the east (or longitude), y to the north (or latitude), in the units of the system; z upwards.
@@ -79,6 +94,19 @@ impl Geometry {
             Self::Polygon(lines) | Self::MultiLineString(lines) => lines.iter().any(line),
             Self::MultiPolygon(polygons) => polygons.iter().flatten().any(line),
             Self::GeometryCollection(geometries) => geometries.iter().any(Self::has_z),
+        }
+    }
+
+    /// Shows every position, in the order of the data.
+    pub fn for_each(&self, see: &mut impl FnMut(&Position)) {
+        match self {
+            Self::Point(position) => see(position),
+            Self::LineString(positions) | Self::MultiPoint(positions) => positions.iter().for_each(see),
+            Self::Polygon(lines) | Self::MultiLineString(lines) => lines.iter().flatten().for_each(see),
+            Self::MultiPolygon(polygons) => polygons.iter().flatten().flatten().for_each(see),
+            Self::GeometryCollection(geometries) => {
+                geometries.iter().for_each(|geometry| geometry.for_each(see));
+            }
         }
     }
 

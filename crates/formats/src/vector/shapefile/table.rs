@@ -223,16 +223,13 @@ impl NewField {
     /// What can't be held.
     pub(super) fn cell(&mut self, value: &Property) -> Result<String, String> {
         let cell = match value {
-            Property::Null => String::new(),
             Property::Boolean(value) if self.kind == ColumnKind::Boolean => if *value { "T" } else { "F" }.to_owned(),
-            Property::Boolean(value) => value.to_string(),
-            Property::Integer(value) => value.to_string(),
             Property::Number(value) => {
                 let plain = value.to_string();
                 // The shortest form that gives the same number back.
                 if plain.len() <= usize::from(NUMBER_WIDTH) { plain } else { format!("{value:e}") }
             }
-            Property::Text(text) | Property::Json(text) => text.clone(),
+            other => other.text().into_owned(),
         };
         let bytes_max = match self.kind {
             ColumnKind::Text | ColumnKind::Json | ColumnKind::Null => TEXT_BYTES_MAX,
