@@ -21,7 +21,7 @@ apt_need cc build-essential
 
 case "${1:-}" in
   run) apt_need gdal_contour gdal-bin; apt_need curl curl; apt_need python3 python3 ;;
-  test) ;;
+  test) apt_need ogr2ogr gdal-bin ;;
   e2e) apt_need gdal_contour gdal-bin; apt_need prosody prosody; apt_need chromium chromium; apt_need chromedriver chromium-driver; apt_need openssl openssl; apt_need curl curl ;;
   deny)
     if ! cargo deny --version >/dev/null 2>&1; then

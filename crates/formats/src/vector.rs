@@ -6,16 +6,17 @@
 
 mod bytes;
 mod feature;
+pub mod flatgeobuf;
 mod format;
-mod geopackage;
+pub mod geopackage;
 mod names;
 mod projection;
-mod shapefile;
+pub mod shapefile;
 mod source;
 mod summary;
-mod wkb;
 #[cfg(test)]
 mod testing;
+mod wkb;
 
 pub use feature::{Feature, Geometry, LineString, Polygon, Position, Property};
 pub use format::VectorFormat;

@@ -11,8 +11,8 @@ mod binary;
 mod reader;
 mod writer;
 
-pub(super) use reader::Reader;
-pub(super) use writer::Writer;
+pub use reader::Reader;
+pub use writer::Writer;
 
 use super::FormatError;
 

@@ -1,13 +1,13 @@
 //! Coordinate reference systems as well-known text (OGC 01-009), as `.prj` files and GeoPackages write them.
 
-use super::{Feature, FormatError};
+use super::{Feature, FormatError, names};
 use crate::crs::{Crs, UnsupportedCrs};
 
 /// Code, tab, well-known text in ESRI's dialect; written by `scripts/prj.py`.
 static TABLE: &str = include_str!("projection/esri.tsv");
 
-/// Characters of a well-known text that are looked at; the longest of the table has 700.
-const TEXT_CHARACTERS_MAX: usize = 64 << 10;
+/// Bytes of a well-known text that are looked at; the longest of the table has 700.
+const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// The well-known text of a system.
 pub(super) fn well_known_text(crs: Crs) -> Result<&'static str, FormatError> {
@@ -21,7 +21,7 @@ pub(super) fn well_known_text(crs: Crs) -> Result<&'static str, FormatError> {
 /// # Errors
 /// [`FormatError::UnsupportedCrs`] with the name, where neither is known.
 pub(super) fn of_well_known_text(text: &str) -> Result<Crs, FormatError> {
-    let text = &text[..text.floor_char_boundary(TEXT_CHARACTERS_MAX)];
+    let text = names::cut(text, TEXT_BYTES_MAX);
     if let Some(code) = own_code(text) {
         return Ok(Crs::epsg(code)?);
     }

@@ -15,8 +15,8 @@ mod shape;
 mod table;
 mod writer;
 
-pub(super) use reader::Reader;
-pub(super) use writer::Writer;
+pub use reader::Reader;
+pub use writer::Writer;
 
 use super::FormatError;
 

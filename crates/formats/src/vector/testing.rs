@@ -1,6 +1,8 @@
 //! What the tests of all formats share: features of every kind, and GDAL as the other opinion.
 
-use super::{Feature, FeatureReader, FeatureWriter, FormatError, Geometry, LineString, Position, Property, Summary};
+use super::{
+    Feature, FeatureReader, FeatureWriter, FormatError, Geometry, LineString, Position, Property, Summary,
+};
 use crate::crs::Crs;
 use anabranch_model::Data;
 use serde_json::{Value, json};
@@ -37,7 +39,10 @@ pub(super) fn groups(z: Option<f64>) -> Vec<Vec<Geometry>> {
     vec![
         vec![Geometry::Point(position(1.5, -2.25, z)), Geometry::Point(position(-0.1, 0.2, z))],
         vec![Geometry::MultiPoint(line.clone())],
-        vec![Geometry::LineString(line.clone()), Geometry::MultiLineString(vec![line.clone(), line[1..].to_vec()])],
+        vec![
+            Geometry::LineString(line.clone()),
+            Geometry::MultiLineString(vec![line.clone(), line[1..].to_vec()]),
+        ],
         vec![
             Geometry::Polygon(polygon.clone()),
             Geometry::MultiPolygon(vec![polygon, vec![square(20.0, 0.0, 4.0, z)]]),
@@ -160,6 +165,7 @@ pub(super) fn written_by_gdal(features: &[Feature], arguments: &[&str], name: &s
     std::fs::read(&out).unwrap()
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test may run GDAL; the library runs nothing")]
 fn ogr2ogr(arguments: &[&str], out: &Path, input: &Path) {
     let run = Command::new("ogr2ogr")
         .args(arguments)
@@ -170,6 +176,18 @@ fn ogr2ogr(arguments: &[&str], out: &Path, input: &Path) {
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     // A warning is a fault of ours: what we write is to be read without one.
     assert_eq!(String::from_utf8_lossy(&run.stderr), "", "{}", input.display());
+}
+
+/// Those whose boxes touch the one of lowest x, lowest y, highest x, highest y.
+pub(super) fn features_by_gdal_within(path: &Path, bounds: [f64; 4]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("out.json");
+    let bounds = bounds.map(|bound| bound.to_string());
+    let mut arguments = vec!["-f", "GeoJSON", "-spat"];
+    arguments.extend(bounds.iter().map(String::as_str));
+    ogr2ogr(&arguments, &json, path);
+    let mut document: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    document["features"].take()
 }
 
 /// GDAL read what we wrote: the same geometries and properties in the same order.
@@ -195,10 +213,13 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
             // Rings of Shapefiles run the other way round.
             let ring = a.len() >= 4 && a.first() == a.last();
             a.len() == b.len()
-                && (a.iter().zip(b).all(|(a, b)| same(a, b)) || ring && a.iter().rev().zip(b).all(|(a, b)| same(a, b)))
+                && (a.iter().zip(b).all(|(a, b)| same(a, b))
+                    || ring && a.iter().rev().zip(b).all(|(a, b)| same(a, b)))
         }
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same(a, b)))
+            // What is not there is nothing.
+            a.iter().all(|(name, a)| same(a, b.get(name).unwrap_or(&Value::Null)))
+                && b.keys().all(|name| a.contains_key(name))
         }
         _ => match (number(a), number(b)) {
             (Some(a), Some(b)) => (a - b).abs() <= 1e-12 * a.abs().max(1.0),

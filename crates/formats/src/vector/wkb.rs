@@ -99,7 +99,9 @@ fn geometry(bytes: &mut Bytes<'_>, kind: Option<u32>, depth: usize) -> Result<Op
             }
             (!members.is_empty()).then_some(Geometry::GeometryCollection(members))
         }
-        8..=12 => return Err(format!("may hold straight lines only, and geometry type {} is a curve", head.kind)),
+        8..=12 => {
+            return Err(format!("may hold straight lines only, and geometry type {} is a curve", head.kind));
+        }
         other => return Err(format!("can't have the geometry type {other}")),
     })
 }

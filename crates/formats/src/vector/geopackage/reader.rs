@@ -33,7 +33,7 @@ const BATCH_ROWS: usize = 1000;
 const BATCH_BYTES: usize = 4 << 20;
 
 /// Reads a GeoPackage.
-pub(in crate::vector) struct Reader {
+pub struct Reader {
     connection: Connection,
     kilosteps: Arc<AtomicU64>,
     /// Those not read to the end, the current one in front.
@@ -64,7 +64,7 @@ impl Reader {
     ///
     /// # Errors
     /// Where it is none, has no feature table, or one of them is no plain table or in a system that is not known.
-    pub(in crate::vector) fn open(data: &Data) -> Result<Self, FormatError> {
+    pub fn open(data: &Data) -> Result<Self, FormatError> {
         let mut connection = match data {
             Data::Bytes(bytes) => in_memory(bytes)?,
             Data::File(file) => read_only(&file.path)?,
@@ -196,7 +196,8 @@ fn distrust(connection: &mut Connection, kilosteps: &Arc<AtomicU64>) -> rusqlite
     let counter = Arc::clone(kilosteps);
     connection
         .progress_handler(1000, Some(move || counter.fetch_add(1, Ordering::Relaxed) >= KILOSTEPS_MAX))?;
-    connection.execute_batch("PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;")
+    connection
+        .execute_batch("PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;")
 }
 
 fn layers(connection: &Connection) -> Result<VecDeque<Layer>, FormatError> {
@@ -273,7 +274,8 @@ fn layer(connection: &Connection, table: &str, geometry: &str, crs: Crs) -> Resu
     let mut has_geometry = false;
     let mut names = Vec::new();
     let mut columns = Vec::new();
-    let mut statement = connection.prepare(&format!("PRAGMA table_info({})", quoted(table))).map_err(sqlite)?;
+    let mut statement =
+        connection.prepare(&format!("PRAGMA table_info({})", quoted(table))).map_err(sqlite)?;
     let mut rows = statement.query([]).map_err(sqlite)?;
     while let Some(row) = rows.next().map_err(sqlite)? {
         let name: String = row.get(1).map_err(sqlite)?;
@@ -311,7 +313,9 @@ fn of_sqlite(error: &rusqlite::Error) -> FormatError {
         Some(rusqlite::ErrorCode::OperationInterrupted) => {
             malformed(format!("may need {KILOSTEPS_MAX} thousand steps of SQLite for {BATCH_ROWS} rows"))
         }
-        Some(rusqlite::ErrorCode::TooBig) => malformed(format!("may have {FEATURE_BYTES_MAX} bytes in one row")),
+        Some(rusqlite::ErrorCode::TooBig) => {
+            malformed(format!("may have {FEATURE_BYTES_MAX} bytes in one row"))
+        }
         _ => malformed(format!("must be an SQLite database that can be read ({error})")),
     }
 }

@@ -78,7 +78,8 @@ fn tables_that_compute_are_refused() {
     assert!(refused(view).contains("\"features\" as a plain table, and it is a view"));
     let table = "DROP TABLE features; CREATE VIRTUAL TABLE features USING rtree(fid, a, b);";
     assert!(refused(table).contains("it is a virtual table"));
-    let contents = "ALTER TABLE gpkg_contents RENAME TO hidden; CREATE VIEW gpkg_contents AS SELECT * FROM hidden;";
+    let contents =
+        "ALTER TABLE gpkg_contents RENAME TO hidden; CREATE VIEW gpkg_contents AS SELECT * FROM hidden;";
     assert!(refused(contents).contains("\"gpkg_contents\" as a plain table"));
 }
 

@@ -63,7 +63,7 @@ const KEY: &str = "fid";
 const GEOMETRY: &str = "geom";
 
 /// Writes a GeoPackage.
-pub(in crate::vector) struct Writer<'a> {
+pub struct Writer<'a> {
     out: &'a mut dyn Write,
     connection: Connection,
     file: NamedTempFile,
@@ -81,11 +81,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// Where the columns are too many, the system has no well-known text here, or the scratch file can't be made.
-    pub(in crate::vector) fn new(
-        summary: &Summary,
-        scratch: &Path,
-        out: &'a mut dyn Write,
-    ) -> Result<Self, FormatError> {
+    pub fn new(summary: &Summary, scratch: &Path, out: &'a mut dyn Write) -> Result<Self, FormatError> {
         if summary.columns.len() > COLUMNS_MAX {
             return Err(FormatError::Unrepresentable {
                 format: FORMAT,
@@ -140,12 +136,8 @@ impl FeatureWriter for Writer<'_> {
         let geometry = feature.geometry.as_ref().map(|geometry| {
             let (cell, new) = binary::write(geometry, self.srs_id);
             let bounds = self.bounds.get_or_insert(new);
-            *bounds = [
-                bounds[0].min(new[0]),
-                bounds[1].max(new[1]),
-                bounds[2].min(new[2]),
-                bounds[3].max(new[3]),
-            ];
+            *bounds =
+                [bounds[0].min(new[0]), bounds[1].max(new[1]), bounds[2].min(new[2]), bounds[3].max(new[3])];
             cell
         });
         let mut statement = self.connection.prepare_cached(&self.insert).map_err(of_sqlite)?;

@@ -67,7 +67,9 @@ impl Archive {
                 None
             };
             if let Some(why) = refused {
-                return Err(malformed(format!("must not have the member {name:?} in its archive, which {why}")));
+                return Err(malformed(format!(
+                    "must not have the member {name:?} in its archive, which {why}"
+                )));
             }
             if member.is_dir() {
                 continue;

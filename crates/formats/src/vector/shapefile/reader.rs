@@ -15,7 +15,7 @@ const SMALL_MEMBER_BYTES_MAX: u64 = 64 << 10;
 
 /// Reads a zipped Shapefile.
 #[derive(Debug)]
-pub(in crate::vector) struct Reader {
+pub struct Reader {
     shapes: BufReader<Member>,
     /// Of the `.shp`, as its head and the archive say.
     shape_bytes_left: u64,
@@ -30,7 +30,7 @@ impl Reader {
     ///
     /// # Errors
     /// Where the archive is not sound or over a limit, a file is missing, or the system is not known.
-    pub(in crate::vector) fn open(data: &Data) -> Result<Self, FormatError> {
+    pub fn open(data: &Data) -> Result<Self, FormatError> {
         let archive = Archive::open(data)?;
         let stem = archive.stem()?;
         let needed = |extension: &str| {
@@ -74,7 +74,9 @@ impl Reader {
         let bytes = u64::from(words) * 2;
         self.shape_bytes_left -= RECORD_HEAD_BYTES;
         if bytes > FEATURE_BYTES_MAX as u64 {
-            return Err(self.malformed(format!("may have {FEATURE_BYTES_MAX} bytes in one record, not {bytes}")));
+            return Err(
+                self.malformed(format!("may have {FEATURE_BYTES_MAX} bytes in one record, not {bytes}"))
+            );
         }
         let mut content = Vec::new();
         let read = (&mut self.shapes).take(bytes).read_to_end(&mut content)? as u64;
@@ -100,7 +102,9 @@ impl FeatureReader for Reader {
             let Some(content) = self.record()? else { return Ok(None) };
             if self.features > self.table.rows {
                 let rows = self.table.rows;
-                return Err(self.malformed(format!("must have a row in its .dbf for each shape, and has {rows}")));
+                return Err(
+                    self.malformed(format!("must have a row in its .dbf for each shape, and has {rows}"))
+                );
             }
             let row = self.table.row(&mut self.rows).map_err(|error| self.ends(error))?;
             let Some(properties) = row else { continue };
@@ -114,7 +118,9 @@ impl FeatureReader for Reader {
 fn read_head(shapes: &mut BufReader<Member>) -> Result<u64, FormatError> {
     let length = shapes.get_ref().len();
     let mut head = [0; HEAD_BYTES];
-    shapes.read_exact(&mut head).map_err(|_cut| malformed(format!("must have {HEAD_BYTES} bytes in its .shp")))?;
+    shapes
+        .read_exact(&mut head)
+        .map_err(|_cut| malformed(format!("must have {HEAD_BYTES} bytes in its .shp")))?;
     if Bytes::new(&head).u32(Big) != Some(FILE_CODE) {
         return Err(malformed(format!("must have a .shp that begins with the number {FILE_CODE}")));
     }

@@ -113,9 +113,7 @@ fn inside(point: Position, ring: &[Position]) -> bool {
     let mut inside = false;
     for edge in ring.windows(2) {
         let (a, b) = (edge[0], edge[1]);
-        if (a.y > point.y) != (b.y > point.y)
-            && point.x < (b.x - a.x) * (point.y - a.y) / (b.y - a.y) + a.x
-        {
+        if (a.y > point.y) != (b.y > point.y) && point.x < (b.x - a.x) * (point.y - a.y) / (b.y - a.y) + a.x {
             inside = !inside;
         }
     }
@@ -157,8 +155,7 @@ mod tests {
 
     #[test]
     fn rings_in_the_wrong_direction_are_areas() {
-        let polygons =
-            polygons(vec![square(0.0, 0.0, 1.0, false), square(5.0, 0.0, 1.0, false)]).unwrap();
+        let polygons = polygons(vec![square(0.0, 0.0, 1.0, false), square(5.0, 0.0, 1.0, false)]).unwrap();
         assert_eq!(polygons.len(), 2);
     }
 

@@ -92,7 +92,9 @@ pub(super) fn read(content: &[u8]) -> Result<Option<Geometry>, String> {
             let count = bytes.u32(Little).ok_or_else(|| ends("number of points"))? as usize;
             Ok(Some(Geometry::MultiPoint(positions(&mut bytes, count, has_z)?)))
         }
-        MULTI_PATCH => Err("may hold points, lines and polygons, and MultiPatch (31) is none of them".to_owned()),
+        MULTI_PATCH => {
+            Err("may hold points, lines and polygons, and MultiPatch (31) is none of them".to_owned())
+        }
         other => Err(format!("can't have the shape type {other}")),
     }
 }
@@ -124,7 +126,8 @@ fn parts(bytes: &mut Bytes<'_>, has_z: bool) -> Result<Vec<LineString>, String> 
     bytes.take(32).ok_or_else(|| ends("box"))?;
     let part_count = bytes.u32(Little).ok_or_else(|| ends("number of parts"))? as usize;
     let point_count = bytes.u32(Little).ok_or_else(|| ends("number of points"))? as usize;
-    let starts = part_count.checked_mul(4).and_then(|count| bytes.take(count)).ok_or_else(|| ends("parts"))?;
+    let starts =
+        part_count.checked_mul(4).and_then(|count| bytes.take(count)).ok_or_else(|| ends("parts"))?;
     let mut starts: Vec<usize> = starts
         .chunks_exact(4)
         .filter_map(|start| Bytes::new(start).u32(Little))
@@ -325,13 +328,13 @@ mod tests {
             let content = written(&geometry);
             for end in 0..content.len() {
                 // The measures at the end of a PointZ are not read.
-                let read = read(&content[..end]);
-                assert!(read.is_err() || end >= content.len() - 8, "{geometry:?} {end}");
+                let cut = read(&content[..end]);
+                assert!(cut.is_err() || end >= content.len() - 8, "{geometry:?} {end}");
             }
             for at in 4..content.len() {
                 let mut wild = content.clone();
                 wild[at] = 0xff;
-                let _anything_but_a_panic = super::read(&wild);
+                let _anything_but_a_panic = read(&wild);
             }
         }
         assert!(read(&31_u32.to_le_bytes()).unwrap_err().contains("MultiPatch"));

@@ -50,7 +50,10 @@ impl Table {
     ///
     /// # Errors
     /// The rule that is broken, to be read after "… data"; or the reader's.
-    pub(super) fn read(bytes: &mut impl Read, encoding_name: Option<&str>) -> io::Result<Result<Self, String>> {
+    pub(super) fn read(
+        bytes: &mut impl Read,
+        encoding_name: Option<&str>,
+    ) -> io::Result<Result<Self, String>> {
         let mut head = [0; HEAD_BYTES];
         bytes.read_exact(&mut head)?;
         let mut fixed = Bytes::new(&head[4..]);
@@ -174,11 +177,20 @@ fn encoding(name: Option<&str>, language: u8) -> Result<&'static Encoding, Strin
             0xcc => Ok(encoding_rs::WINDOWS_1257),
             // Old code pages of MS-DOS: what is written today with these bytes is ASCII, and UTF-8 shows what is not.
             0x01 | 0x02 => Ok(encoding_rs::UTF_8),
-            other => Err(format!("has a .dbf in a language that is not known (byte 29 is {other:#04x}) and no .cpg")),
+            other => Err(format!(
+                "has a .dbf in a language that is not known (byte 29 is {other:#04x}) and no .cpg"
+            )),
         };
     };
     let number = name.trim_start_matches(|c: char| !c.is_ascii_digit());
-    let labels = [name.to_owned(), format!("windows-{number}"), format!("iso-8859-{}", number.trim_start_matches("8859").trim_start_matches(['-', '_', ' ']).trim_start_matches('0'))];
+    let labels = [
+        name.to_owned(),
+        format!("windows-{number}"),
+        format!(
+            "iso-8859-{}",
+            number.trim_start_matches("8859").trim_start_matches(['-', '_', ' ']).trim_start_matches('0')
+        ),
+    ];
     if number == "65001" {
         return Ok(encoding_rs::UTF_8);
     }
@@ -223,7 +235,9 @@ impl NewField {
     /// What can't be held.
     pub(super) fn cell(&mut self, value: &Property) -> Result<String, String> {
         let cell = match value {
-            Property::Boolean(value) if self.kind == ColumnKind::Boolean => if *value { "T" } else { "F" }.to_owned(),
+            Property::Boolean(value) if self.kind == ColumnKind::Boolean => {
+                if *value { "T" } else { "F" }.to_owned()
+            }
             Property::Number(value) => {
                 let plain = value.to_string();
                 // The shortest form that gives the same number back.
@@ -282,7 +296,7 @@ pub(super) fn short_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Strin
     let mut taken = std::collections::HashSet::new();
     names
         .map(|name| {
-            let cut = |bytes: usize| &name[..name.floor_char_boundary(bytes)];
+            let cut = |bytes: usize| names::cut(name, bytes);
             let mut short = match cut(NAME_BYTES_MAX) {
                 "" => "column".to_owned(),
                 name => name.to_owned(),

@@ -71,13 +71,16 @@ fn boroughs_of_new_york_keep_their_parts() {
         std::io::copy(&mut source.by_name(&format!("nybb.{extension}")).unwrap(), &mut content).unwrap();
         members.push((format!("boroughs/NYBB.{}", extension.to_uppercase()), content));
     }
-    let members: Vec<(&str, &[u8])> = members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    let members: Vec<(&str, &[u8])> =
+        members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     let features = testing::read(READER, &archive(&members)).unwrap();
     assert_eq!(features.len(), 5);
     let counts = |feature: &Feature| match &feature.geometry {
-        Some(Geometry::MultiPolygon(polygons)) => {
-            (polygons.len(), polygons.iter().map(Vec::len).sum(), polygons.iter().flatten().map(Vec::len).sum())
-        }
+        Some(Geometry::MultiPolygon(polygons)) => (
+            polygons.len(),
+            polygons.iter().map(Vec::len).sum(),
+            polygons.iter().flatten().map(Vec::len).sum(),
+        ),
         other => panic!("{other:?}"),
     };
     for (ours, theirs) in features.iter().zip(by_gdal.as_array().unwrap()) {

@@ -21,7 +21,7 @@ const COLUMNS_MAX: usize = 255;
 const STEM: &str = "features";
 
 /// Writes a zipped Shapefile.
-pub(in crate::vector) struct Writer<'a> {
+pub struct Writer<'a> {
     out: &'a mut dyn Write,
     crs: Crs,
     has_z: bool,
@@ -46,11 +46,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// Where the columns are too many, the system has no well-known text here, or a scratch file can't be made.
-    pub(in crate::vector) fn new(
-        summary: &Summary,
-        scratch: &Path,
-        out: &'a mut dyn Write,
-    ) -> Result<Self, FormatError> {
+    pub fn new(summary: &Summary, scratch: &Path, out: &'a mut dyn Write) -> Result<Self, FormatError> {
         if summary.columns.len() > COLUMNS_MAX {
             return Err(unrepresentable(format!(
                 "{} properties: {COLUMNS_MAX} are its most",
@@ -113,11 +109,15 @@ impl FeatureWriter for Writer<'_> {
     fn write(&mut self, feature: &Feature) -> Result<(), FormatError> {
         projection::check_same(FORMAT, self.crs, feature)?;
         if let Some(geometry) = &feature.geometry {
-            let kind = Kind::of(geometry)
-                .ok_or_else(|| unrepresentable("geometry collections".to_owned()))?;
+            let kind =
+                Kind::of(geometry).ok_or_else(|| unrepresentable("geometry collections".to_owned()))?;
             let first = *self.kind.get_or_insert(kind);
             if first != kind {
-                return Err(unrepresentable(format!("both {} and {}: it takes one kind", first.name(), kind.name())));
+                return Err(unrepresentable(format!(
+                    "both {} and {}: it takes one kind",
+                    first.name(),
+                    kind.name()
+                )));
             }
         }
         self.rows += 1;
