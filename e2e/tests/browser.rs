@@ -3,10 +3,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use e2e::{DEADLINE, Server, command, eventually, free_port, try_get};
+use e2e::{DEADLINE, Server, command, eventually, free_port, processes_with, try_get};
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::key::Key;
 use fantoccini::{Client, ClientBuilder, Locator};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,9 +20,17 @@ const SCREENSHOT_BYTES_MIN: usize = 6000;
 /// Chromium, driven through chromedriver; both end with the test.
 struct Browser {
     client: Client,
-    /// Chromedriver ends its browsers when it ends.
     _driver: Child,
-    _profile: TempDir,
+    profile: TempDir,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // A test that fails has not closed its browser, and a driver that is killed leaves it behind.
+        for pid in processes_with(&self.profile.path().display().to_string()) {
+            let _ended_meanwhile = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+        }
+    }
 }
 
 impl Browser {
@@ -55,7 +64,7 @@ impl Browser {
             .connect(&url)
             .await
             .unwrap();
-        Self { client, _driver: driver, _profile: profile }
+        Self { client, _driver: driver, profile }
     }
 
     async fn see(&self, url: &str) {
@@ -127,7 +136,7 @@ impl Browser {
     }
 
     async fn close(self) {
-        self.client.close().await.unwrap();
+        self.client.clone().close().await.unwrap();
     }
 }
 
