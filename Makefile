@@ -13,8 +13,8 @@ e2e: ## the binary from outside: protocols, agents, kill -9, shutdown
 	cargo build --release --bin anabranch
 	ANABRANCH_BIN=$(CURDIR)/target/release/anabranch cargo test --package e2e
 
-conformance: ## what the standards demand, and foreign clients, as a table
-	conformance/run.sh
+conformance: ## what the standards demand, foreign clients, and the same for two peers, as a table
+	conformance/run.sh --peers
 
 lint: ## format, clippy, licences and bans
 	cargo fmt --all -- --check

@@ -48,7 +48,11 @@ class Suite:
 
     def run(self, server):
         """Yields (identifier, "passed" | "failed" | "skipped", reason)."""
-        subject = self.setup(server)
+        try:
+            subject = self.setup(server)
+        except Exception as error:  # What every test needs is not there, whatever it is.
+            yield from ((identifier, "failed", f"not begun: {error}"[:300]) for identifier, _ in self.tests)
+            return
         for identifier, function in self.tests:
             try:
                 function(subject)
@@ -104,7 +108,7 @@ class Server:
     #: What the tests call, if the server under test has it. A test that needs more than that server offers is skipped.
     PROCESSES = ("echo", "simplify_douglas_peucker", "org.n52.javaps.test.EchoProcess")
     INPUTS = ("pause", *(f"{kind}Input" for kind in (
-        "literal", "double", "integer", "boolean", "dateTime", "choice", "array", "object", "mixed", "image", "complex", "boundingBox"
+        "literal", "double", "integer", "boolean", "dateTime", "choice", "array", "object", "mixed", "image", "complex", "boundingBox", "features"
     )))
 
     def __init__(self, url, wps, files_url, schemas, strict):

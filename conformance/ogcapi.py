@@ -14,8 +14,9 @@ import jsonschema
 import openapi_spec_validator
 from ogc_api_processes_client import models
 from openapi_schema_validator import OAS30Validator
+from referencing.exceptions import Unresolvable
 
-from harness import Skip, Suite, check, until
+from harness import Failure, Skip, Suite, check, until
 
 ERRORS = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
 CONF = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
@@ -30,7 +31,9 @@ class Subject:
     def __init__(self, server):
         self.server, self.get, self.request = server, server.get, server.request
         self.classes = self.get("/conformance").json()["conformsTo"]
-        self.api = self.get("/api").json()
+        definition = next(link for link in self.get("/").json()["links"] if link["rel"] == "service-desc")
+        self.definition = definition["href"]
+        self.api = self.get(self.definition, Accept=definition["type"]).json()
 
     def declared(self, name):
         if CONF + name not in self.classes:
@@ -43,9 +46,15 @@ class Subject:
         """An asynchronous job: its answer."""
         return self.execute(body, Prefer="respond-async").expect(201)
 
+    def started(self, body):
+        """An asynchronous job: its address."""
+        location = self.start(body).headers["Location"]
+        check(location, "no Location")
+        return location
+
     def finish(self, body):
-        """An asynchronous job that has ended: its path."""
-        path = f"/jobs/{self.start(body).json()['jobID']}"
+        """An asynchronous job that has ended: its address."""
+        path = self.started(body)
         until(path, lambda: self.get(path).json()["status"] not in ("accepted", "running"))
         return path
 
@@ -172,6 +181,8 @@ def parameter(s, path, name):
 
 def resolve(s, element):
     while "$ref" in element:
+        if not element["$ref"].startswith("#"):
+            raise Skip(f"its parts are elsewhere on the web: {element['$ref']}")
         found = s.api
         for name in element["$ref"].removeprefix("#/").split("/"):
             found = found[name]
@@ -458,7 +469,7 @@ def _(s):
 
 @at(46, "core/job-results-exception-results-not-ready")
 def _(s):
-    path = f"/jobs/{s.start({'inputs': {'pause': 5}}).json()['jobID']}"
+    path = s.started({"inputs": {"pause": 5}})
     exception(s.get(path + "/results"), 404, "result-not-ready")
     s.request("DELETE", path)
 
@@ -535,7 +546,7 @@ def _(s):
 def _(s):
     s.declared("json")
     job = s.finish(DOCUMENT)
-    for path in ("/", "/api", "/conformance", "/processes", "/processes/echo", "/jobs", job, job + "/results"):
+    for path in ("/", s.definition, "/conformance", "/processes", "/processes/echo", "/jobs", job, job + "/results"):
         json.dumps(s.get(path).expect(200).json())
 
 
@@ -591,9 +602,18 @@ def _(s):
     fits_declaration(s, "post", EXECUTION, s.start(ONE))
 
 
+def path_of(s, template):
+    """The path in the API definition: parameters have the names that it gives them, or are filled in for each process."""
+    wanted = re.sub(r"\{[^}]*\}", "echo", template)
+    for path in s.api["paths"]:
+        if re.sub(r"\{[^}]*\}", "echo", path) == wanted:
+            return path
+    raise Failure(f"{template} is not declared")
+
+
 def fits_declaration(s, method, template, answer):
     """Status and media type are declared, and the body is valid by its declared schema."""
-    responses = s.api["paths"][template][method]["responses"]
+    responses = s.api["paths"][path_of(s, template)][method]["responses"]
     check(str(answer.status) in responses, f"{method} {template}: {answer.status} is not declared")
     content = resolve(s, responses[str(answer.status)]).get("content", {})
     check(answer.media_type in content or "*/*" in content, f"{method} {template}: {answer.media_type} is not declared")
@@ -635,7 +655,10 @@ def _(s):
 def _(s):
     s.declared("oas30")
     check(re.fullmatch(r"3\.0\.\d+", s.api["openapi"]), f"openapi {s.api['openapi']}")
-    openapi_spec_validator.validate(s.api)
+    try:
+        openapi_spec_validator.validate(s.api)
+    except Unresolvable as away:
+        raise Skip(f"its parts are elsewhere on the web: {away}") from None
 
 
 @at(62, "oas30/oas-impl")
@@ -784,14 +807,14 @@ def _(s):
 @at(81, "dismiss/job-dismiss-op")
 def _(s):
     s.declared("dismiss")
-    path = f"/jobs/{s.start({'inputs': {'pause': 600}}).json()['jobID']}"
+    path = s.started({"inputs": {"pause": 600}})
     s.request("DELETE", path).expect(200)
 
 
 @at(82, "dismiss/job-dismiss-success")
 def _(s):
     s.declared("dismiss")
-    path = f"/jobs/{s.start({'inputs': {'pause': 600}}).json()['jobID']}"
+    path = s.started({"inputs": {"pause": 600}})
     status = s.request("DELETE", path).expect(200).json()
     schema(models.StatusInfo, status)
     check(status["status"] == "dismissed", f"{status['status']}")

@@ -1,13 +1,30 @@
 #!/usr/bin/env bash
-# Conformance from outside: tests of the standards, foreign validators, foreign clients. Prints a table; exit code 1 where a
-# result is worse than expected.json says. ANABRANCH_BIN names a binary; without it the release binary is built.
+# Conformance from outside: tests of the standards, foreign validators, foreign clients. Prints a table.
+#
+#   conformance/run.sh                              our binary alone
+#   conformance/run.sh --peers                      PyWPS and pygeoapi beside it, and the table in README.md
+#   conformance/run.sh --ogcapi URL --wps URL       a server that is running: one of the two, or both
+#
+# Exit code 1 where a result of ours is worse than expected.json says. ANABRANCH_BIN names a binary; without it the release
+# binary is built.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-bin=${ANABRANCH_BIN:-}
-if [ -z "$bin" ]; then
-  (cd .. && cargo build --release --bin anabranch)
-  bin=../target/release/anabranch
+peers= running=
+for argument in "$@"; do
+  case $argument in
+    --peers) peers=1 ;;
+    --ogcapi | --ogcapi=* | --wps | --wps=*) running=1 ;;
+  esac
+done
+
+if [ -z "$running" ]; then
+  bin=${ANABRANCH_BIN:-}
+  if [ -z "$bin" ]; then
+    (cd .. && cargo build --release --bin anabranch)
+    bin=../target/release/anabranch
+  fi
+  set -- "$@" "$bin"
 fi
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
@@ -28,6 +45,13 @@ if ! cmp -s requirements.txt .cache/installed.txt; then
   cp requirements.txt .cache/installed.txt
 fi
 
+if [ -n "$peers" ] && ! cmp -s ../benches/requirements.txt .cache/peers/installed.txt; then
+  echo "installing peers"
+  rm -rf .cache/peers
+  python3 -m venv .cache/peers
+  .cache/peers/bin/pip install --quiet --disable-pip-version-check --requirement ../benches/requirements.txt
+  cp ../benches/requirements.txt .cache/peers/installed.txt
+fi
 [ -n "${OGC_SCHEMAS:-}" ] || .cache/venv/bin/python collect_schemas.py .cache/pycsw
 
-exec .cache/venv/bin/python main.py "$bin"
+exec .cache/venv/bin/python main.py "$@"

@@ -1,6 +1,7 @@
 """Starts the servers under test on free loopback ports, each with a folder of its own, and ends them."""
 
 import contextlib
+import http.client
 import http.server
 import os
 import select
@@ -10,13 +11,12 @@ import subprocess
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 
 from harness import WAIT_S_MAX, Server
 from schemas import Schemas, folder as schemas_folder
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+PEERS = os.path.join(HERE, ".cache/peers/bin")
 FILES = {"/text.txt": b"by reference", "/number.txt": b"no number"}
 
 
@@ -91,3 +91,70 @@ def listening(process, log):
             if not line:
                 break
     raise SystemExit(f"the server did not start:\n{log_of(log)}")
+
+
+@contextlib.contextmanager
+def running(url, wps):
+    """A server that somebody else has started; it should be able to fetch from this machine's loopback."""
+    with file_server() as files:
+        yield Server(url, wps, f"http://{files}", Schemas(schemas_folder()), strict=False)
+
+
+@contextlib.contextmanager
+def peer(application, worker_class, templates, environment, ready):
+    """A Python peer as its documentation deploys it: its port and the address of the file server.
+
+    `templates`: configuration in `peers/`, of which @PORT@ and @FOLDER@ are filled in; `environment` may name them too.
+    """
+    with tempfile.TemporaryDirectory(prefix="conformance-peer.") as place, file_server() as files:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+
+        def fill(text):
+            return text.replace("@PORT@", str(port)).replace("@FOLDER@", place)
+
+        for folder in ("outputs", "work", "results"):
+            os.mkdir(os.path.join(place, folder))
+        for template in templates:
+            with open(os.path.join(HERE, "peers", template), encoding="utf-8") as source:
+                with open(os.path.join(place, template), "w", encoding="utf-8") as target:
+                    target.write(fill(source.read()))
+        environment = {name: fill(value) for name, value in environment.items()}
+        environment |= {"PYTHONPATH": os.path.join(HERE, "peers"), "PYTHONDONTWRITEBYTECODE": "1"}
+        if "PYGEOAPI_OPENAPI" in environment:
+            command = [f"{PEERS}/pygeoapi", "openapi", "generate", environment["PYGEOAPI_CONFIG"], "--output-file", environment["PYGEOAPI_OPENAPI"]]
+            subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True)
+        command = [f"{PEERS}/gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "2", "--worker-class", worker_class]
+        command += ["--no-control-socket", application]
+        log = os.path.join(place, "server.log")
+        with program(command, log, environment, cwd=place, stdout=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + WAIT_S_MAX
+            while not answers(port, ready):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit(f"{application} did not start:\n{log_of(log)}")
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}", f"http://{files}"
+
+
+def answers(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S_MAX)
+    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    return False
+
+
+@contextlib.contextmanager
+def pywps():
+    environment = {"PYWPS_CFG": "@FOLDER@/pywps.cfg", "PYWPS_OUTPUTS": "@FOLDER@/outputs"}
+    ready = "/wps?service=WPS&request=GetCapabilities&version=1.0.0"
+    with peer("pywps_app:application", "sync", ["pywps.cfg"], environment, ready) as (url, files):
+        yield Server(None, f"{url}/wps", files, Schemas(schemas_folder()), strict=False)
+
+
+@contextlib.contextmanager
+def pygeoapi():
+    # The manager that keeps jobs: without it there is nothing asynchronous to test.
+    environment = {"PYGEOAPI_CONFIG": "@FOLDER@/pygeoapi.yml", "PYGEOAPI_OPENAPI": "@FOLDER@/openapi.yml"}
+    with peer("pygeoapi.flask_app:APP", "gevent", ["pygeoapi.yml"], environment, "/processes?f=json") as (url, files):
+        yield Server(url, None, files, Schemas(schemas_folder()), strict=False)
