@@ -3,6 +3,7 @@
 #
 #   benches/run.sh                     all of them, about five minutes
 #   benches/run.sh sync_echo simplify  only these
+#   benches/run.sh big_data            1 GB in and out; takes 5 GB of disk for two minutes, so only when named
 #
 # ANABRANCH_BIN=FILE measures that binary instead of building one.
 set -euo pipefail

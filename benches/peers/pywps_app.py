@@ -1,7 +1,7 @@
-"""PyWPS with the one process that is compared: echo of a string."""
+"""PyWPS with the processes that are compared: echo of a string, and of a raster."""
 import os
 
-from pywps import LiteralInput, LiteralOutput, Process
+from pywps import ComplexInput, ComplexOutput, Format, LiteralInput, LiteralOutput, Process
 from pywps.app.Service import Service
 
 
@@ -18,4 +18,18 @@ class Echo(Process):
         return response
 
 
-application = Service([Echo()], [os.environ["BENCH_PYWPS_CFG"]])
+class EchoRaster(Process):
+    formats = [Format("image/tiff; application=geotiff", encoding="base64")]
+
+    def __init__(self):
+        super().__init__(self.run, identifier="echo_raster", title="Echo of a raster", version="1.0",
+                         inputs=[ComplexInput("raster", "Raster", supported_formats=self.formats)],
+                         outputs=[ComplexOutput("raster", "Raster", supported_formats=self.formats)])
+
+    @staticmethod
+    def run(request, response):
+        response.outputs["raster"].file = request.inputs["raster"][0].file
+        return response
+
+
+application = Service([Echo(), EchoRaster()], [os.environ["BENCH_PYWPS_CFG"]])
