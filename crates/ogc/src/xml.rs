@@ -27,12 +27,22 @@ pub(crate) use writer::{Writer, escape_text};
 /// The namespace of `xlink:href`.
 pub(crate) const XLINK: &str = "http://www.w3.org/1999/xlink";
 
-/// Deepest nesting of elements: GML needs about twenty.
-pub(crate) const DEPTH_MAX: usize = 64;
-/// Longest start tag, in bytes: the longest attributes are URLs and lists of schema locations.
-pub(crate) const TAG_BYTES_MAX: usize = 64 * 1024;
-/// Most attributes of an element: every one is compared with all others.
-pub(crate) const ATTRIBUTES_MAX: usize = 256;
+/// How large the parts of a document may be that can't pass in pieces.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Deepest nesting of elements.
+    depth_max: usize,
+    /// Longest start tag, in bytes.
+    tag_bytes_max: usize,
+    /// Most attributes of an element: every one is compared with all others.
+    attributes_max: usize,
+}
+
+/// Of requests. GML is nested about twenty deep; the longest attributes are URLs and lists of schema locations.
+const REQUEST: Limits = Limits { depth_max: 64, tag_bytes_max: 64 * 1024, attributes_max: 256 };
+/// Of what processes put out: attributes of SVG hold whole geometries.
+const OUTPUT: Limits = Limits { depth_max: 10_000, tag_bytes_max: 16 << 20, attributes_max: 10_000 };
+
 /// Longest text of an element that is no payload (an identifier, a corner, a header), in bytes.
 pub(crate) const TEXT_BYTES_MAX: usize = 64 * 1024;
 

@@ -24,7 +24,7 @@ pub(crate) fn expanded(elements: &str) -> Result<Vec<Part>, XmlError> {
             (Token::End, _) => parts.push(Part::End),
             (Token::Characters, Some(Part::Characters(text))) => text.push_str(reader.tokens.characters()),
             (Token::Characters, _) => parts.push(Part::Characters(reader.tokens.characters().to_owned())),
-            (Token::Other, _) => {}
+            (Token::Declaration | Token::Other, _) => {}
             (Token::Eof, _) => return Ok(parts),
         }
     }

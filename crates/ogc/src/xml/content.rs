@@ -133,7 +133,7 @@ impl Reader<'_> {
                 }
                 Token::Start => break,
                 Token::End | Token::Eof => return Ok(text),
-                Token::Other => {}
+                Token::Declaration | Token::Other => {}
             }
         }
         // A payload of elements is taken as written, and what stands between them is left out.
@@ -147,7 +147,7 @@ impl Reader<'_> {
                 match self.next()? {
                     Token::Start => break,
                     Token::End | Token::Eof => return Ok(xml),
-                    Token::Characters | Token::Other => {}
+                    Token::Characters | Token::Declaration | Token::Other => {}
                 }
             }
         }

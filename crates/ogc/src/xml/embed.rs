@@ -1,63 +1,42 @@
 //! Which XML can stand inside another document.
 
-use super::tokens::is_xml_character;
+use super::tokens::{Token, Tokens, is_xml_character};
 use anabranch_model::Data;
-use quick_xml::XmlVersion;
-use quick_xml::escape::resolve_xml_entity;
-use quick_xml::events::{BytesStart, Event};
-use quick_xml::reader::NsReader;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader};
+
+/// The byte order mark of UTF-8.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Where the root element of data that is called XML begins, in bytes, if the data can stand inside another document as it is:
 /// well-formed, UTF-8, without document type. Reads all of it, in blocks.
 pub(crate) fn embeddable_from(data: &Data) -> io::Result<Option<u64>> {
-    let mut input = io::BufReader::new(data.open()?);
-    // The parser leaves a byte order mark out of its positions.
-    let mark: &[u8] = b"\xEF\xBB\xBF";
-    let before = if input.fill_buf()?.starts_with(mark) { mark.len() } else { 0 };
+    let mut input = BufReader::new(data.open()?);
+    let before = if input.fill_buf()?.starts_with(MARK) { MARK.len() } else { 0 };
     input.consume(before);
-    let mut reader = NsReader::from_reader(input);
-    let mut buffer = Vec::new();
-    let (mut depth, mut root) = (0_usize, None);
+    let mut tokens = Tokens::of_output(Box::new(input));
+    let mut root = None;
     loop {
-        buffer.clear();
-        let at = reader.buffer_position();
-        match reader.read_event_into(&mut buffer) {
-            Ok(Event::Start(start)) => {
-                depth += 1;
-                if !is_sound(&start) || (depth == 1 && root.replace(at).is_some()) {
+        match tokens.next() {
+            Ok(Token::Start) if tokens.depth() == 1 => {
+                let at = before as u64 + tokens.source().consumed() - tokens.tag_bytes();
+                if root.replace(at).is_some() {
                     return Ok(None);
                 }
             }
-            Ok(Event::Empty(start)) => {
-                if !is_sound(&start) || (depth == 0 && root.replace(at).is_some()) {
+            Ok(Token::Characters) => {
+                let is_inside = tokens.depth() > 0;
+                let fits = |c: char| if is_inside { is_xml_character(c) } else { c.is_whitespace() };
+                if !tokens.characters().chars().all(fits) {
                     return Ok(None);
                 }
             }
-            Ok(Event::End(_)) => depth = depth.saturating_sub(1),
-            Ok(Event::Text(text)) if depth > 0 || text.trim().is_empty() => {
-                if !text.chars().all(is_xml_character) {
-                    return Ok(None);
-                }
+            // It may stand before the root only, and is left out with all that stands there.
+            Ok(Token::Declaration) if root.is_some() => return Ok(None),
+            Ok(Token::Start | Token::End | Token::Declaration | Token::Other) => {}
+            Ok(Token::Eof) => return Ok(root),
+            Err(_unsound) => {
+                return tokens.failure().map_or(Ok(None), |failure| Err(io::Error::other(failure)));
             }
-            Ok(Event::CData(text)) if depth > 0 && text.chars().all(is_xml_character) => {}
-            Ok(Event::GeneralRef(reference)) => {
-                if !(reference.is_char_ref() || resolve_xml_entity(&reference).is_some()) || depth == 0 {
-                    return Ok(None);
-                }
-            }
-            // A declaration may stand before the root only, and is left out with all that stands there.
-            Ok(Event::Decl(_)) if root.is_none() => {}
-            Ok(Event::Comment(_) | Event::PI(_)) => {}
-            Ok(Event::Eof) => return Ok(root.filter(|_| depth == 0).map(|root| root + before as u64)),
-            Err(quick_xml::Error::Io(error)) => return Err(io::Error::other(error)),
-            Ok(_) | Err(_) => return Ok(None),
         }
     }
-}
-
-fn is_sound(start: &BytesStart<'_>) -> bool {
-    start.attributes().all(|attribute| {
-        attribute.is_ok_and(|attribute| attribute.normalized_value(XmlVersion::Implicit1_0).is_ok())
-    })
 }

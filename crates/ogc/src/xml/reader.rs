@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
             match self.next()? {
                 Token::Start => return self.element(),
                 Token::Characters if self.tokens.characters().trim().is_empty() => {}
-                Token::Other => {}
+                Token::Declaration | Token::Other => {}
                 Token::Eof => return Err(self.tokens.error("is no XML document: it has no element")),
                 _ => return Err(self.tokens.error("has text before its first element")),
             }
@@ -66,7 +66,7 @@ impl<'a> Reader<'a> {
             match self.next()? {
                 Token::Start => return self.element().map(Some),
                 Token::End | Token::Eof => return Ok(None),
-                Token::Characters | Token::Other => {}
+                Token::Characters | Token::Declaration | Token::Other => {}
             }
         }
     }
@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
                 }
                 Token::End | Token::Eof => return Ok(all),
                 Token::Characters => all.push_str(self.tokens.characters()),
-                Token::Other => {}
+                Token::Declaration | Token::Other => {}
             }
             if all.len() > TEXT_BYTES_MAX {
                 let rule = format!("has a text longer than {TEXT_BYTES_MAX} bytes");

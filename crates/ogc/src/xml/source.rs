@@ -1,6 +1,6 @@
 //! The bytes of a document as UTF-8, in blocks: decoded, checked, counted.
 
-use super::{TAG_BYTES_MAX, XmlError};
+use super::XmlError;
 use std::io::{self, BufRead, Read};
 
 /// Bytes taken from the input at a time: large enough for few calls, small enough for many documents at once.
@@ -31,8 +31,8 @@ pub(super) struct Source<'a> {
     lines: usize,
     /// Everything consumed is copied to it, where it is there.
     pub(super) copy: Option<Vec<u8>>,
-    /// Bytes that a tag may still have, while one is read.
-    tag_bytes_left: Option<usize>,
+    /// While a tag is read: bytes that it may have, and may still have.
+    tag_bytes: Option<(usize, usize)>,
 }
 
 #[derive(Clone, Copy)]
@@ -56,8 +56,13 @@ impl<'a> Source<'a> {
             consumed: 0,
             lines: 0,
             copy: None,
-            tag_bytes_left: None,
+            tag_bytes: None,
         }
+    }
+
+    /// UTF-8 without a byte order mark, whatever it declares.
+    pub(super) fn utf_8(input: Box<dyn BufRead + 'a>) -> Self {
+        Self { encoding: Some(Encoding::Utf8), ..Self::new(input) }
     }
 
     /// What can be read without waiting.
@@ -90,13 +95,13 @@ impl<'a> Source<'a> {
         1 + self.lines
     }
 
-    /// A tag begins, and must not be longer than it may be.
-    pub(super) fn begin_tag(&mut self) {
-        self.tag_bytes_left = Some(TAG_BYTES_MAX + DELIMITERS_BYTES);
+    /// A tag begins, and must not be longer.
+    pub(super) fn begin_tag(&mut self, bytes_max: usize) {
+        self.tag_bytes = Some((bytes_max, bytes_max + DELIMITERS_BYTES));
     }
 
     pub(super) fn end_tag(&mut self) {
-        self.tag_bytes_left = None;
+        self.tag_bytes = None;
     }
 
     fn read_more(&mut self) -> io::Result<()> {
@@ -167,12 +172,12 @@ impl Read for Source<'_> {
 impl BufRead for Source<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.ensure(1)?;
-        match self.tag_bytes_left {
-            Some(0) => {
-                let rule = format!("the document has a start tag longer than {TAG_BYTES_MAX} bytes");
+        match self.tag_bytes {
+            Some((bytes_max, 0)) => {
+                let rule = format!("the document has a start tag longer than {bytes_max} bytes");
                 Err(io::Error::other(XmlError { line: self.line(), rule }))
             }
-            Some(left) => Ok(&self.ahead()[..self.ahead().len().min(left)]),
+            Some((_, left)) => Ok(&self.ahead()[..self.ahead().len().min(left)]),
             None => Ok(self.ahead()),
         }
     }
@@ -185,7 +190,7 @@ impl BufRead for Source<'_> {
         }
         self.consumed += bytes as u64;
         self.at += bytes;
-        if let Some(left) = &mut self.tag_bytes_left {
+        if let Some((_, left)) = &mut self.tag_bytes {
             *left = left.saturating_sub(bytes);
         }
     }

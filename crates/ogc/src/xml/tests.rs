@@ -157,7 +157,15 @@ fn only_sound_xml_is_embedded() {
     let from = |text: &str| embeddable_from(&Data::Bytes(text.to_owned().into())).unwrap();
     assert_eq!(from("<a/>"), Some(0));
     assert_eq!(from("<?xml version=\"1.0\"?>\n<!-- x --><a b=\"&lt;\">&amp;x</a>\n"), Some(32));
+    // A declaration of another encoding does no harm to what is UTF-8.
+    let declared = "\u{feff}<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><a />";
+    assert_eq!(from(declared), Some(46));
+    assert_eq!(from(&format!("{}{}", "<a>".repeat(1_000), "</a>".repeat(1_000))), Some(0));
+    assert_eq!(from(&format!("<a b='{}'/>", "x".repeat(1 << 20))), Some(0));
     for unsound in [
+        "<a/><?xml version='1.0'?>",
+        "<a><?xml version='1.0'?></a>",
+        "<a>\u{ffff}</a>",
         "",
         "x",
         "<a>",

@@ -4,7 +4,7 @@
 //! one event, however long; so these are read here, and it never comes to see them.
 
 use super::source::Source;
-use super::{ATTRIBUTES_MAX, DEPTH_MAX, TAG_BYTES_MAX, XmlError};
+use super::{Limits, OUTPUT, REQUEST, XmlError};
 use anabranch_model::Error;
 use quick_xml::XmlVersion;
 use quick_xml::escape::resolve_xml_entity;
@@ -22,6 +22,7 @@ const INSTRUCTION: &[u8] = b"<?";
 
 /// Reads token after token.
 pub(super) struct Tokens<'a> {
+    limits: Limits,
     inner: NsReader<Source<'a>>,
     buffer: Vec<u8>,
     tag: BytesStart<'static>,
@@ -42,6 +43,8 @@ pub(super) enum Token {
     End,
     /// [`Tokens::characters`] holds some of the characters of an element.
     Characters,
+    /// Some of an XML declaration, wherever it stands.
+    Declaration,
     /// Some of what means nothing: a comment or an instruction.
     Other,
     /// The end of the document.
@@ -56,9 +59,20 @@ struct Section {
 }
 
 impl<'a> Tokens<'a> {
+    /// Of a request.
     pub(super) fn new(input: Box<dyn BufRead + 'a>) -> Self {
+        Self::of(Source::new(input), REQUEST)
+    }
+
+    /// Of what a process has put out.
+    pub(super) fn of_output(input: Box<dyn BufRead + 'a>) -> Self {
+        Self::of(Source::utf_8(input), OUTPUT)
+    }
+
+    fn of(source: Source<'a>, limits: Limits) -> Self {
         Self {
-            inner: NsReader::from_reader(Source::new(input)),
+            limits,
+            inner: NsReader::from_reader(source),
             buffer: Vec::new(),
             tag: BytesStart::new(""),
             is_empty: false,
@@ -78,6 +92,11 @@ impl<'a> Tokens<'a> {
     /// The start tag read last, as written.
     pub(super) fn tag(&self) -> &BytesStart<'static> {
         &self.tag
+    }
+
+    /// Bytes of that tag, its delimiters included.
+    pub(super) fn tag_bytes(&self) -> u64 {
+        self.tag.len() as u64 + if self.is_empty { 3 } else { 2 }
     }
 
     /// The element whose start tag was read last is written as one tag.
@@ -131,8 +150,9 @@ impl<'a> Tokens<'a> {
                 Section { end: b"-->", token: Token::Other }
             }
             ahead if ahead.starts_with(INSTRUCTION) => {
+                let token = if is_declaration(ahead) { Token::Declaration } else { Token::Other };
                 self.source().consume(INSTRUCTION.len());
-                Section { end: b"?>", token: Token::Other }
+                Section { end: b"?>", token }
             }
             [b'<', b'!', ..] => return Err(self.error("is not well-formed: it has an unknown '<!'")),
             [b'<' | b'&', ..] => return self.markup(),
@@ -203,7 +223,7 @@ impl<'a> Tokens<'a> {
     fn markup(&mut self) -> Result<Token, XmlError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        self.source().begin_tag();
+        self.inner.get_mut().begin_tag(self.limits.tag_bytes_max);
         let event = self.inner.read_event_into(&mut buffer);
         self.inner.get_mut().end_tag();
         let token = match event {
@@ -236,20 +256,22 @@ impl<'a> Tokens<'a> {
     fn begin(&mut self, is_empty: bool) -> Result<Token, XmlError> {
         self.depth += 1;
         self.is_empty = is_empty;
-        if self.depth > DEPTH_MAX {
-            return Err(self.error(format!("is nested deeper than {DEPTH_MAX} elements")));
+        let Limits { depth_max, .. } = self.limits;
+        if self.depth > depth_max {
+            return Err(self.error(format!("is nested deeper than {depth_max} elements")));
         }
         self.check_tag()?;
         Ok(Token::Start)
     }
 
     fn check_tag(&self) -> Result<(), XmlError> {
-        if self.tag.len() > TAG_BYTES_MAX {
-            return Err(self.error(format!("has a start tag longer than {TAG_BYTES_MAX} bytes")));
+        let Limits { tag_bytes_max, attributes_max, .. } = self.limits;
+        if self.tag.len() > tag_bytes_max {
+            return Err(self.error(format!("has a start tag longer than {tag_bytes_max} bytes")));
         }
         for (index, attribute) in self.tag.attributes().enumerate() {
-            if index >= ATTRIBUTES_MAX {
-                return Err(self.error(format!("has an element with more than {ATTRIBUTES_MAX} attributes")));
+            if index >= attributes_max {
+                return Err(self.error(format!("has an element with more than {attributes_max} attributes")));
             }
             let attribute = attribute.map_err(|error| self.error(format!("is not well-formed: {error}")))?;
             if attribute.value.contains('&') {
@@ -309,6 +331,10 @@ impl<'a> Tokens<'a> {
         self.failure = Some(failure);
         error
     }
+}
+
+fn is_declaration(ahead: &[u8]) -> bool {
+    ahead.strip_prefix(b"<?xml").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
 }
 
 /// XML 1.0 §2.2, `Char`.
