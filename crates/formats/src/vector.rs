@@ -5,6 +5,7 @@
 //! pass over the data collects: data always lies in memory or in a file, so that it can be read twice.
 
 mod bytes;
+pub mod csv;
 mod feature;
 pub mod flatgeobuf;
 mod format;

@@ -1,6 +1,6 @@
 //! What a first pass over features tells.
 
-use super::{Feature, Property};
+use super::{Feature, Geometry, Property};
 use crate::crs::Crs;
 
 /// What is common to some features: what writers have to know before the first one.
@@ -14,6 +14,8 @@ pub struct Summary {
     pub columns: Vec<Column>,
     /// Any position has a z.
     pub has_z: bool,
+    /// Any geometry is no point.
+    pub has_non_points: bool,
 }
 
 /// A property that features have.
@@ -80,6 +82,8 @@ impl Summary {
                 None => self.columns.push(Column { name: name.clone(), kind }),
             }
         }
-        self.has_z |= feature.geometry.as_ref().is_some_and(super::Geometry::has_z);
+        self.has_non_points |=
+            feature.geometry.as_ref().is_some_and(|geometry| !matches!(geometry, Geometry::Point(_)));
+        self.has_z |= feature.geometry.as_ref().is_some_and(Geometry::has_z);
     }
 }

@@ -142,9 +142,16 @@ pub(super) fn mutate(make: MakeReader, bytes: &[u8]) {
 
 /// The member `features` of what GDAL makes of a file.
 pub(super) fn features_by_gdal(path: &Path) -> Value {
+    features_by_gdal_with(path, &[])
+}
+
+/// The same, with more arguments.
+pub(super) fn features_by_gdal_with(path: &Path, more: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("out.json");
-    ogr2ogr(&["-f", "GeoJSON", "-lco", "COORDINATE_PRECISION=15", "-lco", "RFC7946=NO"], &json, path);
+    let mut arguments = vec!["-f", "GeoJSON", "-lco", "COORDINATE_PRECISION=15", "-lco", "RFC7946=NO"];
+    arguments.extend(more);
+    ogr2ogr(&arguments, &json, path);
     let mut document: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     document["features"].take()
 }
@@ -180,14 +187,10 @@ fn ogr2ogr(arguments: &[&str], out: &Path, input: &Path) {
 
 /// Those whose boxes touch the one of lowest x, lowest y, highest x, highest y.
 pub(super) fn features_by_gdal_within(path: &Path, bounds: [f64; 4]) -> Value {
-    let folder = tempfile::tempdir().unwrap();
-    let json = folder.path().join("out.json");
     let bounds = bounds.map(|bound| bound.to_string());
-    let mut arguments = vec!["-f", "GeoJSON", "-spat"];
+    let mut arguments = vec!["-spat"];
     arguments.extend(bounds.iter().map(String::as_str));
-    ogr2ogr(&arguments, &json, path);
-    let mut document: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
-    document["features"].take()
+    features_by_gdal_with(path, &arguments)
 }
 
 /// GDAL read what we wrote: the same geometries and properties in the same order.
