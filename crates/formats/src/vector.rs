@@ -9,7 +9,10 @@ pub mod csv;
 mod feature;
 pub mod flatgeobuf;
 mod format;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod geopackage;
+pub mod kml;
 mod names;
 mod projection;
 pub mod shapefile;

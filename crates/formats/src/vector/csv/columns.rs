@@ -53,7 +53,9 @@ impl Columns {
         };
         let place = match geometry.map(|place| ("", place)).or_else(coordinates) {
             Some(("easting", _)) if crs.is_none() => {
-                return Err("must say in a column \"crs\" what easting and northing mean, e.g. EPSG:25832".to_owned());
+                return Err(
+                    "must say in a column \"crs\" what easting and northing mean, e.g. EPSG:25832".to_owned()
+                );
             }
             Some((_, place)) => place,
             None => {

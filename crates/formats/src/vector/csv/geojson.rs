@@ -8,8 +8,8 @@ use serde_json::Value;
 /// # Errors
 /// The rule that is broken, to be read after "… data".
 pub(super) fn read(text: &str) -> Result<Option<Geometry>, String> {
-    let value: Value =
-        serde_json::from_str(text).map_err(|error| format!("must have sound JSON in its geometry ({error})"))?;
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| format!("must have sound JSON in its geometry ({error})"))?;
     geometry(&value)
 }
 

@@ -103,7 +103,10 @@ fn delimiter(head: &[u8]) -> u8 {
         match byte {
             b'"' => quoted = !quoted,
             _ if quoted => {}
-            _ => counts.iter_mut().filter(|(delimiter, _)| delimiter == byte).for_each(|(_, count)| *count += 1),
+            _ => counts
+                .iter_mut()
+                .filter(|(delimiter, _)| delimiter == byte)
+                .for_each(|(_, count)| *count += 1),
         }
     }
     // The last of equals is the maximum: the comma, where there are none.
@@ -166,9 +169,10 @@ fn malformed(line: Option<u64>, rule: String) -> FormatError {
 fn of_csv(error: &csv::Error) -> FormatError {
     let line = error.position().map(csv::Position::line);
     match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            malformed(line, format!("must have {expected_len} cells in each line, as in its first, not {len}"))
-        }
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => malformed(
+            line,
+            format!("must have {expected_len} cells in each line, as in its first, not {len}"),
+        ),
         csv::ErrorKind::Utf8 { err, .. } => {
             malformed(line, format!("must be UTF-8, and its cell {} is not", err.field() + 1))
         }

@@ -97,12 +97,22 @@ fn what_can_t_be_read_is_said_with_its_line() {
     assert!(refused("").contains("must have the columns x and y"));
     assert!(refused("name,value\na,1").contains("its first line has: name, value (in line 1)"));
     assert!(refused("easting,northing\n1,2").contains("in a column \"crs\" what easting and northing mean"));
-    assert_eq!(refused("x,y\n1,2\n3,north\n"), "CSV data must have numbers as coordinates, not \"north\" (in line 3)");
+    assert_eq!(
+        refused("x,y\n1,2\n3,north\n"),
+        "CSV data must have numbers as coordinates, not \"north\" (in line 3)"
+    );
     assert!(refused("x,y\n1,").contains("not \"\" (in line 2)"));
-    assert!(refused("x,y\n1,2,3").contains("must have 2 cells in each line, as in its first, not 3 (in line 2)"));
+    assert!(
+        refused("x,y\n1,2,3").contains("must have 2 cells in each line, as in its first, not 3 (in line 2)")
+    );
     assert!(refused("wkt\nCIRCLE(1 2)").contains("\"CIRCLE(1 2)\" (in line 2)"));
     assert!(refused("x,y,crs\n1,2,EPSG:1").contains("EPSG:1"));
-    assert!(testing::read(READER, b"x,y,n\n1,2,\xff").unwrap_err().to_string().contains("must be UTF-8, and its cell 3"));
+    assert!(
+        testing::read(READER, b"x,y,n\n1,2,\xff")
+            .unwrap_err()
+            .to_string()
+            .contains("must be UTF-8, and its cell 3")
+    );
     let deep = format!("geojson\n\"{}\"", "[".repeat(100_000));
     assert!(!refused(&deep).is_empty());
 }
@@ -116,10 +126,13 @@ fn properties_named_like_coordinates_stay_properties() {
     }
     let read = testing::read(READER, &testing::write(WRITER, &features).unwrap()).unwrap();
     assert_eq!(read[0].geometry, features[0].geometry);
-    assert_eq!(read[0].properties[4..], [
-        ("WKT_2".to_owned(), Property::Text("no geometry".to_owned())),
-        ("x_2".to_owned(), Property::Integer(7)),
-    ]);
+    assert_eq!(
+        read[0].properties[4..],
+        [
+            ("WKT_2".to_owned(), Property::Text("no geometry".to_owned())),
+            ("x_2".to_owned(), Property::Integer(7)),
+        ]
+    );
 }
 
 #[test]

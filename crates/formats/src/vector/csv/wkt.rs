@@ -15,8 +15,10 @@ pub(super) fn read(text: &str) -> Result<(Option<Crs>, Option<Geometry>), String
     let text = text.trim();
     let (crs, text) = match text.split_at_checked(5) {
         Some((srid, rest)) if srid.eq_ignore_ascii_case("SRID=") => {
-            let (code, rest) = rest.split_once(';').ok_or("must have a semicolon after the SRID of a geometry")?;
-            let code: u32 = code.trim().parse().map_err(|_| format!("must have a whole number as SRID, not {code:?}"))?;
+            let (code, rest) =
+                rest.split_once(';').ok_or("must have a semicolon after the SRID of a geometry")?;
+            let code: u32 =
+                code.trim().parse().map_err(|_| format!("must have a whole number as SRID, not {code:?}"))?;
             (Some(Crs::epsg(code).map_err(|error| format!("can't be read: {error}"))?), rest)
         }
         _ => (None, text),

@@ -30,8 +30,11 @@ impl<'a> Writer<'a> {
     pub fn new(summary: &Summary, out: &'a mut dyn Write) -> Result<Self, FormatError> {
         let crs = summary.crs.unwrap_or(Crs::Crs84);
         let crs_cell = (crs != Crs::Crs84).then(|| format!("EPSG:{}", crs.epsg_code()));
-        let place =
-            if summary.has_non_points { Place::Geometry } else { Place::Coordinates { has_z: summary.has_z } };
+        let place = if summary.has_non_points {
+            Place::Geometry
+        } else {
+            Place::Coordinates { has_z: summary.has_z }
+        };
         let mut head: Vec<&str> = match place {
             Place::Geometry => vec![columns::GEOMETRY[0]],
             Place::Coordinates { has_z: false } => vec![columns::X, columns::Y],
@@ -67,7 +70,9 @@ impl FeatureWriter for Writer<'_> {
                 cells
             }
             (Place::Coordinates { .. }, Some(_)) => {
-                return Err(unrepresentable("a geometry that is no point in columns of coordinates".to_owned()));
+                return Err(unrepresentable(
+                    "a geometry that is no point in columns of coordinates".to_owned(),
+                ));
             }
         };
         cells.extend(self.crs_cell.clone());
