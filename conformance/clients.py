@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import subprocess
 import time
 import warnings
 
@@ -164,3 +165,23 @@ def _(s):
 @SUITE.test("birdy: every process, bounding boxes included")
 def _(s):
     check(birdy(s).echo, "no echo")
+
+
+def curl(*arguments):
+    return subprocess.run(["curl", "-sS", "--fail-with-body", *arguments], check=True, capture_output=True, text=True, timeout=WAIT_S_MAX).stdout
+
+
+@SUITE.test("curl, as people write it: JSON, key-value pairs, XML, a job followed to its result")
+def _(s):
+    execution = f"{s.server.url}/processes/echo/execution"
+    body = ("-H", "Content-Type: application/json", "-d", '{"inputs": {"literalInput": "a"}}')
+    check(curl(execution, *body) == "a", "JSON")
+    query = "service=WPS&version=1.0.0&request=Execute&identifier=echo&DataInputs=literalInput=a&RawDataOutput=literalOutput"
+    check(curl(f"{s.wps_url}?{query}") == "a", "key-value pairs")
+    capabilities = '<wps:GetCapabilities service="WPS" xmlns:wps="http://www.opengis.net/wps/2.0"/>'
+    check("<wps:Capabilities" in curl(s.wps_url, "-d", capabilities, "-H", "Content-Type: text/xml"), "XML")
+    # curl's own word for the content type of -d, which is wrong for XML and common.
+    check("<wps:Capabilities" in curl(s.wps_url, "-d", capabilities), "XML, called a form")
+    location = curl(execution, *body, "-H", "Prefer: respond-async", "-o", "/dev/null", "-w", "%header{location}")
+    until("the job", lambda: '"successful"' in curl(location))
+    check(curl(f"{location}/results") == "a", "the result of the job")

@@ -4,12 +4,15 @@ Exit code 1 where a result of ours is worse than expected.json says, or, under C
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import signal
 import sys
 
 import clients
+import documents
+import official
 import ogcapi
 import page
 import servers
@@ -19,7 +22,7 @@ import wps_2_0
 HERE = os.path.dirname(os.path.abspath(__file__))
 OURS = "anabranch"
 OGC_API, WPS_1, WPS_2 = ogcapi.SUITE, wps_1_0.SUITE, wps_2_0.SUITE
-SUITES = [OGC_API, WPS_1, WPS_2, clients.SUITE]
+SUITES = [OGC_API, WPS_1, WPS_2, documents.SUITE, clients.SUITE]
 
 
 def arguments():
@@ -85,9 +88,14 @@ def surprises(results):
 
 def main():
     given = arguments()
-    columns = [measured(*subject) for subject in subjects(given)]
+    # Asked while the tests run, because Maven takes its time.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        asked = pool.submit(official.asked)
+        columns = [measured(*subject) for subject in subjects(given)]
     whole = page.Page([suite.name for suite in SUITES], columns)
     print(whole.table())
+    for line in asked.result():
+        print(f"\n{line}")
     if not given.binary:
         return 0
     worse, better = surprises(columns[0].results)

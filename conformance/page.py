@@ -3,11 +3,11 @@
 import os
 from dataclasses import dataclass
 
+import official
+
 README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "README.md")
 BEGIN, END = "<!-- results: written by `make conformance` -->\n", "<!-- end of results -->\n"
 
-#: OGC's own suites, as Maven Central would name them; none of them is there.
-OFFICIAL = ("ets-ogcapi-processes10 1.3", "ets-wps10 0.8", "ets-wps20 1.1")
 NONE = "-"
 
 
@@ -47,7 +47,8 @@ class Page:
             tests = next(len(column.results[suite]) for column in self.columns if suite in column.results)
             rows.append((suite, str(tests), *(column.score(suite) for column in self.columns)))
         rows.append(("answers valid by OGC's schemas", NONE, *(column.valid() for column in self.columns)))
-        rows += [(f"OGC's {suite}", NONE, *["not on Maven Central"] * len(self.columns)) for suite in OFFICIAL]
+        nobody = [NONE] * (len(self.columns) - 1)
+        rows += [(f"OGC's {name} {version}", NONE, "not on Maven Central", *nobody) for name, version in official.SUITES.items()]
         widths = [max(map(len, cells)) for cells in zip(*rows)]
         lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
         return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])

@@ -28,21 +28,29 @@ if [ -z "$running" ]; then
 fi
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
-if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
-  echo "installing python3-venv"
+need() { # PACKAGE COMMAND...
+  "${@:2}" >/dev/null 2>&1 && return
+  echo "installing $1"
   as_root apt-get update -qq
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
-fi
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null
+}
+need curl curl --version
+need npm npm --version
+need python3-venv python3 -c 'import venv, ensurepip'
 
-# Made anew when the requirements change; the stamp comes last, so that a broken-off installation is not taken for a whole one.
-if ! cmp -s requirements.txt .cache/installed.txt; then
+# Made anew when what is installed changes; the stamp comes last, so that a broken-off installation is not taken for a whole one.
+if ! cat requirements.txt run.sh | cmp -s - .cache/installed.txt; then
   echo "installing clients and validators"
   rm -rf .cache
   python3 -m venv .cache/venv
   .cache/venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
   # Only for the schemas that are in it; its own dependencies are not needed.
   .cache/venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target .cache/pycsw pycsw==2.6.2
-  cp requirements.txt .cache/installed.txt
+  # Only for the requests in its tests.
+  (cd .cache && npm pack --silent ogc-schemas@2.6.1 >/dev/null)
+  mkdir .cache/ogc-schemas
+  tar --extract --file .cache/ogc-schemas-2.6.1.tgz --directory .cache/ogc-schemas package/tests/WPS
+  cat requirements.txt run.sh >.cache/installed.txt
 fi
 
 if [ -n "$peers" ] && ! cmp -s ../benches/requirements.txt .cache/peers/installed.txt; then
@@ -52,6 +60,7 @@ if [ -n "$peers" ] && ! cmp -s ../benches/requirements.txt .cache/peers/installe
   .cache/peers/bin/pip install --quiet --disable-pip-version-check --requirement ../benches/requirements.txt
   cp ../benches/requirements.txt .cache/peers/installed.txt
 fi
+# Tries again at each run to get what is missing.
 [ -n "${OGC_SCHEMAS:-}" ] || .cache/venv/bin/python collect_schemas.py .cache/pycsw
 
 exec .cache/venv/bin/python main.py "$@"
