@@ -22,16 +22,29 @@ pub fn detect(first_bytes: &[u8]) -> Option<&'static str> {
     if [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"].iter().any(|magic| bytes.starts_with(*magic)) {
         return Some("image/tiff");
     }
+    // The head of an SQLite database, with the application id that GeoPackages of all versions have (OGC 12-128r17 clause 1.1.1).
+    if bytes.starts_with(b"SQLite format 3\0") {
+        let geopackages = [&b"GPKG"[..], b"GP10", b"GP11"];
+        let is_geopackage = bytes.get(68..72).is_some_and(|application| geopackages.contains(&application));
+        return is_geopackage.then_some("application/geopackage+sqlite3");
+    }
     let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let text = text.trim_ascii_start();
     match text.first()? {
         0x1e => Some("application/geo+json-seq"),
         b'{' if names_geojson(text) => Some(Format::GEOJSON),
         b'{' | b'[' => Some("application/json"),
+        b'<' if names_kml(text) => Some("application/vnd.google-earth.kml+xml"),
         b'<' if memchr::memmem::find(text, b"opengis.net/gml").is_some() => Some("application/gml+xml"),
         b'<' => Some("application/xml"),
         _ => None,
     }
+}
+
+fn names_kml(text: &[u8]) -> bool {
+    [&b"opengis.net/kml/"[..], b"earth.google.com/kml/"]
+        .iter()
+        .any(|namespace| memchr::memmem::find(text, namespace).is_some())
 }
 
 fn names_geojson(text: &[u8]) -> bool {
@@ -68,6 +81,9 @@ mod tests {
 
     #[test]
     fn content_tells() {
+        let mut geopackage = [0; 100];
+        geopackage[..16].copy_from_slice(b"SQLite format 3\0");
+        geopackage[68..72].copy_from_slice(b"GPKG");
         for (bytes, expected) in [
             (
                 &b"\xef\xbb\xbf \n{ \"name\": \"x\", \"type\" : \"FeatureCollection\""[..],
@@ -84,6 +100,12 @@ mod tests {
                 b"<?xml version='1.0'?><gml:x xmlns:gml='http://www.opengis.net/gml/3.2'/>",
                 Some("application/gml+xml"),
             ),
+            (
+                b"<?xml version='1.0'?><kml xmlns='http://www.opengis.net/kml/2.2'/>",
+                Some("application/vnd.google-earth.kml+xml"),
+            ),
+            (&geopackage, Some("application/geopackage+sqlite3")),
+            (b"SQLite format 3\0", None),
             (b"<a/>", Some("application/xml")),
             (b"", None),
             (b"hello", None),

@@ -13,6 +13,7 @@ mod format;
 pub mod fuzz;
 pub mod geopackage;
 pub mod kml;
+mod limits;
 mod names;
 mod projection;
 pub mod shapefile;

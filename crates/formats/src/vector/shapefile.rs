@@ -18,7 +18,8 @@ mod writer;
 pub use reader::Reader;
 pub use writer::Writer;
 
-use super::FormatError;
+use super::{FormatError, Place};
+use std::io;
 
 const FORMAT: &str = "Shapefile";
 
@@ -27,6 +28,17 @@ const HEAD_BYTES: usize = 100;
 
 /// The first number of a `.shp`.
 const FILE_CODE: u32 = 9994;
+
+/// What can't be unpacked is a fault of the data, and no more of the disk it lies on.
+fn of_reading(error: io::Error, place: Option<Place>) -> FormatError {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    let rule = match error.kind() {
+        UnexpectedEof => "ends too early".to_owned(),
+        InvalidData | InvalidInput => format!("can't be unpacked ({error})"),
+        _ => return error.into(),
+    };
+    FormatError::Malformed { format: FORMAT, rule, place }
+}
 
 fn malformed(rule: String) -> FormatError {
     FormatError::Malformed { format: FORMAT, rule, place: None }

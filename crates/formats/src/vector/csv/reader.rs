@@ -3,7 +3,7 @@
 use super::columns::{Columns, Place as Where};
 use super::{FORMAT, geojson, wkt};
 use crate::crs::Crs;
-use crate::geojson::FEATURE_BYTES_MAX;
+use crate::vector::limits::{COLUMNS_MAX, FEATURE_BYTES_MAX};
 use crate::vector::{Feature, FeatureReader, FormatError, Geometry, Place, Position, Property, names};
 use anabranch_model::Data;
 use csv::StringRecord;
@@ -40,6 +40,10 @@ impl Reader {
         let mut records =
             csv::ReaderBuilder::new().delimiter(delimiter).from_reader(Limited { inner, bytes: 0 });
         let names = records.headers().map_err(|error| of_csv(&error))?;
+        if names.len() > COLUMNS_MAX {
+            let rule = format!("may have {COLUMNS_MAX} columns, not {}", names.len());
+            return Err(malformed(Some(1), rule));
+        }
         let names = names::unique(names.iter().map(|name| name.trim().to_owned()));
         let columns = Columns::find(&names).map_err(|rule| malformed(Some(1), rule))?;
         Ok(Self { records, columns, record: StringRecord::new() })

@@ -141,3 +141,9 @@ fn damaged_data_never_panics() {
         testing::mutate(READER, &testing::write(WRITER, &features).unwrap());
     }
 }
+
+#[test]
+fn lines_without_end_and_columns_without_number_are_refused() {
+    assert!(refused(&"x,".repeat(600_000)).contains("1048576 bytes in its first line"));
+    assert!(refused(&format!("x,y{}\n", ",a".repeat(2000))).contains("2000 columns, not 2002"));
+}

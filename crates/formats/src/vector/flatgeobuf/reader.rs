@@ -3,7 +3,7 @@
 use super::properties::Column;
 use super::{FORMAT, MAGIC, NODE_BYTES, geometry, properties};
 use crate::crs::Crs;
-use crate::geojson::FEATURE_BYTES_MAX;
+use crate::vector::limits::{COLUMNS_MAX, FEATURE_BYTES_MAX};
 use crate::vector::{Feature, FeatureReader, FormatError, Place, names, projection};
 use anabranch_model::Data;
 use flatbuffers::VerifierOptions;
@@ -53,7 +53,7 @@ impl Reader {
         let head = flatgeobuf::size_prefixed_root_as_header_with_opts(&VERIFIER, &buffer)
             .map_err(|error| malformed(None, format!("must have a sound head ({error})")))?;
         let crs = crs(head)?;
-        let columns = columns(head.columns().into_iter().flatten());
+        let columns = columns(head.columns().into_iter().flatten()).map_err(|rule| malformed(None, rule))?;
         let (kind, features) = (head.geometry_type(), head.features_count());
         let index_bytes = index_bytes(features, head.index_node_size())
             .ok_or_else(|| malformed(None, format!("can't have an index of {features} features")))?;
@@ -88,7 +88,8 @@ impl FeatureReader for Reader {
             Some(found) => geometry::read(found, self.kind, 0).map_err(|rule| self.malformed(rule))?,
             None => None,
         };
-        let own = feature.columns().map(|own| columns(own.iter()));
+        let own = feature.columns().map(|own| columns(own.iter())).transpose();
+        let own = own.map_err(|rule| self.malformed(rule))?;
         let bytes = feature.properties().map(|properties| properties.bytes()).unwrap_or_default();
         let properties = properties::read(bytes, own.as_deref().unwrap_or(&self.columns))
             .map_err(|rule| self.malformed(rule))?;
@@ -148,14 +149,17 @@ fn index_bytes(features: u64, node_size: u16) -> Option<u64> {
     }
 }
 
-fn columns<'a>(columns: impl Iterator<Item = flatgeobuf::Column<'a>>) -> Vec<Column> {
+fn columns<'a>(columns: impl Iterator<Item = flatgeobuf::Column<'a>>) -> Result<Vec<Column>, String> {
     let mut columns: Vec<Column> =
         columns.map(|column| Column { name: column.name().to_owned(), kind: column.type_() }).collect();
+    if columns.len() > COLUMNS_MAX {
+        return Err(format!("may have {COLUMNS_MAX} columns, not {}", columns.len()));
+    }
     let names = names::unique(columns.iter().map(|column| column.name.clone()));
     for (column, name) in columns.iter_mut().zip(names) {
         column.name = name;
     }
-    columns
+    Ok(columns)
 }
 
 fn crs(head: flatgeobuf::Header<'_>) -> Result<Crs, FormatError> {

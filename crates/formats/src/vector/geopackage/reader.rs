@@ -2,7 +2,7 @@
 
 use super::{FORMAT, binary, malformed, quoted};
 use crate::crs::{Crs, UnsupportedCrs};
-use crate::geojson::FEATURE_BYTES_MAX;
+use crate::vector::limits::{COLUMNS_MAX, FEATURE_BYTES_MAX};
 use crate::vector::{Feature, FeatureReader, FormatError, Place, Property, names, projection};
 use anabranch_model::Data;
 use rusqlite::config::DbConfig;
@@ -17,9 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Feature tables of one file.
 const LAYERS_MAX: usize = 1000;
-
-/// Columns of a feature table; SQLite's own limit.
-const COLUMNS_MAX: i32 = 2000;
 
 /// Bytes of a statement, those of the file's schema among them.
 const SQL_BYTES_MAX: i32 = 1 << 20;
@@ -186,7 +183,7 @@ fn distrust(connection: &mut Connection, kilosteps: &Arc<AtomicU64>) -> rusqlite
     for (limit, most) in [
         (Limit::SQLITE_LIMIT_LENGTH, i32::try_from(FEATURE_BYTES_MAX).unwrap_or(i32::MAX)),
         (Limit::SQLITE_LIMIT_SQL_LENGTH, SQL_BYTES_MAX),
-        (Limit::SQLITE_LIMIT_COLUMN, COLUMNS_MAX),
+        (Limit::SQLITE_LIMIT_COLUMN, i32::try_from(COLUMNS_MAX).unwrap_or(i32::MAX)),
         (Limit::SQLITE_LIMIT_ATTACHED, 0),
         (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
         (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 0),

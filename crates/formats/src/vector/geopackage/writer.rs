@@ -2,7 +2,9 @@
 
 use super::{FORMAT, binary, quoted};
 use crate::crs::Crs;
-use crate::vector::{ColumnKind, Feature, FeatureWriter, FormatError, Property, Summary, names, projection};
+use crate::vector::{
+    ColumnKind, Feature, FeatureWriter, FormatError, Property, Summary, limits, names, projection,
+};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,8 +12,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-/// Columns beside key and geometry: SQLite takes 2,000 in all.
-const COLUMNS_MAX: usize = 1998;
+/// Columns beside key and geometry.
+const COLUMNS_MAX: usize = limits::COLUMNS_MAX - 2;
 
 /// Everything but the features (OGC 12-128r17 annex C); the three systems are asked for by requirement 11.
 const SCHEMA: &str = r#"

@@ -3,6 +3,7 @@
 use super::geometry;
 use super::xml::Xml;
 use crate::crs::Crs;
+use crate::vector::limits::COLUMNS_MAX;
 use crate::vector::{Feature, FeatureReader, FormatError, Property, names};
 use anabranch_model::Data;
 use std::collections::HashMap;
@@ -56,7 +57,10 @@ impl Reader {
         let mut properties = Vec::new();
         while let Some(child) = self.xml.child()? {
             match child.name.as_str() {
-                "name" | "description" => properties.push((child.name, text(self.xml.text()?))),
+                "name" | "description" => {
+                    let value = text(self.xml.text()?);
+                    self.push(&mut properties, child.name, value)?;
+                }
                 "ExtendedData" => self.extended_data(&mut properties)?,
                 "TimeStamp" | "TimeSpan" => {
                     while let Some(time) = self.xml.child()? {
@@ -69,7 +73,8 @@ impl Reader {
                                 continue;
                             }
                         };
-                        properties.push((name.to_owned(), text(self.xml.text()?)));
+                        let value = text(self.xml.text()?);
+                        self.push(&mut properties, name.to_owned(), value)?;
                     }
                 }
                 name if geometry::is_geometry(name) => {
@@ -80,12 +85,30 @@ impl Reader {
                 }
                 _ => self.xml.skip()?,
             }
+            if properties.len() > COLUMNS_MAX {
+                return Err(self
+                    .xml
+                    .malformed(format!("may have {COLUMNS_MAX} properties in one placemark")));
+            }
         }
-        let names = names::unique(properties.iter().map(|(name, _): &(String, Property)| name.clone()));
+        let names = names::unique(properties.iter().map(|(name, _)| name.clone()));
         for (property, name) in properties.iter_mut().zip(names) {
             property.0 = name;
         }
         Ok(Feature { id, geometry: found.flatten(), crs: Crs::Crs84, properties })
+    }
+
+    fn push(
+        &self,
+        properties: &mut Vec<(String, Property)>,
+        name: String,
+        value: Property,
+    ) -> Result<(), FormatError> {
+        if properties.len() == COLUMNS_MAX {
+            return Err(self.xml.malformed(format!("may have {COLUMNS_MAX} properties in one placemark")));
+        }
+        properties.push((name, value));
+        Ok(())
     }
 
     fn extended_data(&mut self, properties: &mut Vec<(String, Property)>) -> Result<(), FormatError> {
@@ -100,7 +123,7 @@ impl Reader {
                             _ => self.xml.skip()?,
                         }
                     }
-                    properties.push((name, value));
+                    self.push(properties, name, value)?;
                 }
                 "SchemaData" => {
                     let url = child.attribute("schemaUrl").unwrap_or_default();
@@ -114,7 +137,7 @@ impl Reader {
                         let key = (schema.clone(), name);
                         let value = self.xml.text()?;
                         let value = typed(value, self.fields.get(&key).map(String::as_str));
-                        properties.push((key.1, value));
+                        self.push(properties, key.1, value)?;
                     }
                 }
                 _ => self.xml.skip()?,

@@ -161,3 +161,10 @@ fn damaged_documents_never_panic() {
         testing::mutate(READER, &testing::write(WRITER, &features).unwrap());
     }
 }
+
+#[test]
+fn placemarks_without_end_are_refused() {
+    let many = "<Data name='a'/>".repeat(2001);
+    let error = read(&format!("<Placemark><ExtendedData>{many}</ExtendedData></Placemark>")).unwrap_err();
+    assert!(error.contains("2000 properties"), "{error}");
+}

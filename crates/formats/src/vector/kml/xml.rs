@@ -1,7 +1,7 @@
 //! A document as events, with guards: no DTD, no entities, bounded depth and size.
 
 use super::{FORMAT, NAMESPACE};
-use crate::geojson::FEATURE_BYTES_MAX;
+use crate::vector::limits::FEATURE_BYTES_MAX;
 use crate::vector::{FormatError, Place};
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesStart, Event as XmlEvent};

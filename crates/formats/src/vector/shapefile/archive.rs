@@ -1,6 +1,6 @@
 //! The ZIP archive around a Shapefile, opened without trust.
 
-use super::{FORMAT, malformed};
+use super::{FORMAT, malformed, of_reading};
 use crate::vector::FormatError;
 use crate::vector::source::Source;
 use anabranch_model::Data;
@@ -177,7 +177,7 @@ impl Member {
             return Ok(None);
         }
         let mut bytes = Vec::new();
-        self.read_to_end(&mut bytes)?;
+        self.read_to_end(&mut bytes).map_err(|error| of_reading(error, None))?;
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 }

@@ -2,10 +2,10 @@
 
 use super::archive::{Archive, Member};
 use super::table::Table;
-use super::{FILE_CODE, FORMAT, HEAD_BYTES, malformed, shape};
+use super::{FILE_CODE, FORMAT, HEAD_BYTES, malformed, of_reading, shape};
 use crate::crs::Crs;
-use crate::geojson::FEATURE_BYTES_MAX;
 use crate::vector::bytes::{ByteOrder::Big, Bytes};
+use crate::vector::limits::FEATURE_BYTES_MAX;
 use crate::vector::{Feature, FeatureReader, FormatError, Place, projection};
 use anabranch_model::Data;
 use std::io::{self, BufReader, Read};
@@ -52,7 +52,9 @@ impl Reader {
             None => Crs::Crs84,
         };
         let mut rows = BufReader::new(needed("dbf")?);
-        let table = Table::read(&mut rows, text("cpg")?.as_deref())?.map_err(malformed)?;
+        let table = Table::read(&mut rows, text("cpg")?.as_deref())
+            .map_err(|error| of_reading(error, None))?
+            .map_err(malformed)?;
         let mut shapes = BufReader::new(needed("shp")?);
         let shape_bytes_left = read_head(&mut shapes)?;
         Ok(Self { shapes, shape_bytes_left, rows, table, crs, features: 0 })
@@ -69,7 +71,7 @@ impl Reader {
             return Ok(None);
         }
         let mut head = [0; 8];
-        self.shapes.read_exact(&mut head).map_err(|error| self.ends(error))?;
+        self.shapes.read_exact(&mut head).map_err(|error| self.of_reading(error))?;
         let words = Bytes::new(&head[4..]).u32(Big).unwrap_or(0);
         let bytes = u64::from(words) * 2;
         self.shape_bytes_left -= RECORD_HEAD_BYTES;
@@ -79,7 +81,10 @@ impl Reader {
             );
         }
         let mut content = Vec::new();
-        let read = (&mut self.shapes).take(bytes).read_to_end(&mut content)? as u64;
+        let read = (&mut self.shapes)
+            .take(bytes)
+            .read_to_end(&mut content)
+            .map_err(|error| self.of_reading(error))? as u64;
         if read < bytes {
             return Err(self.malformed("ends within a record of the .shp".to_owned()));
         }
@@ -87,11 +92,8 @@ impl Reader {
         Ok(Some(content))
     }
 
-    fn ends(&self, error: io::Error) -> FormatError {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => self.malformed("ends within a record".to_owned()),
-            _ => error.into(),
-        }
+    fn of_reading(&self, error: io::Error) -> FormatError {
+        of_reading(error, Some(Place::Feature(self.features)))
     }
 }
 
@@ -106,7 +108,7 @@ impl FeatureReader for Reader {
                     self.malformed(format!("must have a row in its .dbf for each shape, and has {rows}"))
                 );
             }
-            let row = self.table.row(&mut self.rows).map_err(|error| self.ends(error))?;
+            let row = self.table.row(&mut self.rows).map_err(|error| self.of_reading(error))?;
             let Some(properties) = row else { continue };
             let geometry = shape::read(&content).map_err(|rule| self.malformed(rule))?;
             return Ok(Some(Feature { id: None, geometry, crs: self.crs, properties }));

@@ -1,12 +1,9 @@
 //! The dBASE table beside the shapes: its columns and how their cells become values and back.
 
 use crate::vector::bytes::{ByteOrder::Little, Bytes};
-use crate::vector::{ColumnKind, Property, names};
+use crate::vector::{ColumnKind, Property, limits, names};
 use encoding_rs::Encoding;
 use std::io::{self, Read};
-
-/// Columns of a table; dBASE knows 255, others write more.
-const COLUMNS_MAX: usize = 2048;
 
 /// Bytes of the head before the columns, and of one column.
 pub(super) const HEAD_BYTES: usize = 32;
@@ -74,8 +71,8 @@ impl Table {
             let field = Field::read(column, encoding);
             width += field.width;
             fields.push(field);
-            if fields.len() > COLUMNS_MAX {
-                return Ok(Err(format!("may have {COLUMNS_MAX} columns in its .dbf")));
+            if fields.len() > limits::COLUMNS_MAX {
+                return Ok(Err(format!("may have {} columns in its .dbf", limits::COLUMNS_MAX)));
             }
         }
         let names = names::unique(fields.iter().map(|field| field.name.clone()));
