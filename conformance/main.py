@@ -14,6 +14,8 @@ import clients
 import documents
 import official
 import ogcapi
+import ogcapi_beyond
+import openapi
 import page
 import servers
 import wps_1_0
@@ -22,7 +24,7 @@ import wps_2_0
 HERE = os.path.dirname(os.path.abspath(__file__))
 OURS = "anabranch"
 OGC_API, WPS_1, WPS_2 = ogcapi.SUITE, wps_1_0.SUITE, wps_2_0.SUITE
-SUITES = [OGC_API, WPS_1, WPS_2, documents.SUITE, clients.SUITE]
+SUITES = [OGC_API, ogcapi_beyond.SUITE, WPS_1, WPS_2, documents.SUITE, clients.SUITE, openapi.SUITE]
 
 
 def arguments():

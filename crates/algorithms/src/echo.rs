@@ -11,9 +11,9 @@
 
 use crate::describe::{bounding_box, built_in, choice, complex, input, literal, output, range, words};
 use anabranch_model::{
-    BoxFuture, ComplexValue, Data, DataDescription, Error, Execution, Format, InputDescription, Inputs,
-    LiteralDomain, LiteralType, Occurs, OutputDescription, OutputSink, Process, ProcessDescription,
-    ProcessId, Value,
+    BoxFuture, ComplexValue, Data, DataDescription, Error, Execution, Fault, FaultKind, Format,
+    InputDescription, Inputs, LiteralDomain, LiteralType, Occurs, OutputDescription, OutputSink, Process,
+    ProcessDescription, ProcessId, Subject, Value,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -194,6 +194,13 @@ async fn echo(execution: Execution) -> Result<(), Error> {
     sink.started(None);
     if let Some(seconds) = pause_seconds(&inputs)? {
         pause(seconds, &*sink).await?;
+    }
+    let has_output =
+        |id: &str| output_id(id).is_some_and(|output| outputs.iter().any(|asked| asked.id == output));
+    if !inputs.iter().any(|(id, _)| has_output(id)) {
+        let rule = "is required, or another input whose output is asked for: there is nothing to give back";
+        let subject = Subject::Input("literalInput".into());
+        return Err(Error::invalid(Fault::new(subject, FaultKind::Missing, rule)));
     }
     for (id, values) in inputs.iter() {
         // An output that is not asked for need not be stored.

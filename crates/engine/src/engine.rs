@@ -15,7 +15,7 @@ use crate::retention;
 use crate::store::Store;
 use crate::view::{ChunkPage, JobHandle, JobView, OutputLog, Results, StoredRequest};
 use anabranch_egress::Egress;
-use anabranch_model::{DismissedBy, Error, ExecuteRequest, JobId};
+use anabranch_model::{BoundRequest, DismissedBy, Error, ExecuteRequest, JobId};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -163,6 +163,15 @@ impl Engine {
     /// [`Error::Busy`], [`Error::NotEnoughStorage`].
     pub async fn submit(&self, request: ExecuteRequest) -> Result<JobHandle, Error> {
         self.0.submit(request).await
+    }
+
+    /// Checks a request as [`Engine::submit`] does, and more thoroughly: all faults are told at once, those of references too.
+    /// Nothing is stored, and no limit is looked at.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchProcess`], [`Error::NoSuchMode`], [`Error::Invalid`].
+    pub fn validate(&self, request: &ExecuteRequest) -> Result<BoundRequest, Error> {
+        self.0.validate(request)
     }
 
     /// A job as it is now.

@@ -30,8 +30,8 @@ pub struct JobFilter {
     pub duration_max: Option<Duration>,
     /// Jobs on a page, at most [`PAGE_JOBS_MAX`].
     pub limit: usize,
-    /// Where the page begins: [`JobPage::next`] of the page before.
-    pub after: Option<Cursor>,
+    /// Which page: [`JobPage::next`] or [`JobPage::previous`] of another; `None` for the first.
+    pub page: Option<Cursor>,
 }
 
 impl JobFilter {
@@ -46,8 +46,13 @@ impl JobFilter {
             duration_min: None,
             duration_max: None,
             limit: PAGE_JOBS_DEFAULT,
-            after: None,
+            page: None,
         }
+    }
+
+    /// Whither the page goes from its cursor.
+    pub(crate) fn direction(&self) -> Direction {
+        self.page.map_or(Direction::Older, |cursor| cursor.direction)
     }
 }
 
@@ -66,22 +71,41 @@ pub enum StateName {
     Dismissed,
 }
 
+impl StateName {
+    /// Every one.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Accepted, Self::Running, Self::Succeeded, Self::Failed, Self::Dismissed];
+}
+
 /// Some jobs, newest first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobPage {
     /// The jobs.
     pub jobs: Vec<Arc<JobView>>,
-    /// Where the next page begins; `None` on the last one.
+    /// The page of older jobs; `None` on the last one.
     pub next: Option<Cursor>,
+    /// The page of newer jobs; `None` on the first one.
+    pub previous: Option<Cursor>,
+}
+
+/// Whither a page goes from its cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// On, as the list does.
+    Older,
+    /// Back.
+    Newer,
 }
 
 /// A place in the list. Opaque to clients: print and parse it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// Microseconds since 1970 of the last job of the page before.
+    /// Microseconds since 1970 of the job beside the page.
     pub(crate) created_us: i64,
     /// Its sequence number.
     pub(crate) sequence: i64,
+    /// On which side of it the page lies.
+    pub(crate) direction: Direction,
 }
 
 /// A text that is no cursor.
@@ -91,16 +115,29 @@ pub struct InvalidCursor;
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}.{:x}", self.created_us, self.sequence)
+        let direction = match self.direction {
+            Direction::Older => "",
+            Direction::Newer => "-",
+        };
+        write!(f, "{direction}{:x}.{:x}", self.created_us, self.sequence)
     }
 }
 
 impl FromStr for Cursor {
     type Err = InvalidCursor;
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let (direction, text) = match text.strip_prefix('-') {
+            Some(text) => (Direction::Newer, text),
+            None => (Direction::Older, text),
+        };
         let (created, sequence) = text.split_once('.').ok_or(InvalidCursor)?;
-        let number = |text: &str| u64::from_str_radix(text, 16).map_err(|_not_hexadecimal| InvalidCursor);
-        Ok(Self { created_us: number(created)?.cast_signed(), sequence: number(sequence)?.cast_signed() })
+        let number = |text: &str| {
+            let plain = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let number = plain.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+            number.ok_or(InvalidCursor)
+        };
+        let (created_us, sequence) = (number(created)?.cast_signed(), number(sequence)?.cast_signed());
+        Ok(Self { created_us, sequence, direction })
     }
 }
 
@@ -111,12 +148,12 @@ mod tests {
     #[test]
     fn cursors_round_trip() {
         for cursor in [
-            Cursor { created_us: 1_700_000_000_000_000, sequence: 7 },
-            Cursor { created_us: -5, sequence: i64::MAX },
+            Cursor { created_us: 1_700_000_000_000_000, sequence: 7, direction: Direction::Older },
+            Cursor { created_us: -5, sequence: i64::MAX, direction: Direction::Newer },
         ] {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
-        for bad in ["", ".", "1", "1.", "x.1", "1.2.3"] {
+        for bad in ["", ".", "1", "1.", "x.1", "1.2.3", "--1.2", "+1.2"] {
             assert_eq!(bad.parse::<Cursor>(), Err(InvalidCursor), "{bad:?}");
         }
     }

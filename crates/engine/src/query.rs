@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::engine::Inner;
-use crate::list::{Cursor, JobFilter, JobPage, PAGE_JOBS_MAX};
+use crate::list::{Cursor, Direction, JobFilter, JobPage, PAGE_JOBS_MAX};
 use crate::live::Live;
 use crate::results::{assemble, readable};
 use crate::store::row::StoredJob;
@@ -67,19 +67,33 @@ impl Inner {
     /// See [`crate::Engine::jobs`].
     pub(crate) async fn jobs(&self, filter: JobFilter) -> Result<JobPage, Error> {
         let limit = filter.limit.clamp(1, PAGE_JOBS_MAX);
+        let (came_from, direction) = (filter.page, filter.direction());
         let mut stored = self.store.readers.page(filter, clock::now()).await?;
         let more = stored.len() > limit;
         stored.truncate(limit);
-        let next = stored.last().filter(|_| more).map(|last| Cursor {
-            created_us: last.view.job.created.as_microsecond(),
-            sequence: last.sequence,
-        });
+        let (mut older, mut newer) = (came_from.is_some(), came_from.is_some());
+        match direction {
+            Direction::Older => older = more,
+            Direction::Newer => {
+                stored.reverse();
+                newer = more;
+            }
+        }
+        let beside = |job: Option<&StoredJob>, direction| {
+            job.map(|job| Cursor {
+                created_us: job.view.job.created.as_microsecond(),
+                sequence: job.sequence,
+                direction,
+            })
+        };
+        let next = beside(stored.last(), Direction::Older).filter(|_| older);
+        let previous = beside(stored.first(), Direction::Newer).filter(|_| newer);
         // The state was filtered by, so it is shown as filtered; only progress may be newer in memory.
         let fresh = |stored: StoredJob| match self.board.find(stored.view.job.id) {
             Some(live) if is_progress_only(&live, &stored) => live.view(),
             _ => Arc::new(stored.view),
         };
-        Ok(JobPage { jobs: stored.into_iter().map(fresh).collect(), next })
+        Ok(JobPage { jobs: stored.into_iter().map(fresh).collect(), next, previous })
     }
 }
 

@@ -6,24 +6,45 @@ use crate::live::Live;
 use anabranch_egress::{Body, Egress, EgressError, Fault as EgressFault, Method, Request, parse_url};
 use anabranch_model::bind::bind_fetched;
 use anabranch_model::{
-    BoundRequest, BoundValue, Data, DataDescription, DataFile, Error, FormatHint, HttpMethod, Inputs,
-    ProcessDescription, Reference, ReferenceBody, Value,
+    BoundRequest, BoundValue, Data, DataDescription, DataFile, Error, ExecuteRequest, Fault, FaultKind,
+    FormatHint, HttpMethod, InputData, Inputs, ProcessDescription, Reference, ReferenceBody, Subject, Value,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::path::{Path, PathBuf};
 
 /// Refuses references that can't be fetched whatever is behind them.
-pub(crate) fn check(egress: &Egress, bound: &BoundRequest) -> Result<(), Error> {
-    for (input, values) in &bound.inputs {
-        for value in values {
-            let BoundValue::Reference { reference, .. } = value else { continue };
-            check_url(egress, &reference.href).map_err(|reason| inaccessible(input, reason))?;
-            if let Some(ReferenceBody::Href(href)) = &reference.body {
-                check_url(egress, href).map_err(|reason| inaccessible(input, reason))?;
-            }
-        }
+pub(crate) fn check(egress: &Egress, request: &ExecuteRequest) -> Result<(), Error> {
+    match refused(egress, request).next() {
+        None => Ok(()),
+        Some((input, reason)) => Err(inaccessible(input, reason)),
     }
-    Ok(())
+}
+
+/// The same as faults, all of them.
+pub(crate) fn faults(egress: &Egress, request: &ExecuteRequest) -> Vec<Fault> {
+    let fault = |(input, reason): (&str, String)| {
+        let rule = format!("must be accessible: {reason}");
+        Fault::new(Subject::Input(input.to_owned()), FaultKind::NotAllowed, rule)
+    };
+    refused(egress, request).map(fault).collect()
+}
+
+/// Inputs with addresses that must not or can't be asked, and why.
+fn refused<'a>(
+    egress: &'a Egress,
+    request: &'a ExecuteRequest,
+) -> impl Iterator<Item = (&'a str, String)> + 'a {
+    let addresses = request.inputs.iter().flat_map(|item| {
+        let InputData::Reference(reference) = &item.data else { return [None, None] };
+        let body = match &reference.body {
+            Some(ReferenceBody::Href(href)) => Some((item.id.as_str(), href.as_str())),
+            Some(ReferenceBody::Inline(_)) | None => None,
+        };
+        [Some((item.id.as_str(), reference.href.as_str())), body]
+    });
+    addresses
+        .flatten()
+        .filter_map(|(input, href)| check_url(egress, href).err().map(|reason| (input, reason)))
 }
 
 fn check_url(egress: &Egress, href: &str) -> Result<(), String> {

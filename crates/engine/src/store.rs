@@ -4,6 +4,7 @@
 //! synced before anything durable is acknowledged, and at latest [`SYNC_AFTER`] after anything else.
 
 pub(crate) mod inbox;
+mod page;
 pub(crate) mod reader;
 pub(crate) mod row;
 pub(crate) mod schema;

@@ -8,16 +8,34 @@ use crate::log::JobLog;
 use crate::store::row::write_request;
 use crate::view::{JobHandle, StoredRequest};
 use crate::{references, spool};
+use anabranch_model::bind::FAULTS_MAX;
 use anabranch_model::{BoundRequest, Error, ExecuteRequest, ExecutionMode, Job, JobId, bind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Inner {
+    /// See [`crate::Engine::validate`].
+    pub(crate) fn validate(&self, request: &ExecuteRequest) -> Result<BoundRequest, Error> {
+        let process = self.registry.get(&request.process)?;
+        let bound = bind(&process.description(), request);
+        let inaccessible = references::faults(&self.egress, request);
+        match bound {
+            Ok(bound) if inaccessible.is_empty() => Ok(bound),
+            Ok(_) => Err(Error::Invalid(inaccessible)),
+            Err(Error::Invalid(mut faults)) => {
+                faults.extend(inaccessible);
+                faults.truncate(FAULTS_MAX);
+                Err(Error::Invalid(faults))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
     /// See [`crate::Engine::submit`].
     pub(crate) async fn submit(self: &Arc<Self>, mut request: ExecuteRequest) -> Result<JobHandle, Error> {
         let process = self.registry.get(&request.process)?;
         let mut bound = bind(&process.description(), &request)?;
-        references::check(&self.egress, &bound)?;
+        references::check(&self.egress, &request)?;
         let place = self.dispatcher.admit()?;
         let sync = request.mode == ExecutionMode::Sync;
         if sync && self.board.is_failing() {

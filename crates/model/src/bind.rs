@@ -482,6 +482,8 @@ fn bind_complex(input: &InputDescription, domain: &ComplexDomain, item: &InputIt
             let in_string = matches!(form, TextForm::Untyped | TextForm::JsonString);
             if is_base64_said(&item.format) || (in_string && format.is_binary()) {
                 decode_base64(text).ok_or_else(|| malformed(input, "must be base64", text))?
+            } else if format.is_binary() && *form != TextForm::Xml {
+                return Err(malformed(input, "must be base64 in a string", text));
             } else {
                 Data::Bytes(text.clone().into())
             }

@@ -9,6 +9,7 @@ pub mod exception;
 pub mod execute;
 pub mod job;
 mod json;
+pub mod kvp;
 pub mod landing;
 pub mod link;
 pub mod openapi;
@@ -17,6 +18,7 @@ pub mod processes;
 pub mod query;
 pub mod results;
 mod schema;
+pub mod validation;
 
 pub use exception::{Problem, problem, query_problem};
 pub use execute::{Execute, Subscriber};

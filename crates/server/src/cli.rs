@@ -143,6 +143,15 @@ pub(crate) struct Jobs {
     /// Only jobs of this process
     #[arg(long)]
     pub(crate) process: Option<String>,
+    /// Only jobs accepted then: 2026-01-31T12:00:00Z, FROM/TO, FROM/.. or ../TO
+    #[arg(long)]
+    pub(crate) datetime: Option<String>,
+    /// Only jobs that took, or have been running for, at least so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) min_duration: Option<u64>,
+    /// Only jobs that took, or have been running for, at most so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) max_duration: Option<u64>,
     /// How many at most
     #[arg(long, default_value_t = 20)]
     pub(crate) limit: u32,

@@ -4,6 +4,7 @@ mod agent_data;
 mod answer;
 mod assets;
 mod body;
+mod conditional;
 mod console;
 mod events;
 mod execute_form;
@@ -43,7 +44,13 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api", get(service::api))
         .route("/processes", get(processes::list))
         .route("/processes/{process}", get(processes::describe))
-        .route("/processes/{process}/execution", post(execution::execute).fallback(execution::form))
+        .route(
+            "/processes/{process}/execution",
+            post(execution::execute)
+                .get(execution::by_get)
+                .head(execution::refuse)
+                .fallback(execution::refuse),
+        )
         .route("/jobs", get(jobs::list))
         .route("/jobs/{job}", get(jobs::status).delete(jobs::dismiss))
         .route("/jobs/{job}/dismiss", post(jobs::dismiss_by_form))
@@ -95,6 +102,8 @@ fn cors() -> CorsLayer {
             header::LINK,
             header::ACCEPT_RANGES,
             header::CONTENT_RANGE,
+            header::ETAG,
+            header::RETRY_AFTER,
             HeaderName::from_static("preference-applied"),
         ])
 }

@@ -96,18 +96,19 @@ fn what_is_not_given_does_not_come_back() {
     run(Echo::new(), &[("literalInput", text("x"))], &sink).unwrap();
     assert_eq!(sink.written().len(), 1);
     let sink = Arc::new(TestSink::new());
-    run(Echo::new(), &[], &sink).unwrap();
+    let nothing = run(Echo::new(), &[], &sink).unwrap_err();
+    assert!(nothing.client_text().contains("'literalInput' is required"), "{nothing}");
     assert!(sink.written().is_empty());
 }
 
 #[test]
 fn a_pause_waits_and_shows_progress() {
     let sink = Arc::new(TestSink::new());
-    run(Echo::new(), &[("pause", text("5"))], &sink).unwrap();
+    run(Echo::new(), &[("pause", text("5")), ("literalInput", text("x"))], &sink).unwrap();
     assert_eq!(sink.slept(), Duration::from_secs(5));
     assert_eq!(sink.progress_told(), 20);
     let sink = Arc::new(TestSink::new());
-    run(Echo::new(), &[("pause", text("0"))], &sink).unwrap();
+    run(Echo::new(), &[("pause", text("0")), ("literalInput", text("x"))], &sink).unwrap();
     assert_eq!(sink.slept(), Duration::ZERO);
     for bad in ["-1", "3601", "NaN", "INF", "soon"] {
         let error = run(Echo::new(), &[("pause", text(bad))], &Arc::new(TestSink::new())).unwrap_err();

@@ -1,18 +1,16 @@
 //! Reading the store: a few connections on blocking threads.
 
+use super::page;
 use super::row::{self, StoredJob, read_request, read_value, read_view};
 use super::schema::open_reader;
 use super::writer::store_error;
 use crate::folders::{Folders, blocking};
-use crate::list::{Cursor, JobFilter, PAGE_JOBS_MAX, StateName};
+use crate::list::JobFilter;
 use crate::view::StoredRequest;
-use anabranch_model::{Error, JobId, ProcessId, Timestamp, Value};
-use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
-use std::collections::BTreeSet;
+use anabranch_model::{Error, JobId, Timestamp, Value};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// The readers. Cheap to clone.
@@ -95,13 +93,9 @@ impl Readers {
         .await
     }
 
-    /// A page of jobs, newest first.
+    /// A page of jobs, from its cursor on, and one job more where there is one behind it.
     pub(crate) async fn page(&self, filter: JobFilter, now: Timestamp) -> Result<Vec<StoredJob>, Error> {
-        self.read(move |connection, _| {
-            let (sql, values) = page_query(&filter, now);
-            connection.prepare_cached(&sql)?.query_map(params_from_iter(values), read_view)?.collect()
-        })
-        .await
+        self.read(move |connection, _| page::read(connection, &filter, now)).await
     }
 
     /// Jobs that have not finished, in order of acceptance, with their requests and chunks.
@@ -189,80 +183,4 @@ fn all_chunks(
         }
     }
     Ok(logs)
-}
-
-/// Most processes that are queried one by one; more are looked for among all jobs.
-const PROCESSES_EACH_MAX: usize = 16;
-
-/// One query for each pair of process and state asked for, so that each runs down an index; the outer one merges them.
-fn page_query(filter: &JobFilter, now: Timestamp) -> (String, Vec<Sql>) {
-    let mut query = Query::default();
-    let common = common_clauses(&mut query, filter, now);
-    let limit = filter.limit.clamp(1, PAGE_JOBS_MAX) + 1;
-    let mut parts = Vec::new();
-    for process in process_clauses(&mut query, &filter.processes) {
-        for state in state_clauses(&filter.states) {
-            parts.push(format!(
-                "SELECT * FROM (SELECT {} FROM jobs WHERE 1{process}{state}{common} \
-                 ORDER BY created DESC, sequence DESC LIMIT {limit})",
-                row::COLUMNS
-            ));
-        }
-    }
-    let sql = format!("{} ORDER BY created DESC, sequence DESC LIMIT {limit}", parts.join(" UNION ALL "));
-    (sql, query.values)
-}
-
-/// Values on their way into a statement: never as text, so that nothing a client says is read as SQL.
-#[derive(Default)]
-struct Query {
-    values: Vec<Sql>,
-}
-
-impl Query {
-    /// Adds a value; gives the name by which the text refers to it.
-    fn bind(&mut self, value: impl Into<Sql>) -> String {
-        self.values.push(value.into());
-        format!("?{}", self.values.len())
-    }
-}
-
-fn common_clauses(query: &mut Query, filter: &JobFilter, now: Timestamp) -> String {
-    let mut clauses = String::new();
-    if let Some(from) = filter.created_from {
-        clauses += &format!(" AND created >= {}", query.bind(from.as_microsecond()));
-    }
-    if let Some(to) = filter.created_to {
-        clauses += &format!(" AND created <= {}", query.bind(to.as_microsecond()));
-    }
-    let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    for (bound, than) in [(filter.duration_min, ">="), (filter.duration_max, "<=")] {
-        if let Some(bound) = bound {
-            let (now, bound) = (query.bind(now.as_microsecond()), query.bind(micros(bound)));
-            clauses += &format!(" AND coalesce(finished, {now}) - started {than} {bound}");
-        }
-    }
-    if let Some(Cursor { created_us, sequence }) = filter.after {
-        let (created, sequence) = (query.bind(created_us), query.bind(sequence));
-        clauses += &format!(" AND created <= {created} AND (created < {created} OR sequence < {sequence})");
-    }
-    clauses
-}
-
-fn process_clauses(query: &mut Query, processes: &[ProcessId]) -> Vec<String> {
-    let unique: BTreeSet<_> = processes.iter().collect();
-    let names: Vec<_> = unique.into_iter().map(|id| query.bind(id.as_str().to_owned())).collect();
-    match names.len() {
-        0 => vec![String::new()],
-        1..=PROCESSES_EACH_MAX => names.iter().map(|name| format!(" AND process = {name}")).collect(),
-        _ => vec![format!(" AND process IN ({})", names.join(","))],
-    }
-}
-
-fn state_clauses(states: &[StateName]) -> Vec<String> {
-    let unique: BTreeSet<_> = states.iter().map(|state| state.code()).collect();
-    if unique.is_empty() {
-        return vec![String::new()];
-    }
-    unique.into_iter().map(|code| format!(" AND state = {code}")).collect()
 }

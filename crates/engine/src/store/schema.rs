@@ -7,7 +7,9 @@ use std::time::Duration;
 
 /// One step for each version of the schema, run in order; `user_version` counts them. Steps are never changed, only
 /// added.
-const MIGRATIONS: [&str; 1] = ["CREATE TABLE jobs (
+const MIGRATIONS: [&str; 2] = [FIRST, DURATIONS];
+
+const FIRST: &str = "CREATE TABLE jobs (
         sequence   INTEGER PRIMARY KEY,  -- order of acceptance
         id         BLOB NOT NULL,        -- 16 bytes
         process    TEXT NOT NULL,
@@ -42,7 +44,27 @@ const MIGRATIONS: [&str; 1] = ["CREATE TABLE jobs (
         PRIMARY KEY (sequence, output, number)
      ) WITHOUT ROWID;
      CREATE TABLE syncs (count INTEGER NOT NULL);
-     INSERT INTO syncs VALUES (0);"];
+     INSERT INTO syncs VALUES (0);";
+
+/// Durations, so that lists by them run down an index: see [`super::page`].
+const DURATIONS: &str = "ALTER TABLE jobs ADD COLUMN duration_us INTEGER AS (finished - started) VIRTUAL;
+     ALTER TABLE jobs ADD COLUMN duration_class INTEGER AS (CASE
+        WHEN finished - started IS NULL THEN NULL
+        WHEN finished - started < 1000000 THEN 0
+        WHEN finished - started < 4000000 THEN 1
+        WHEN finished - started < 16000000 THEN 2
+        WHEN finished - started < 64000000 THEN 3
+        WHEN finished - started < 256000000 THEN 4
+        WHEN finished - started < 1024000000 THEN 5
+        WHEN finished - started < 4096000000 THEN 6
+        WHEN finished - started < 16384000000 THEN 7
+        WHEN finished - started < 65536000000 THEN 8
+        WHEN finished - started < 262144000000 THEN 9
+        ELSE 10 END) VIRTUAL;
+     DROP INDEX jobs_state;
+     DROP INDEX jobs_process;
+     CREATE INDEX jobs_state_duration ON jobs (state, duration_class, created, sequence, duration_us);
+     CREATE INDEX jobs_process_duration ON jobs (process, state, duration_class, created, sequence, duration_us);";
 
 /// Pages of write-ahead log before it is worked into the database: 32 MiB, so that hot pages are copied once, not
 /// forty times.

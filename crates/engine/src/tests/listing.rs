@@ -26,10 +26,22 @@ async fn pages_hold_every_job_once_newest_first() {
         assert!(page.jobs.len() <= 700);
         seen.extend(page.jobs.iter().map(|view| view.job.id));
         let Some(next) = page.next else { break };
-        filter.after = Some(next.to_string().parse().unwrap());
+        filter.page = Some(next.to_string().parse().unwrap());
     }
     let expected: Vec<_> = jobs.iter().rev().map(crate::JobHandle::id).collect();
     assert_eq!(seen, expected);
+
+    // And back: each page ends where the one after it began.
+    let mut back = Vec::new();
+    let mut page = bench.engine.jobs(filter.clone()).await.unwrap();
+    while let Some(previous) = page.previous {
+        back.splice(0..0, page.jobs.iter().map(|view| view.job.id));
+        filter.page = Some(previous.to_string().parse().unwrap());
+        page = bench.engine.jobs(filter.clone()).await.unwrap();
+        assert!(page.next.is_some());
+    }
+    back.splice(0..0, page.jobs.iter().map(|view| view.job.id));
+    assert_eq!(back, expected);
 
     let fails = ProcessId::new("fails").unwrap();
     let some = JobFilter {

@@ -117,3 +117,20 @@ async fn what_the_policy_refuses_is_refused_before_acceptance() {
         assert!(matches!(refused, Error::DataNotAccessible { .. }), "{refused}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_names_every_fault_and_leaves_nothing() {
+    let bench = Bench::new(Limits::default()).await;
+    let by_reference =
+        |href: &str| InputItem { data: InputData::Reference(Reference::get(href)), ..item("data", "") };
+    let mut asked = asynchronous("echo");
+    asked.inputs =
+        vec![by_reference("http://127.0.0.1/"), by_reference("file:///etc/passwd"), item("typo", "x")];
+    let Err(Error::Invalid(faults)) = bench.engine.validate(&asked) else { panic!("it has faults") };
+    let names: Vec<_> = faults.iter().map(|fault| fault.subject.name()).collect();
+    assert_eq!(names, ["typo", "data", "data"], "{faults:?}");
+    asked.inputs = vec![item("text", "hello")];
+    let bound = bench.engine.validate(&asked).unwrap();
+    assert_eq!(bound.outputs.len(), 2);
+    assert!(bench.engine.jobs(crate::JobFilter::all()).await.unwrap().jobs.is_empty());
+}

@@ -5,7 +5,7 @@
 //! Refused on purpose: a member that comes twice; a body with no member that execute requests have.
 
 use super::json::{self, DEPTH_MAX, Kind, Members};
-use super::prefer::Prefer;
+use super::prefer::{Prefer, Return};
 use anabranch_model::bind::FAULTS_MAX;
 use anabranch_model::{
     BoundingBox, DataDescription, Error, ExecuteRequest, ExecutionMode, Fault, FaultKind, FormatHint,
@@ -57,27 +57,71 @@ pub fn parse(body: &[u8], process: &ProcessDescription, prefer: &Prefer) -> Resu
         faults.push(Fault::new(Subject::Parameter("inputs".into()), FaultKind::Missing, rule));
     }
     let inputs = members.get("inputs").map(|raw| inputs(raw, process, &mut faults)).unwrap_or_default();
-    let outputs = members.get("outputs").map(|raw| outputs(raw, &mut faults)).unwrap_or_default();
     let response = response(members.get("response"), &mut faults);
+    let by_default = |id: &str| default_transmission(process, id, prefer, response);
+    let outputs = members.get("outputs").map(|raw| outputs(raw, by_default, &mut faults)).unwrap_or_default();
     let subscriber = members.get("subscriber").and_then(|raw| subscriber(raw, &mut faults));
     if !faults.is_empty() {
         faults.truncate(FAULTS_MAX);
         return Err(Error::Invalid(faults));
     }
-    let (mode, preference_applied) = mode(process, prefer);
-    Ok(Execute {
-        request: ExecuteRequest {
-            process: process.id.clone(),
-            inputs,
-            outputs,
-            mode,
-            response,
-            lineage: false,
-        },
+    Ok(whole(process, prefer, Parts { inputs, outputs, response, subscriber }))
+}
+
+/// What a request says, in a body or in a query.
+pub(super) struct Parts {
+    pub(super) inputs: Vec<InputItem>,
+    pub(super) outputs: Vec<OutputRequest>,
+    pub(super) response: Option<ResponseForm>,
+    pub(super) subscriber: Option<Subscriber>,
+}
+
+/// The request that its parts and the client's preferences make.
+pub(super) fn whole(process: &ProcessDescription, prefer: &Prefer, parts: Parts) -> Execute {
+    let Parts { inputs, outputs, response, subscriber } = parts;
+    let (mode, mode_applied) = mode(process, prefer);
+    let outputs_asked = if outputs.is_empty() { process.outputs.len() } else { outputs.len() };
+    let (response, form_applied) = form(response, prefer, outputs_asked);
+    let strict_applied = prefer.handling_strict.then(|| "handling=strict".to_owned());
+    let applied: Vec<_> = [mode_applied, form_applied, strict_applied].into_iter().flatten().collect();
+    let process = process.id.clone();
+    Execute {
+        request: ExecuteRequest { process, inputs, outputs, mode, response, lineage: false },
         wait_s: if mode == ExecutionMode::Async { prefer.wait_s } else { None },
-        preference_applied,
+        preference_applied: (!applied.is_empty()).then(|| applied.join(", ")),
         subscriber,
-    })
+    }
+}
+
+/// The member `response` of 1.0 decides where it is given. Else `Prefer: return=…` of edition 2.0 does: `minimal` is a document
+/// with links to complex data, `representation` one output as it is and several as a document of values. Else it is `raw`.
+fn form(response: Option<ResponseForm>, prefer: &Prefer, outputs: usize) -> (ResponseForm, Option<String>) {
+    match (response, prefer.returns) {
+        (Some(response), _) => (response, None),
+        (None, None) => (ResponseForm::Raw, None),
+        (None, Some(Return::Minimal)) => (ResponseForm::Document, Some("return=minimal".into())),
+        (None, Some(Return::Representation)) => {
+            let response = if outputs == 1 { ResponseForm::Raw } else { ResponseForm::Document };
+            (response, Some("return=representation".into()))
+        }
+    }
+}
+
+/// How a named output is handed over where the request does not say: by value, or as a link if it is complex and as little as
+/// possible is preferred.
+pub(super) fn default_transmission(
+    process: &ProcessDescription,
+    output: &str,
+    prefer: &Prefer,
+    response: Option<ResponseForm>,
+) -> Transmission {
+    let is_complex =
+        process.output(output).is_some_and(|output| matches!(output.data, DataDescription::Complex(_)));
+    if is_complex && response.is_none() && prefer.returns == Some(Return::Minimal) {
+        Transmission::Reference
+    } else {
+        Transmission::Value
+    }
 }
 
 /// The body as an object.
@@ -147,7 +191,11 @@ fn not_an_object(member: &str) -> Fault {
 }
 
 /// One value of an input (`inlineOrRefData.yaml`).
-fn item(id: &str, raw: &RawValue, description: Option<&InputDescription>) -> Result<InputItem, Fault> {
+pub(super) fn item(
+    id: &str,
+    raw: &RawValue,
+    description: Option<&InputDescription>,
+) -> Result<InputItem, Fault> {
     let is_box = description.is_some_and(|input| matches!(input.data, DataDescription::BoundingBox(_)));
     let bare = |data| InputItem {
         id: id.to_owned(),
@@ -162,8 +210,10 @@ fn item(id: &str, raw: &RawValue, description: Option<&InputDescription>) -> Res
     if is_box && members.get("bbox").is_some() {
         return Ok(bare(bounding_box(id, raw)?));
     }
-    if let Some(href) = members.string("href") {
+    if let Some(href) = members.get("href") {
         only_once(id, &members)?;
+        texts_only(Subject::Input(id.into()), &members, &["href", "type"])?;
+        let href = json::string(href).unwrap_or_default();
         let media_type = members.string("type");
         let format = FormatHint { media_type, ..format_hint(&members) };
         return Ok(InputItem { format, ..bare(InputData::Reference(Reference::get(href))) });
@@ -171,10 +221,36 @@ fn item(id: &str, raw: &RawValue, description: Option<&InputDescription>) -> Res
     // `measurement` is the word of the standard's own examples for a number with a unit.
     if let Some(inner) = members.get("value").or_else(|| members.get("measurement")) {
         only_once(id, &members)?;
+        format_is_text(Subject::Input(id.into()), &members)?;
         let data = value(id, inner, is_box)?;
         return Ok(InputItem { format: format_hint(&members), uom: members.string("uom"), ..bare(data) });
     }
     Ok(bare(value(id, raw, is_box)?))
+}
+
+/// What [`format_hint`] reads is made of strings.
+fn format_is_text(subject: Subject, members: &Members<'_>) -> Result<(), Fault> {
+    const TEXTS: [&str; 3] = ["mediaType", "encoding", "uom"];
+    if let Some(raw) = members.get("format") {
+        let Some(format) = Members::of(raw) else {
+            let fault = Fault::new(subject, FaultKind::Malformed, "must have an object in 'format'");
+            return Err(fault.with_value(raw.get()));
+        };
+        texts_only(subject.clone(), &format, &TEXTS)?;
+    }
+    texts_only(subject, members, &TEXTS)
+}
+
+/// Members that are there are strings.
+fn texts_only(subject: Subject, members: &Members<'_>, names: &[&str]) -> Result<(), Fault> {
+    let of = |name: &&str| members.get(name).filter(|raw| json::string(raw).is_none());
+    match names.iter().find_map(|name| Some((name, of(name)?))) {
+        None => Ok(()),
+        Some((name, raw)) => {
+            let rule = format!("must have a string in '{name}'");
+            Err(Fault::new(subject, FaultKind::Malformed, rule).with_value(raw.get()))
+        }
+    }
 }
 
 fn only_once(id: &str, members: &Members<'_>) -> Result<(), Fault> {
@@ -241,7 +317,11 @@ fn format_hint(members: &Members<'_>) -> FormatHint {
     FormatHint { media_type: find("mediaType"), encoding: find("encoding"), schema: find("schema") }
 }
 
-fn outputs(raw: &RawValue, faults: &mut Vec<Fault>) -> Vec<OutputRequest> {
+fn outputs(
+    raw: &RawValue,
+    by_default: impl Fn(&str) -> Transmission,
+    faults: &mut Vec<Fault>,
+) -> Vec<OutputRequest> {
     let Some(members) = Members::of(raw) else {
         faults.push(not_an_object("outputs"));
         return Vec::new();
@@ -249,7 +329,7 @@ fn outputs(raw: &RawValue, faults: &mut Vec<Fault>) -> Vec<OutputRequest> {
     check_members(&members, "outputs", Subject::Output, faults);
     let mut requests = Vec::with_capacity(members.iter().count());
     for (id, raw) in members.iter() {
-        match output(id, raw) {
+        match output(id, raw, &by_default) {
             Ok(request) => requests.push(request),
             Err(fault) => faults.push(fault),
         }
@@ -258,13 +338,18 @@ fn outputs(raw: &RawValue, faults: &mut Vec<Fault>) -> Vec<OutputRequest> {
 }
 
 /// `output.yaml`.
-fn output(id: &str, raw: &RawValue) -> Result<OutputRequest, Fault> {
+fn output(
+    id: &str,
+    raw: &RawValue,
+    by_default: impl Fn(&str) -> Transmission,
+) -> Result<OutputRequest, Fault> {
     let fault = |kind, rule| Fault::new(Subject::Output(id.into()), kind, rule);
     let Some(members) = Members::of(raw) else {
         return Err(fault(FaultKind::Malformed, "must be an object").with_value(raw.get()));
     };
+    format_is_text(Subject::Output(id.into()), &members)?;
     let transmission = match members.get("transmissionMode") {
-        None => Transmission::Value,
+        None => by_default(id),
         Some(raw) => match json::string(raw).as_deref() {
             Some("value") => Transmission::Value,
             Some("reference") => Transmission::Reference,
@@ -282,17 +367,17 @@ fn output(id: &str, raw: &RawValue) -> Result<OutputRequest, Fault> {
     })
 }
 
-/// `raw` where the client names none (`execute.yaml`).
-fn response(raw: Option<&RawValue>, faults: &mut Vec<Fault>) -> ResponseForm {
-    let Some(raw) = raw else { return ResponseForm::Raw };
+/// `execute.yaml`; what the client does not name, [`form`] decides.
+fn response(raw: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<ResponseForm> {
+    let raw = raw?;
     match json::string(raw).as_deref() {
-        Some("raw") => ResponseForm::Raw,
-        Some("document") => ResponseForm::Document,
+        Some("raw") => Some(ResponseForm::Raw),
+        Some("document") => Some(ResponseForm::Document),
         _ => {
             let subject = Subject::Parameter("response".into());
             let fault = Fault::new(subject, FaultKind::NotAllowed, "must be raw or document");
             faults.push(fault.with_value(raw.get()));
-            ResponseForm::Raw
+            None
         }
     }
 }

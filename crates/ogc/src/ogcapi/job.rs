@@ -1,7 +1,7 @@
 //! Jobs: status (§7.12) and list (§11).
 
 use super::link::{BaseUrl, Link};
-use super::query::{Page, fault, pairs};
+use super::query::{Page, fault, pairs, whole};
 use anabranch_model::{Error, Fault, FaultKind, Job, JobState, Outcome, Subject, Timestamp};
 use serde::Serialize;
 use std::ops::Bound;
@@ -88,9 +88,21 @@ pub struct StatusInfo {
 pub struct JobList {
     /// One page of them.
     pub jobs: Vec<StatusInfo>,
-    /// `self`, `alternate`, `next`.
+    /// `self`, `alternate`, `up`, `next`, `prev`.
     pub links: Vec<Link>,
 }
+
+/// Where the pages beside a page begin, as far as there are any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Cursor of the page of older jobs.
+    pub next: Option<String>,
+    /// Cursor of the page of newer jobs.
+    pub previous: Option<String>,
+}
+
+/// Most processes named in one query: each is looked up by itself.
+pub const PROCESSES_MAX: usize = 50;
 
 /// What a client wants listed (§11.3).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -124,6 +136,11 @@ impl JobQuery {
         for (name, value) in pairs(query) {
             parsed.take(&name, value, &mut faults);
         }
+        if parsed.process_ids.len() > PROCESSES_MAX {
+            let rule = format!("must not name more than {PROCESSES_MAX} processes");
+            let subject = Subject::Parameter("processID".into());
+            faults.push(Fault::new(subject, FaultKind::TooMany, rule));
+        }
         let ours = |pair: &str| pair.starts_with("cursor=") || pair.starts_with("f=");
         let kept = query.split('&').filter(|pair| !pair.is_empty() && !ours(pair));
         parsed.raw = kept.collect::<Vec<_>>().join("&");
@@ -133,7 +150,7 @@ impl JobQuery {
     fn take(&mut self, name: &str, value: String, faults: &mut Vec<Fault>) {
         let words = || value.split(',').map(str::trim).filter(|word| !word.is_empty());
         let mut seconds = |value: &str| {
-            let seconds = value.parse::<u64>().ok();
+            let seconds = whole(value);
             if seconds.is_none() {
                 faults.push(fault(name, "must be a whole number of seconds", value));
             }
@@ -235,12 +252,12 @@ fn message(job: &Job) -> Option<String> {
     }
 }
 
-/// Makes one page of the list of jobs: `jobs` are those of the page, `next` the cursor of the page after it, if there is one.
+/// Makes one page of the list of jobs.
 #[must_use]
 pub fn list<'a>(
     jobs: impl IntoIterator<Item = &'a Job>,
     query: &JobQuery,
-    next: Option<&str>,
+    beside: &Beside,
     base: &BaseUrl,
 ) -> JobList {
     let with = |cursor: Option<&str>| {
@@ -249,9 +266,13 @@ pub fn list<'a>(
             [Some(query.raw.clone()), cursor].into_iter().flatten().filter(|part| !part.is_empty()).collect();
         if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
     };
+    let json = super::MEDIA_TYPE;
     let mut links = base.own_links("/jobs", &with(query.page.cursor.as_deref()));
-    if next.is_some() {
-        links.push(Link::new("next", super::MEDIA_TYPE, base.at(&format!("/jobs{}", with(next)))));
+    links.push(Link::new("up", json, base.landing()).titled("the landing page"));
+    for (rel, cursor) in [("next", &beside.next), ("prev", &beside.previous)] {
+        if cursor.is_some() {
+            links.push(Link::new(rel, json, base.at(&format!("/jobs{}", with(cursor.as_deref())))));
+        }
     }
     JobList { jobs: jobs.into_iter().map(|job| status_info(job, base)).collect(), links }
 }
@@ -327,11 +348,13 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_keeps_the_query() {
+    fn the_pages_beside_keep_the_query() {
         let query = JobQuery::parse("status=running&f=html&cursor=a&limit=1").unwrap();
         let job = job();
-        let list = list([&job], &query, Some("b c"), &BaseUrl::new("http://x"));
-        let next = list.links.iter().find(|link| link.rel == "next").unwrap();
-        assert_eq!(next.href, "http://x/jobs?status=running&limit=1&cursor=b%20c");
+        let beside = Beside { next: Some("b c".into()), previous: Some("-d".into()) };
+        let list = list([&job], &query, &beside, &BaseUrl::new("http://x"));
+        let href = |rel| list.links.iter().find(|link| link.rel == rel).unwrap().href.as_str();
+        assert_eq!(href("next"), "http://x/jobs?status=running&limit=1&cursor=b%20c");
+        assert_eq!(href("prev"), "http://x/jobs?status=running&limit=1&cursor=-d");
     }
 }

@@ -1,14 +1,25 @@
 //! The API definition (§10, OpenAPI 3.0.3): what is served now, each process with its own execution.
 
+mod execution;
+
 use super::exception::PROBLEM_MEDIA_TYPE;
+use super::job::PROCESSES_MAX;
 use super::landing::OPENAPI_MEDIA_TYPE;
 use super::link::{BaseUrl, segment};
 use super::query::{LIMIT_DEFAULT, LIMIT_MAX};
-use super::schema;
 use crate::service::ServiceInfo;
-use anabranch_model::{InputDescription, ProcessDescription};
+use anabranch_model::ProcessDescription;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+
+macro_rules! time {
+    () => {
+        "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
+    };
+}
+
+/// A time (RFC 3339), or two with a slash between them, either of which may be open.
+const DATETIME: &str = concat!("^((", time!(), ")|(", time!(), "|\\.\\.)/(", time!(), "|\\.\\.))$");
 
 /// Describes what is served now.
 #[must_use]
@@ -16,7 +27,7 @@ pub fn document(processes: &[Arc<ProcessDescription>], service: &ServiceInfo, ba
     let mut paths = fixed_paths();
     for process in processes {
         let path = format!("/processes/{}/execution", segment(process.id.as_str()));
-        paths.insert(path, json!({ "post": execution(process) }));
+        paths.insert(path, execution::path(process));
     }
     json!({
         "openapi": "3.0.3",
@@ -81,7 +92,7 @@ fn definition_path() -> Value {
 fn processes_path() -> Value {
     json!({"get": {
         "operationId": "processes", "tags": ["Processes"], "summary": "The processes",
-        "parameters": [parameter("limit"), parameter("cursor"), parameter("f")],
+        "parameters": [parameter("limit"), parameter("place"), parameter("f")],
         "responses": {"200": ok("processList"), "400": failed("BadRequest"), "500": failed("ServerError")}
     }})
 }
@@ -131,10 +142,11 @@ fn results_path() -> Value {
         "parameters": [parameter("jobId")],
         "get": {
             "operationId": "results", "tags": ["Jobs"], "summary": "The results of a job",
-            "parameters": [parameter("f")],
+            "parameters": [parameter("outputs"), parameter("f")],
             "responses": {
                 "200": results(),
-                "204": {"description": "All results are links in the header Link"},
+                "204": {"description": "All results are links in the header Link, or none is asked for"},
+                "304": {"description": "The client has them: they never change"},
                 "400": failed("BadRequest"), "404": failed("NotFound"), "410": failed("Gone"),
                 "413": failed("TooLarge"), "500": failed("ServerError"), "507": failed("NotEnoughStorage")
             }
@@ -155,120 +167,13 @@ fn result_path() -> Value {
                     "headers": {"Content-Range": {"description": "Which they are", "schema": {"type": "string"}}},
                     "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}
                 },
-                "400": failed("BadRequest"), "404": failed("NotFound"), "410": failed("Gone"),
-                "413": failed("TooLarge"), "416": failed("RangeNotSatisfiable"),
+                "304": {"description": "The client has it: it never changes"},
+                "400": failed("BadRequest"), "404": failed("NotFound"), "406": failed("NotAcceptable"),
+                "410": failed("Gone"), "413": failed("TooLarge"), "416": failed("RangeNotSatisfiable"),
                 "500": failed("ServerError"), "507": failed("NotEnoughStorage")
             }
         }
     })
-}
-
-fn execution(process: &ProcessDescription) -> Value {
-    json!({
-        "operationId": format!("execute {}", process.id),
-        "tags": ["Execution"],
-        "summary": process.title,
-        "description": process.description,
-        "parameters": [parameter("prefer")],
-        "requestBody": {"required": true, "content": {"application/json": {
-            "schema": request(process), "example": example(process)
-        }}},
-        "responses": {
-            "200": results(),
-            "201": {
-                "description": "The job that was created",
-                "headers": {"Location": {"description": "The job", "schema": {"type": "string"}}},
-                "content": content("statusInfo")
-            },
-            "204": {"description": "All results are links in the header Link"},
-            "400": failed("BadRequest"), "404": failed("NotFound"), "410": failed("Gone"),
-            "413": failed("TooLarge"), "415": failed("UnsupportedMediaType"),
-            "500": failed("ServerError"), "503": failed("Busy"), "507": failed("NotEnoughStorage")
-        }
-    })
-}
-
-/// A request to begin with: what has to be given; where nothing has to be, the first input.
-fn example(process: &ProcessDescription) -> Value {
-    let required = process.inputs.iter().filter(|input| input.occurs.min > 0);
-    let first =
-        process.inputs.iter().take(usize::from(process.inputs.iter().all(|input| input.occurs.min == 0)));
-    let inputs: Map<String, Value> = required
-        .chain(first)
-        .map(|input| {
-            let value = schema::example(&input.data);
-            let value = if input.occurs.is_many() { json!([value]) } else { value };
-            (input.id.clone(), value)
-        })
-        .collect();
-    json!({ "inputs": inputs })
-}
-
-/// `execute.yaml` with the inputs and outputs of one process.
-fn request(process: &ProcessDescription) -> Value {
-    let inputs: Map<String, Value> =
-        process.inputs.iter().map(|input| (input.id.clone(), input_schema(input))).collect();
-    let output = json!({"$ref": "#/components/schemas/output"});
-    let outputs: Map<String, Value> =
-        process.outputs.iter().map(|described| (described.id.clone(), output.clone())).collect();
-    let required: Vec<&str> =
-        process.inputs.iter().filter(|input| input.occurs.min > 0).map(|input| input.id.as_str()).collect();
-    let mut inputs = json!({"type": "object", "properties": inputs});
-    let mut all = json!({
-        "type": "object",
-        "properties": {
-            "inputs": null,
-            "outputs": {"type": "object", "properties": outputs},
-            "response": {"type": "string", "enum": ["raw", "document"], "default": "raw"}
-        }
-    });
-    // OpenAPI 3.0 allows no empty `required`.
-    if !required.is_empty() {
-        inputs["required"] = required.into();
-        all["required"] = json!(["inputs"]);
-    }
-    all["properties"]["inputs"] = inputs;
-    all
-}
-
-/// The value, the value with its format, or a link; an array of them where several values are allowed.
-fn input_schema(input: &InputDescription) -> Value {
-    let mut value = schema::of(&input.data);
-    extend_keywords(&mut value);
-    let one = json!({"anyOf": [
-        value,
-        {
-            "allOf": [{"$ref": "#/components/schemas/format"}],
-            "type": "object", "required": ["value"], "properties": {"value": value}
-        },
-        {"$ref": "#/components/schemas/link"}
-    ]});
-    let mut schema = if input.occurs.is_many() {
-        let mut many = json!({"type": "array", "items": one, "minItems": input.occurs.min});
-        if let Some(max) = input.occurs.max {
-            many["maxItems"] = max.into();
-        }
-        many
-    } else {
-        one
-    };
-    schema["title"] = input.title.as_str().into();
-    schema
-}
-
-/// The schemas of descriptions have keywords that OpenAPI 3.0 does not know (`contentMediaType` and its like); here they are extensions.
-fn extend_keywords(schema: &mut Value) {
-    match schema {
-        Value::Object(members) => {
-            for (name, mut value) in std::mem::take(members) {
-                extend_keywords(&mut value);
-                let name = if name.starts_with("content") { format!("x-{name}") } else { name };
-                members.insert(name, value);
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(extend_keywords),
-        _ => {}
-    }
 }
 
 fn parameter(name: &str) -> Value {
@@ -314,22 +219,37 @@ fn parameters() -> Value {
         parameter["name"] = name.into();
         parameter
     };
+    let said = |text: &str, mut parameter: Value| {
+        parameter["description"] = text.into();
+        parameter
+    };
+    let mut processes = list(json!({"type": "string"}));
+    processes["schema"]["maxItems"] = PROCESSES_MAX.into();
     let seconds = json!({"type": "integer", "minimum": 0});
     let statuses = ["accepted", "running", "successful", "failed", "dismissed"];
     json!({
-        "limit": query("limit", json!({
+        "limit": said("Entries of a page; more are taken as the maximum", query("limit", json!({
             "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT
-        })),
-        "cursor": query("cursor", json!({"type": "string"})),
+        }))),
+        "cursor": said("From a link `next` or `prev`", query("cursor", json!({
+            "type": "string", "pattern": "^-?[0-9a-f]{1,16}\\.[0-9a-f]{1,16}$"
+        }))),
+        "place": said("From a link `next` or `prev`", query("cursor", json!({"type": "integer", "minimum": 0}))),
         "type": named("type", list(json!({"type": "string", "enum": ["process"]}))),
-        "processIDs": named("processID", list(json!({"type": "string"}))),
-        "status": named("status", list(json!({"type": "string", "enum": statuses}))),
-        "datetime": query("datetime", json!({"type": "string"})),
-        "minDuration": query("minDuration", seconds.clone()),
-        "maxDuration": query("maxDuration", seconds),
+        "processIDs": said("Jobs of one of these processes", named("processID", processes)),
+        "status": said("Jobs with one of these statuses", named("status", list(json!({"type": "string", "enum": statuses})))),
+        "datetime": said(
+            "When they were accepted: a time, `from/to`, `from/..` or `../to`",
+            query("datetime", json!({"type": "string", "pattern": DATETIME, "example": "2026-01-31T00:00:00Z/.."})),
+        ),
+        "minDuration": said("Jobs that took, or have been running for, at least so many seconds", query("minDuration", seconds.clone())),
+        "maxDuration": said("Jobs that took, or have been running for, at most so many seconds", query("maxDuration", seconds)),
+        "outputs": said("Only these outputs; none at all where it is empty", named("outputs", list(json!({"type": "string"})))),
         "f": query("f", json!({"type": "string", "enum": ["json", "html"]})),
         "prefer": {"name": "Prefer", "in": "header", "schema": {"type": "string"},
-            "description": "respond-async, wait=N"},
+            "description": "`respond-async`: as a job. `return=minimal`: a document, with links to complex outputs that are named; \
+                `return=representation`: one output as it is, several as a document of values; both where no `response` is given. \
+                `handling=strict`: parameters that are not known are refused. What was followed stands in `Preference-Applied`"},
         "processID": path("processID"),
         "jobId": path("jobId"),
         "outputId": path("outputId")
@@ -346,6 +266,9 @@ fn responses() -> Value {
     json!({
         "BadRequest": failure("The request is invalid: every fault is named"),
         "NotFound": failure("There is no such thing, or it is not ready yet"),
+        "NotMeant": failure("Fetched in advance, or shown in a page of another site: nothing is executed"),
+        "NotAcceptable": failure("The output is not there in a media type that the client accepts"),
+        "TooLong": failure("The query is too long: POST the request"),
         "Gone": failure("The job was dismissed"),
         "TooLarge": failure("The request is too large"),
         "RangeNotSatisfiable": failure("The bytes that the header Range asks for are not there"),
@@ -391,10 +314,6 @@ fn schemas() -> Value {
             "properties": {"inputs": map("description"), "outputs": map("description")}
         }]},
         "format": {"type": "object", "properties": {"mediaType": text(), "encoding": text(), "schema": {}}},
-        "output": {"type": "object", "properties": {
-            "format": reference("format"),
-            "transmissionMode": {"type": "string", "enum": ["value", "reference"], "default": "value"}
-        }},
         "statusInfo": object(&["jobID", "status", "type"], json!({
             "jobID": text(), "processID": text(),
             "type": {"type": "string", "enum": ["process"]},

@@ -9,6 +9,8 @@ pub struct Prefer {
     pub wait_s: Option<u32>,
     /// `return=`: what it wants to read.
     pub returns: Option<Return>,
+    /// `handling=strict`: what is not understood is refused.
+    pub handling_strict: bool,
 }
 
 /// The preference `return` (RFC 7240 §4.2).
@@ -39,10 +41,22 @@ impl Prefer {
                         _ => None,
                     });
                 }
+                "handling" if value == "strict" => prefer.handling_strict = true,
                 _ => {}
             }
         }
         prefer
+    }
+
+    /// What `self` does not say, `other` says.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            respond_async: self.respond_async || other.respond_async,
+            wait_s: self.wait_s.or(other.wait_s),
+            returns: self.returns.or(other.returns),
+            handling_strict: self.handling_strict || other.handling_strict,
+        }
     }
 }
 
@@ -58,7 +72,14 @@ mod tests {
 
     #[test]
     fn preferences_come_in_one_header_or_several() {
-        let expected = Prefer { respond_async: true, wait_s: Some(5), returns: Some(Return::Minimal) };
+        let expected = Prefer {
+            respond_async: true,
+            wait_s: Some(5),
+            returns: Some(Return::Minimal),
+            handling_strict: false,
+        };
+        assert!(Prefer::parse(["handling=strict"]).handling_strict);
+        assert!(!Prefer::parse(["handling=lenient"]).handling_strict);
         assert_eq!(Prefer::parse(["Respond-Async, wait=5; x=1, return=\"minimal\", wait=9"]), expected);
         assert_eq!(Prefer::parse(["wait=5", "respond-async", "return=minimal"]), expected);
         assert_eq!(Prefer::parse(["wait=soon, respond-asynchronously, ,;=", ""]), Prefer::default());

@@ -1,7 +1,7 @@
 //! The list of processes (§7.9).
 
 use super::link::{BaseUrl, Link, segment};
-use super::query::{Page, fault};
+use super::query::{Page, fault, whole};
 use anabranch_model::{Error, Metadata, ProcessDescription};
 use serde::Serialize;
 use std::sync::Arc;
@@ -71,9 +71,12 @@ pub fn list<'a>(
 ) -> Result<ProcessList<'a>, Error> {
     let from = match page.cursor.as_deref() {
         None => 0,
-        Some(cursor) => cursor.parse::<usize>().map_err(|_not_ours| {
-            Error::invalid(fault("cursor", "must come from a link of this server", cursor))
-        })?,
+        Some(cursor) => match whole(cursor) {
+            Some(from) => usize::try_from(from).unwrap_or(usize::MAX),
+            None => {
+                return Err(Error::invalid(fault("cursor", "must come from a link of this server", cursor)));
+            }
+        },
     };
     let url = |from: usize| format!("?limit={}&cursor={from}", page.limit);
     let own = if page == &Page::default() { String::new() } else { url(from) };

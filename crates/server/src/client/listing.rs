@@ -18,9 +18,15 @@ pub(crate) async fn jobs(command: &cli::Jobs) -> anyhow::Result<()> {
     let api = Api::new(&command.remote.server)?;
     let mut url = api.url(&["jobs"]);
     url.query_pairs_mut().append_pair("limit", &command.limit.to_string());
-    for (name, value) in [("status", &command.status), ("processID", &command.process)] {
+    for (name, value) in [
+        ("status", command.status.clone()),
+        ("processID", command.process.clone()),
+        ("datetime", command.datetime.clone()),
+        ("minDuration", command.min_duration.map(|seconds| seconds.to_string())),
+        ("maxDuration", command.max_duration.map(|seconds| seconds.to_string())),
+    ] {
         if let Some(value) = value {
-            url.query_pairs_mut().append_pair(name, value);
+            url.query_pairs_mut().append_pair(name, &value);
         }
     }
     let list = api.get(url).await?;

@@ -86,6 +86,14 @@ impl Asked<'_> {
         self.problem(ogcapi::problem(error))
     }
 
+    /// An error of a list, whose faults are those of its query.
+    pub(crate) fn query_error(&self, error: &Error) -> Response {
+        match error {
+            Error::Invalid(_) => self.problem(ogcapi::query_problem(error)),
+            other => self.error(other),
+        }
+    }
+
     /// A problem as JSON, `application/problem+json` where asked for, or a page.
     pub(crate) fn problem(&self, problem: Problem) -> Response {
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -6,9 +6,9 @@ use super::outputs::parse_job;
 use super::pages::{JobPage, JobRow, JobsPage, OutputRow, PlainPage, log_text};
 use super::same_site::refuse_foreign;
 use crate::app::App;
-use anabranch_engine::{JobFilter, JobView, OutputLog, StateName};
+use anabranch_engine::{Cursor, JobFilter, JobView, OutputLog, StateName};
 use anabranch_model::{DismissedBy, Error, Fault, FaultKind, JobId, Subject};
-use anabranch_ogc::ogcapi::job::{self, JobQuery, StatusCode as JobStatus};
+use anabranch_ogc::ogcapi::job::{self, Beside, JobQuery, StatusCode as JobStatus};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -28,7 +28,7 @@ const LOG_LINES_MAX: usize = 10_000;
 /// `GET /jobs`
 pub(crate) async fn list(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/jobs" };
-    list_in(&asked).await.unwrap_or_else(|error| asked.error(&error))
+    list_in(&asked).await.unwrap_or_else(|error| asked.query_error(&error))
 }
 
 async fn list_in(asked: &Asked<'_>) -> Result<Response, Error> {
@@ -36,22 +36,26 @@ async fn list_in(asked: &Asked<'_>) -> Result<Response, Error> {
     let form = Form::wanted(asked.query, asked.headers)?;
     let query = JobQuery::parse(asked.query.unwrap_or_default())?;
     let Some(filter) = filter(&query)? else {
-        return Ok(listed(asked, form, &[], &job::list([], &query, None, &app.base)));
+        return Ok(listed(asked, form, &[], &job::list([], &query, &Beside::default(), &app.base)));
     };
     let page = app.engine.jobs(filter).await?;
-    let next = page.next.map(|cursor| cursor.to_string());
-    let list = job::list(page.jobs.iter().map(|view| &view.job), &query, next.as_deref(), &app.base);
+    let text = |cursor: Option<Cursor>| cursor.map(|cursor| cursor.to_string());
+    let beside = Beside { next: text(page.next), previous: text(page.previous) };
+    let list = job::list(page.jobs.iter().map(|view| &view.job), &query, &beside, &app.base);
     Ok(listed(asked, form, &page.jobs, &list))
 }
 
 fn listed(asked: &Asked<'_>, form: Form, views: &[Arc<JobView>], list: &job::JobList) -> Response {
     match form {
         Form::Html => {
-            let next = list.links.iter().find(|link| link.rel == "next");
+            let href = |rel| {
+                list.links.iter().find(|link| link.rel == rel).map(|link| format!("{}&f=html", link.href))
+            };
             let page = JobsPage {
                 page: asked.page().linked(&list.links),
                 jobs: views.iter().map(|view| JobRow::new(asked.app, view)).collect(),
-                next: next.map(|link| format!("{}&f=html", link.href)),
+                next: href("next"),
+                previous: href("prev"),
             };
             answer::html(StatusCode::OK, &page)
         }
@@ -70,13 +74,13 @@ fn filter(query: &JobQuery) -> Result<Option<JobFilter>, Error> {
     if query.other_types_only || (processes.is_empty() && !query.process_ids.is_empty()) {
         return Ok(None);
     }
-    let after = match &query.page.cursor {
+    let page = match &query.page.cursor {
         None => None,
         Some(text) => Some(text.parse().map_err(|_no_cursor| {
             let fault = Fault::new(
                 Subject::Parameter("cursor".into()),
                 FaultKind::Malformed,
-                "must come from a `next` link",
+                "must come from a `next` or `prev` link",
             );
             Error::invalid(fault.with_value(text))
         })?),
@@ -93,7 +97,7 @@ fn filter(query: &JobQuery) -> Result<Option<JobFilter>, Error> {
         duration_min: query.duration_min_s.map(Duration::from_secs),
         duration_max: query.duration_max_s.map(Duration::from_secs),
         limit: query.page.limit,
-        after,
+        page,
     }))
 }
 

@@ -1,5 +1,6 @@
 //! Which representation a client wants: `?f=` wins over `Accept`.
 
+use anabranch_model::description::media_type_essence;
 use anabranch_model::{Error, Fault, FaultKind, Subject};
 use axum::http::{HeaderMap, header};
 
@@ -59,6 +60,32 @@ pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     position(accept, media_type).is_some()
 }
 
+/// The client takes one of these media types, literally or by a wildcard; who says nothing takes all.
+pub(crate) fn accepts_any(headers: &HeaderMap, media_types: &[&str]) -> bool {
+    let mut accept =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+    if accept.peek().is_none_or(|accept| accept.trim().is_empty()) {
+        return true;
+    }
+    let ranges = |media_type: &str| {
+        let essence = media_type_essence(media_type);
+        let kind = essence.split('/').next().unwrap_or_default();
+        [format!("{kind}/*"), "*/*".to_owned(), essence]
+    };
+    let wanted: Vec<String> = media_types.iter().flat_map(|media_type| ranges(media_type)).collect();
+    accept.any(|accept| {
+        accept.split(',').any(|range| {
+            let refused = range.split(';').any(|part| part.trim().strip_prefix("q=").is_some_and(is_zero));
+            let essence = media_type_essence(range);
+            !refused && (essence == "*/*" || wanted.contains(&essence))
+        })
+    })
+}
+
+fn is_zero(quality: &str) -> bool {
+    quality.trim().parse().is_ok_and(|quality: f32| quality <= 0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +106,23 @@ mod tests {
         assert_eq!(wanted(Some("limit=1&f=json"), browser), Ok(Form::Json));
         assert_eq!(wanted(Some("f=html"), "application/json"), Ok(Form::Html));
         assert!(wanted(Some("f=xml"), "").is_err());
+    }
+
+    #[test]
+    fn a_media_type_is_accepted_by_name_or_wildcard() {
+        for (accept, accepted) in [
+            ("", true),
+            ("*/*", true),
+            ("text/*", true),
+            ("text/plain; charset=utf-8, image/png", true),
+            ("image/png", false),
+            ("image/png, text/plain;q=0", false),
+            ("application/json", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            assert_eq!(accepts_any(&headers, &["text/plain; charset=utf-8"]), accepted, "{accept}");
+        }
+        assert!(accepts_any(&HeaderMap::new(), &["text/plain"]));
     }
 }

@@ -2,16 +2,17 @@
 
 use super::answer::{self, Asked};
 use super::body;
-use super::negotiate::Form;
+use super::conditional::Validators;
+use super::negotiate::{Form, accepts_any};
 use super::pages::{OutputRow, ResultsPage};
 use super::range::{Part, Range};
 use crate::app::App;
 use anabranch_engine::{OutputLog, Results};
 use anabranch_model::{
-    ComplexDomain, ComplexValue, Data, DataDescription, Error, Format, JobId, LiteralDomain, LiteralType,
-    OutputDescription, ProcessId, ResponseForm, Transmission, Value,
+    ComplexDomain, ComplexValue, Data, DataDescription, Error, Format, JobId, JobState, LiteralDomain,
+    LiteralType, Outcome, OutputDescription, ProcessId, ResponseForm, Transmission, Value,
 };
-use anabranch_ogc::ogcapi::{Link, Problem, results as document};
+use anabranch_ogc::ogcapi::{Link, Problem, query, results as document};
 use anabranch_ogc::{Output, OutputValue};
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -41,10 +42,32 @@ pub(crate) async fn results(
 
 async fn results_in(asked: &Asked<'_>, job: &str) -> Result<Response, Error> {
     let job = parse_job(job)?;
-    match Form::wanted(asked.query, asked.headers)? {
-        Form::Json => of_job(asked.app, job).await,
-        Form::Html => page(asked, job).await,
+    if Form::wanted(asked.query, asked.headers)? == Form::Html {
+        return page(asked, job).await;
     }
+    let only = query::names(asked.query.unwrap_or_default(), "outputs");
+    let parts = only.as_ref().map_or_else(String::new, |only| format!("?{}", only.join(",")));
+    validated(asked, job, &parts, of_job(asked.app, job, only.as_deref())).await
+}
+
+/// 304 where the client has these results; else they, with their validators.
+async fn validated(
+    asked: &Asked<'_>,
+    job: JobId,
+    parts: &str,
+    results: impl Future<Output = Result<Response, Error>>,
+) -> Result<Response, Error> {
+    let view = asked.app.engine.job(job).await?;
+    let is_fixed = matches!(view.job.state, JobState::Finished(Outcome::Succeeded));
+    let validators = Validators::of_results(job, parts, view.job.finished).filter(|_| is_fixed);
+    if let Some(not_modified) = validators.as_ref().and_then(|known| known.not_modified(asked.headers)) {
+        return Ok(not_modified);
+    }
+    let results = results.await?;
+    Ok(match validators {
+        Some(validators) => validators.mark(results),
+        None => results,
+    })
 }
 
 async fn page(asked: &Asked<'_>, job: JobId) -> Result<Response, Error> {
@@ -71,13 +94,29 @@ pub(crate) async fn output(
 ) -> Response {
     let path = format!("/jobs/{job}/results/{output}");
     let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
-    one(&asked, &method, &job, &output).await.unwrap_or_else(|error| asked.error(&error))
+    output_in(&asked, &method, &job, &output).await.unwrap_or_else(|error| asked.error(&error))
 }
 
-async fn one(asked: &Asked<'_>, method: &Method, job: &str, id: &str) -> Result<Response, Error> {
-    let (app, job) = (asked.app, parse_job(job)?);
-    let (set, results) = (OutputSet::load(app, job).await?, app.engine.results(job).await?);
+async fn output_in(asked: &Asked<'_>, method: &Method, job: &str, id: &str) -> Result<Response, Error> {
+    let job = parse_job(job)?;
+    let (set, results) = (OutputSet::load(asked.app, job).await?, asked.app.engine.results(job).await?);
     let log = results.output(id).ok_or_else(|| Error::NoSuchOutput { job, output: id.to_owned() })?;
+    let has = log.chunks.first().map_or("*/*", media_type_of);
+    // JSON is what clients ask for by habit, of everything.
+    if !accepts_any(asked.headers, &[has, "application/json"]) {
+        let detail = format!("output '{id}' is there as {has} only");
+        return Ok(asked.problem(Problem::http(406, "not acceptable", detail)));
+    }
+    validated(asked, job, &format!("/{id}"), one(asked, method, id, &set, log)).await
+}
+
+async fn one(
+    asked: &Asked<'_>,
+    method: &Method,
+    id: &str,
+    set: &OutputSet,
+    log: &OutputLog,
+) -> Result<Response, Error> {
     let [Value::Complex(complex)] = log.chunks.as_slice() else { return set.raw(log).await };
     let length = complex.data.len();
     let (mut response, content_range) = match Range::asked(method, asked.headers, length) {
@@ -102,8 +141,15 @@ pub(crate) fn parse_job(text: &str) -> Result<JobId, Error> {
 }
 
 /// The results of a finished job, in the form its request asked for (§7.11.4, table 11).
-pub(crate) async fn of_job(app: &App, job: JobId) -> Result<Response, Error> {
-    let set = OutputSet::load(app, job).await?;
+/// `only` these outputs, where it names any; none at all where it is empty (edition 2.0, `outputs`).
+pub(crate) async fn of_job(app: &App, job: JobId, only: Option<&[String]>) -> Result<Response, Error> {
+    let mut set = OutputSet::load(app, job).await?;
+    if let Some(only) = only {
+        set = set.only(job, only)?;
+        if only.is_empty() {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+    }
     if set.response == ResponseForm::Document {
         return Ok(set.written("application/json", |outputs, out| document::write_document(outputs, out)));
     }
@@ -143,6 +189,22 @@ impl OutputSet {
         let hrefs = results.outputs.iter().map(|log| app.base.output(&job, &log.id)).collect();
         let (process, response) = (request.request.process.clone(), request.request.response);
         Ok(Self { results, response, process, descriptions, hrefs })
+    }
+
+    /// The outputs of these names, in the order of the results.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchOutput`] for a name that is none of them.
+    fn only(self, job: JobId, names: &[String]) -> Result<Self, Error> {
+        if let Some(other) = names.iter().find(|name| self.results.output(name).is_none()) {
+            return Err(Error::NoSuchOutput { job, output: other.clone() });
+        }
+        let kept = |log: &OutputLog| names.contains(&log.id);
+        let parts = self.results.outputs.iter().zip(self.descriptions).zip(self.hrefs);
+        let parts = parts.filter(|((log, _), _)| kept(log));
+        let ((outputs, descriptions), hrefs): ((Vec<_>, Vec<_>), Vec<_>) =
+            parts.map(|((log, description), href)| ((log.clone(), description), href)).unzip();
+        Ok(Self { results: Arc::new(Results { outputs }), descriptions, hrefs, ..self })
     }
 
     /// As the writers of documents take them. A log of several chunks is shown as a link to all of them.
@@ -188,9 +250,7 @@ impl OutputSet {
         let media_type = match log.chunks.as_slice() {
             [] => return Ok(StatusCode::NO_CONTENT.into_response()),
             [Value::Complex(complex)] => return stored(complex, None).await,
-            [Value::Complex(complex), ..] => complex.format.media_type.as_str(),
-            [Value::Literal(_), ..] => "text/plain; charset=utf-8",
-            [Value::BoundingBox(_), ..] => "application/json",
+            [first, ..] => media_type_of(first),
         };
         let mut response = self.written_raw(log, media_type)?;
         guard_stored(&mut response, media_type);
@@ -266,6 +326,15 @@ async fn file_body(path: &std::path::Path, first: u64, length: u64) -> io::Resul
     let mut file = tokio::fs::File::open(path).await?;
     file.seek(io::SeekFrom::Start(first)).await?;
     Ok(Body::from_stream(ReaderStream::with_capacity(file.take(length), FILE_BLOCK_BYTES)))
+}
+
+/// Of an output as it is.
+fn media_type_of(value: &Value) -> &str {
+    match value {
+        Value::Complex(complex) => &complex.format.media_type,
+        Value::Literal(_) => "text/plain; charset=utf-8",
+        Value::BoundingBox(_) => "application/json",
+    }
 }
 
 fn format_of(value: &Value) -> Option<&Format> {

@@ -191,6 +191,7 @@ fn shown(time: Timestamp) -> String {
 pub(crate) struct JobsPage {
     pub(crate) page: Page,
     pub(crate) jobs: Vec<JobRow>,
+    pub(crate) previous: Option<String>,
     pub(crate) next: Option<String>,
 }
 

@@ -16,10 +16,7 @@ use std::sync::Arc;
 /// `GET /processes`
 pub(crate) async fn list(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/processes" };
-    match list_in(&asked) {
-        Ok(response) => response,
-        Err(error) => asked.error(&error),
-    }
+    list_in(&asked).unwrap_or_else(|error| asked.query_error(&error))
 }
 
 fn list_in(asked: &Asked<'_>) -> Result<Response, Error> {

@@ -1,7 +1,7 @@
 //! Range requests (RFC 9110 §14): one range of bytes of a stored result, so that a broken download of gigabytes can go on.
 //!
 //! Ignored on purpose, as the standard allows, by answering with all of it: several ranges at once, units other than bytes, and
-//! `If-Range`, for results have no validators.
+//! `If-Range`, for the validators of results are weak.
 
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 

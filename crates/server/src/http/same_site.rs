@@ -15,6 +15,23 @@ pub(crate) fn refuse_foreign(headers: &HeaderMap, base: &BaseUrl) -> Option<Prob
     Some(Problem::http(403, "form of another site", detail))
 }
 
+/// The problem, where a GET that would execute something was not meant: a browser that fetches pages in advance, or another site's
+/// page that shows our address as an image. Scripts of other sites may ask, as by POST, and read the answer.
+pub(crate) fn refuse_unmeant(headers: &HeaderMap) -> Option<Problem> {
+    let is = |name: &str, wanted: &str| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        value.split([';', ',']).any(|part| part.trim().eq_ignore_ascii_case(wanted))
+    };
+    let in_advance = ["sec-purpose", "purpose", "x-moz"].iter().any(|name| is(name, "prefetch"));
+    let embedded = is("sec-fetch-mode", "no-cors") && is("sec-fetch-site", "cross-site");
+    if !in_advance && !embedded {
+        return None;
+    }
+    let detail =
+        "this address executes a process: it is neither fetched in advance nor shown in pages of other sites";
+    Some(Problem::http(403, "not meant", detail))
+}
+
 fn is_own(headers: &HeaderMap, base: &BaseUrl) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if let Some(site) = text("sec-fetch-site") {
@@ -51,5 +68,24 @@ mod tests {
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             assert_eq!(refuse_foreign(&pairs.collect(), &base).is_none(), own, "{headers:?}");
         }
+    }
+
+    #[test]
+    fn what_nobody_meant_executes_nothing() {
+        for (name, value, refused) in [
+            ("sec-purpose", "prefetch;prerender", true),
+            ("purpose", "prefetch", true),
+            ("sec-purpose", "other", false),
+            ("sec-fetch-mode", "no-cors", false),
+        ] {
+            let headers =
+                HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+            assert_eq!(refuse_unmeant(&headers).is_some(), refused, "{name}: {value}");
+        }
+        let embedded = HeaderMap::from_iter([
+            (HeaderName::from_static("sec-fetch-mode"), HeaderValue::from_static("no-cors")),
+            (HeaderName::from_static("sec-fetch-site"), HeaderValue::from_static("cross-site")),
+        ]);
+        assert!(refuse_unmeant(&embedded).is_some());
     }
 }

@@ -77,7 +77,7 @@ fn every_fault_is_named_at_once() {
             "outputs": {"area": {"transmissionMode": "mail"}, "picture": 1}, "response": "loud", "subscriber": []}"#,
     );
     let named: Vec<_> = found.iter().map(|(_, name)| name.as_str()).collect();
-    assert_eq!(named, ["distance", "extent", "features", "area", "picture", "response", "subscriber"]);
+    assert_eq!(named, ["distance", "extent", "features", "response", "area", "picture", "subscriber"]);
     assert_eq!(found[2].0, FaultKind::TooMany);
 }
 
@@ -126,10 +126,10 @@ fn the_mode_follows_preference_and_process() {
     assert_eq!(async_wanted.wait_s, Some(5));
     let cases = [
         (true, true, Prefer::default(), ExecutionMode::Sync, None),
-        (true, true, async_wanted, ExecutionMode::Async, Some("respond-async, wait=5")),
-        (true, false, async_wanted, ExecutionMode::Sync, None),
+        (true, true, async_wanted, ExecutionMode::Async, Some("respond-async, wait=5, return=minimal")),
+        (true, false, async_wanted, ExecutionMode::Sync, Some("return=minimal")),
         (false, true, Prefer::default(), ExecutionMode::Async, None),
-        (false, true, async_wanted, ExecutionMode::Async, Some("respond-async, wait=5")),
+        (false, true, async_wanted, ExecutionMode::Async, Some("respond-async, wait=5, return=minimal")),
     ];
     for (sync_execute, async_execute, prefer, expected, applied) in cases {
         let process = ProcessDescription { sync_execute, async_execute, ..process() };

@@ -23,6 +23,9 @@ fn execution_declares_its_faults() {
     for status in ["400", "404", "410", "413", "415", "500", "503", "507"] {
         assert!(!execution["post"]["responses"][status].is_null(), "{status} is not declared");
     }
+    for status in ["303", "400", "403", "404", "410", "413", "414", "500", "503", "507"] {
+        assert!(!execution["get"]["responses"][status].is_null(), "{status} is not declared");
+    }
 }
 
 fn collect(value: &Value, references: &mut Vec<String>) {
