@@ -183,11 +183,11 @@ def timestamp(text):
 
 # ---------------------------------------------------------------- wrk
 def wrk(base, path, body, headers, expect, connections=16, seconds=5):
-    """-> answers per second whose body was right, and percentiles in ms"""
+    """Posts the body; without one, it asks. -> answers per second whose body was right, and percentiles in ms"""
     with tempfile.NamedTemporaryFile() as f:
-        f.write(body.encode())
+        f.write((body or "").encode())
         f.flush()
-        environment = dict(os.environ, BENCH_BODY=f.name, BENCH_EXPECT=expect,
+        environment = dict(os.environ, BENCH_METHOD="GET" if body is None else "POST", BENCH_BODY=f.name, BENCH_EXPECT=expect,
                            BENCH_HEADERS="\n".join(f"{k}: {v}" for k, v in headers.items()))
         out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "--latency",
                               "-s", os.path.join(HERE, "wrk.lua"), base + path],

@@ -146,6 +146,16 @@ arguments = ["+%s%N"]
 """
 
 
+def wps_echo(name, text):
+    """A synchronous echo by WPS 1.0.0. -> path, body, headers"""
+    body = (
+        '<wps:Execute service="WPS" version="1.0.0" xmlns:wps="http://www.opengis.net/wps/1.0.0" xmlns:ows="http://www.opengis.net/ows/1.1">'
+        f"<ows:Identifier>echo</ows:Identifier><wps:DataInputs><wps:Input><ows:Identifier>{name}</ows:Identifier>"
+        f"<wps:Data><wps:LiteralData>{text}</wps:LiteralData></wps:Data></wps:Input></wps:DataInputs></wps:Execute>"
+    )
+    return "/wps", body, {"Content-Type": "text/xml"}
+
+
 def outputs(document):
     """The values of a results document, be they plain or qualified."""
     for value in document.values():
@@ -233,13 +243,7 @@ class PyWps(Gunicorn):
 
     @staticmethod
     def echo(text):
-        """-> path, body, headers"""
-        body = (
-            '<wps:Execute service="WPS" version="1.0.0" xmlns:wps="http://www.opengis.net/wps/1.0.0" xmlns:ows="http://www.opengis.net/ows/1.1">'
-            "<ows:Identifier>echo</ows:Identifier><wps:DataInputs><wps:Input><ows:Identifier>text</ows:Identifier>"
-            f"<wps:Data><wps:LiteralData>{text}</wps:LiteralData></wps:Data></wps:Input></wps:DataInputs></wps:Execute>"
-        )
-        return "/wps", body, {"Content-Type": "text/xml"}
+        return wps_echo("text", text)
 
 
 class PyGeoApi(Gunicorn):

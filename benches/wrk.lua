@@ -1,7 +1,7 @@
--- Posts one body again and again, checks that every answer is 200 and holds the expected text, prints one JSON line.
--- Environment: BENCH_BODY (file), BENCH_HEADERS (one a line), BENCH_EXPECT (plain text).
+-- Sends one request again and again, checks that every answer is 200 and holds the expected text, prints one JSON line.
+-- Environment: BENCH_METHOD, BENCH_BODY (file), BENCH_HEADERS (one a line), BENCH_EXPECT (plain text).
 local file = assert(io.open(os.getenv("BENCH_BODY"), "rb"))
-wrk.method, wrk.body = "POST", file:read("*a")
+wrk.method, wrk.body = os.getenv("BENCH_METHOD"), file:read("*a")
 file:close()
 for name, value in os.getenv("BENCH_HEADERS"):gmatch("([^:\n]+): *([^\n]*)") do wrk.headers[name] = value end
 
