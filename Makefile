@@ -1,5 +1,5 @@
 # Thin: every target is one command that can be run by hand.
-.PHONY: run test e2e conformance lint rules ci bench
+.PHONY: run test e2e conformance lint rules ci bench fuzz
 
 run: ## the main job on real input: a GDAL tool on an agent, through three clients
 	scripts/run-example.sh
@@ -28,5 +28,8 @@ rules: ## who may use whom
 ci:
 	.ci/run
 
-bench: ## speed and memory beside named peers; takes about five minutes
+bench: ## speed and memory beside named peers; takes about seven minutes
 	benches/run.sh
+
+fuzz: ## each parser of what comes from the network, a minute each
+	fuzz/run.sh 60
