@@ -7,6 +7,7 @@
 //! Read these three first: [`detect`] (which request is it?), [`wps_1_0::response`] and [`ogcapi::execute`]. The modules
 //! of the protocols have the same file names where the operation is the same.
 
+mod base64_decoder;
 pub mod detect;
 pub mod ogcapi;
 pub mod output;

@@ -11,6 +11,7 @@ pub mod job;
 mod json;
 pub mod kvp;
 pub mod landing;
+mod large;
 pub mod link;
 pub mod openapi;
 pub mod prefer;
@@ -18,6 +19,7 @@ pub mod processes;
 pub mod query;
 pub mod results;
 mod schema;
+mod text;
 pub mod validation;
 
 pub use exception::{Problem, problem, query_problem};

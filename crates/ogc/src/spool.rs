@@ -3,7 +3,11 @@
 //! The parsers read from any [`std::io::BufRead`]; what they hold in memory is the structure of the document and its small values. The payload of a
 //! complex input that is larger than [`Spooling::from_bytes`] is written to a file that the caller makes: this crate names no paths.
 
-use anabranch_model::{Data, FormatHint};
+mod memory;
+
+pub(crate) use memory::InMemory;
+
+use anabranch_model::{Data, Error, FormatHint};
 use std::io;
 
 /// Payloads from this size on are spooled, in bytes: as much as the engine keeps of a value in memory, and as much as is read at once.
@@ -54,6 +58,19 @@ pub enum Characters {
 /// The client says that what it sends is base64.
 pub(crate) fn is_base64(format: &FormatHint) -> bool {
     format.encoding.as_deref().is_some_and(|encoding| encoding.eq_ignore_ascii_case("base64"))
+}
+
+/// What went wrong with reading or spooling, for the client: the [`Error`] that an [`io::Error`] holds, or what it comes to.
+pub(crate) fn failure(error: &io::Error) -> Error {
+    if let Some(known) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        return known.clone();
+    }
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Error::NotEnoughStorage { detail: error.to_string() }
+        }
+        _ => Error::internal(format!("a request can't be read: {error}")),
+    }
 }
 
 #[cfg(test)]

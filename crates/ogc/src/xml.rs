@@ -7,7 +7,6 @@
 
 use std::io;
 
-mod base64;
 mod compare;
 mod content;
 mod element;

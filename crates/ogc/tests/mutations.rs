@@ -28,7 +28,9 @@ const BODY_2_0: &str = "<wps:Execute xmlns:wps='http://www.opengis.net/wps/2.0' 
     transmission='reference' mimeType='a/b'/></wps:Execute>";
 
 const JSON: &str = r#"{"inputs": {"box": [{"bbox": [1, 2.5, 3e0, 4], "crs": "é"}, {"value": {"bbox": [1,2,3,4]}},
-    {"href": "http://h/", "type": "a/b"}, "\ud834\udd1e"], "x": null}, "outputs": {"o": {"format": {"mediaType": "a/b"},
+    {"href": "http://h/", "type": "a/b"}, "\ud834\udd1e"], "x": null, "one": {"value":
+    {"a": [1, {"b": "]\\\"}"}]}, "mediaType": "application/json"}, "many": ["a\u00fc\/", {"value": "QUJD RA==", "encoding":
+    "base64"}, {"value": [1, "\ud834\udd1e"]}, {"c": "d"}]}, "outputs": {"o": {"format": {"mediaType": "a/b"},
     "transmissionMode": "reference"}}, "response": "document", "subscriber": {"successUri": "http://h/"}}"#;
 
 const JOBS: &str =

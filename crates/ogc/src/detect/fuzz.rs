@@ -4,10 +4,10 @@
 use super::{WpsRequest, body, query, stream};
 use crate::ows::ExceptionReport;
 use crate::service::ServiceInfo;
-use crate::spool::{Characters, Spool, SpoolFile, Spooling, is_base64};
+use crate::spool::{InMemory, Spooling, is_base64};
 use crate::xml::{decode_base64, expanded};
-use anabranch_model::{Data, ExecuteRequest, FormatHint, InputData, InputItem, TextForm};
-use std::io::{self, BufReader};
+use anabranch_model::{Data, ExecuteRequest, InputData, InputItem, TextForm};
+use std::io::BufReader;
 
 #[doc(hidden)]
 pub fn fuzz_query(text: &str) {
@@ -23,37 +23,6 @@ pub fn fuzz_body(bytes: &[u8]) {
         let mut input = BufReader::with_capacity(block_bytes, bytes);
         let spooled = stream(&mut input, &service, spooling);
         assert!(is_same(&held, &spooled), "{held:?} becomes {spooled:?} where it is spooled");
-    }
-}
-
-/// A spool that needs no disk.
-struct InMemory;
-
-struct FileInMemory(Vec<u8>);
-
-impl Spool for InMemory {
-    fn characters(&self, _process: &str, _input: &str, format: &FormatHint) -> Characters {
-        if is_base64(format) { Characters::Base64 } else { Characters::Data }
-    }
-
-    fn file(&mut self) -> io::Result<Box<dyn SpoolFile>> {
-        Ok(Box::new(FileInMemory(Vec::new())))
-    }
-}
-
-impl io::Write for FileInMemory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl SpoolFile for FileInMemory {
-    fn finish(self: Box<Self>) -> io::Result<Data> {
-        Ok(Data::Bytes(self.0.into()))
     }
 }
 

@@ -5,7 +5,9 @@
 //! Refused on purpose: a member that comes twice; a body with no member that execute requests have.
 
 use super::json::{self, DEPTH_MAX, Kind, Members};
+use super::large::{self, Smaller};
 use super::prefer::{Prefer, Return};
+use crate::spool::Spooling;
 use anabranch_model::bind::FAULTS_MAX;
 use anabranch_model::{
     BoundingBox, DataDescription, Error, ExecuteRequest, ExecutionMode, Fault, FaultKind, FormatHint,
@@ -14,6 +16,7 @@ use anabranch_model::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::io::BufRead;
 
 /// A request and what goes with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,6 +125,34 @@ pub(super) fn default_transmission(
     } else {
         Transmission::Value
     }
+}
+
+/// Parses such a body while it arrives: large values of complex inputs are spooled, and become files of the request. Objects and arrays are
+/// where they stand in a member `value`.
+///
+/// # Errors
+/// As [`parse`]; [`Error::TooLarge`] where more would have to be held than allowed; what an [`std::io::Error`] of the input holds; and
+/// those of the spool. Lines and columns are counted without what has been spooled.
+pub fn stream(
+    input: &mut dyn BufRead,
+    process: &ProcessDescription,
+    prefer: &Prefer,
+    mut spooling: Spooling<'_>,
+) -> Result<Execute, Error> {
+    let Smaller { document, values } = large::take_out(input, process, &mut spooling)?;
+    let mut execute = parse(&document, process, prefer)?;
+    let mut faults = Vec::new();
+    for item in &mut execute.request.inputs {
+        let InputData::Text { text, form: TextForm::JsonString } = &item.data else { continue };
+        let Some(value) = values.find(text) else { continue };
+        let characters = spooling.to.characters(process.id.as_str(), &item.id, &item.format);
+        match value.data(&item.id, &item.format, characters, spooling.to) {
+            Ok(data) => item.data = InputData::Bytes(data),
+            Err(Error::Invalid(more)) => faults.extend(more),
+            Err(error) => return Err(error),
+        }
+    }
+    if faults.is_empty() { Ok(execute) } else { Err(Error::Invalid(faults)) }
 }
 
 /// The body as an object.
@@ -391,35 +422,9 @@ fn subscriber(raw: &RawValue, faults: &mut Vec<Fault>) -> Option<Subscriber> {
     parsed
 }
 
-/// For fuzzing: any bytes may be refused, none may panic.
 #[doc(hidden)]
-pub fn fuzz_execute(body: &[u8]) {
-    let domain =
-        DataDescription::BoundingBox(anabranch_model::BoundingBoxDomain { crs: vec!["CRS84".into()] });
-    let Ok(id) = anabranch_model::ProcessId::new("fuzz") else { return };
-    let process = ProcessDescription {
-        id,
-        title: String::new(),
-        description: String::new(),
-        keywords: Vec::new(),
-        metadata: Vec::new(),
-        version: String::new(),
-        inputs: vec![InputDescription {
-            id: "box".into(),
-            title: String::new(),
-            description: String::new(),
-            keywords: Vec::new(),
-            occurs: anabranch_model::Occurs { min: 0, max: None },
-            data: domain,
-        }],
-        outputs: Vec::new(),
-        sync_execute: true,
-        async_execute: true,
-        idempotent: true,
-    };
-    // Refusing is an answer too.
-    let _parsed = parse(body, &process, &Prefer::default());
-}
+pub use fuzz::fuzz_execute;
 
+mod fuzz;
 #[cfg(test)]
 mod tests;

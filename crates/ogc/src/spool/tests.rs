@@ -3,7 +3,7 @@ use crate::detect::{self, WpsRequest, fuzz_body};
 use crate::ows::{ExceptionCode as Code, ExceptionReport};
 use crate::service::ServiceInfo;
 use crate::{wps_1_0, wps_2_0};
-use anabranch_model::{Error, ExecuteRequest, InputData};
+use anabranch_model::{ExecuteRequest, InputData};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::io::{BufReader, Read, Write};

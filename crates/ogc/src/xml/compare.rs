@@ -1,9 +1,9 @@
 //! Whether two texts mean the same, for fuzzing and tests.
 
-use super::base64::{Base64Decoder, Base64Error};
 use super::reader::Reader;
 use super::tokens::Token;
 use super::{Element, XmlError};
+use crate::base64_decoder::{Base64Decoder, Base64Error};
 
 /// A part of a document.
 #[derive(Debug, PartialEq)]

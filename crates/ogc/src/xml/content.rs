@@ -1,10 +1,10 @@
 //! What an element holds, put together from its tokens: in memory, or in a file where it is large.
 
 use super::XmlError;
-use super::base64::{Base64Decoder, Base64Error};
 use super::element::Element;
 use super::reader::Reader;
 use super::tokens::Token;
+use crate::base64_decoder::{Base64Decoder, Base64Error};
 use crate::spool::{Characters, SpoolFile};
 use anabranch_model::Data;
 use memchr::memmem;

@@ -5,6 +5,7 @@
 
 use super::source::Source;
 use super::{Limits, OUTPUT, REQUEST, XmlError};
+use crate::spool::failure;
 use anabranch_model::Error;
 use quick_xml::XmlVersion;
 use quick_xml::escape::resolve_xml_entity;
@@ -316,14 +317,7 @@ impl<'a> Tokens<'a> {
         if let Some(refused) = inner.and_then(|inner| inner.downcast_ref::<XmlError>()) {
             return refused.clone();
         }
-        let known = inner.and_then(|inner| inner.downcast_ref::<Error>()).cloned();
-        let failure = known.unwrap_or_else(|| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Error::NotEnoughStorage { detail: error.to_string() }
-            }
-            _ => Error::internal(format!("a request can't be read: {error}")),
-        });
-        self.fail(failure)
+        self.fail(failure(error))
     }
 
     pub(super) fn fail(&mut self, failure: Error) -> XmlError {

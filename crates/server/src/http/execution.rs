@@ -4,8 +4,9 @@ use super::answer::{self, Asked};
 use super::form::Encoding;
 use super::negotiate::Form;
 use super::same_site::refuse_unmeant;
+use super::upload::{self, InputFiles, Upload, UploadFolder};
 use super::waiting::until_finished;
-use super::{body, execute_form, outputs, processes, service};
+use super::{execute_form, outputs, processes, service};
 use crate::app::App;
 use anabranch_model::description::media_type_essence;
 use anabranch_model::{Error, ExecutionMode, ProcessDescription};
@@ -17,6 +18,7 @@ use axum::body::Body;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use std::sync::Arc;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -55,8 +57,17 @@ async fn by_body(asked: &Asked<'_>, id: &str, body: Body) -> Result<Response, Er
     if prefer.handling_strict {
         query::refuse_others(asked.query.unwrap_or_default(), &["validate", "f"])?;
     }
-    let body = body::read(body, asked.app.body_bytes_max).await?;
-    let execute = document::parse(&body, &process, &prefer)?;
+    // Kept until the answer: by then its files have gone to a job, or are of no use.
+    let folder = Arc::new(UploadFolder::new(&asked.app.engine));
+    let execute = match upload::begin(asked.app, body).await? {
+        Upload::Whole(body) => document::parse(&body, &process, &prefer)?,
+        Upload::Begun(begun) => {
+            let (process, mut files) = (Arc::clone(&process), InputFiles::new(asked.app, &folder));
+            let parsed = begun
+                .read(asked.app, move |input| document::stream(input, &process, &prefer, files.spooling()));
+            parsed.await??
+        }
+    };
     checked_or_run(asked, &process, execute).await
 }
 

@@ -2,7 +2,7 @@
 
 mod files;
 
-pub(crate) use files::{InputSpool, UploadFolder};
+pub(crate) use files::{InputFiles, UploadFolder};
 
 use crate::app::App;
 use anabranch_model::{Error, Fault, FaultKind, Subject};
@@ -22,8 +22,10 @@ pub(crate) const UPLOADS_MAX: usize = 64;
 const RETRY_AFTER_S: u32 = 5;
 /// Longest wait for the next bytes of a body, in seconds: a client that has stalled must not keep its place.
 const IDLE_S_MAX: u64 = 60;
+/// Most bytes of a body that are taken after it has been refused: seconds of a fast network.
+const DRAINED_BYTES_MAX: u64 = 1 << 30;
 /// Blocks that have arrived and are not read yet, a few hundred KiB each at most; the network waits when they are full.
-const BLOCKS_AHEAD_MAX: usize = 4;
+const BLOCKS_AHEAD_MAX: usize = 2;
 
 /// A body, as far as it has arrived.
 pub(crate) enum Upload {
@@ -65,11 +67,11 @@ impl Begun {
     /// # Errors
     /// [`Error::Busy`] where [`UPLOADS_MAX`] bodies are being read.
     pub(crate) async fn read<T: Send + 'static>(
-        self,
+        mut self,
         app: &App,
         read: impl FnOnce(&mut dyn BufRead) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let _place = app.uploads.try_acquire().map_err(|_none_left| Error::Busy {
+        let place = app.uploads.try_acquire().map_err(|_none_left| Error::Busy {
             limit: format!("{UPLOADS_MAX} large requests are being read"),
             retry_after_s: RETRY_AFTER_S,
         })?;
@@ -81,11 +83,15 @@ impl Begun {
             () = sender.closed() => {}
         }
         drop(sender);
-        reading.await.map_err(|error| Error::internal(format!("reading a request was lost: {error}")))
+        let read =
+            reading.await.map_err(|error| Error::internal(format!("reading a request was lost: {error}")));
+        drop(place);
+        self.rest.drain().await;
+        read
     }
 
-    async fn hand_over(mut self, reader: &mpsc::Sender<Result<Bytes, Error>>) {
-        let mut next = Ok(Some(self.first));
+    async fn hand_over(&mut self, reader: &mpsc::Sender<Result<Bytes, Error>>) {
+        let mut next = Ok(Some(std::mem::take(&mut self.first)));
         while let Some(block) = next.transpose() {
             let is_last = block.is_err();
             if reader.send(block).await.is_err() || is_last {
@@ -121,6 +127,13 @@ impl Rest {
         };
         self.bytes += block.len() as u64;
         if self.bytes > self.bytes_max { Err(self.too_large()) } else { Ok(Some(block)) }
+    }
+
+    /// Takes what nobody reads any more: many clients look for an answer only when they have sent everything, and would find a
+    /// broken connection.
+    async fn drain(&mut self) {
+        self.bytes_max = self.bytes.saturating_add(DRAINED_BYTES_MAX);
+        while let Ok(Some(_unread)) = self.next().await {}
     }
 
     fn too_large(&self) -> Error {

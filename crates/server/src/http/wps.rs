@@ -5,10 +5,9 @@ mod v2_0;
 
 use super::answer;
 use super::service::descriptions;
-use super::upload::{self, Begun, InputSpool, Upload, UploadFolder};
+use super::upload::{self, Begun, InputFiles, Upload, UploadFolder};
 use crate::app::App;
 use anabranch_model::Error;
-use anabranch_ogc::spool::{SPOOL_FROM_BYTES, Spooling};
 use anabranch_ogc::wps::{Capabilities, MEDIA_TYPE};
 use anabranch_ogc::{ExceptionReport, WpsRequest, detect, wps_1_0};
 use axum::body::Body;
@@ -43,12 +42,8 @@ async fn streamed(
     folder: &Arc<UploadFolder>,
     begun: Begun,
 ) -> Result<WpsRequest, ExceptionReport> {
-    let (known, mut spool) = (Arc::clone(app), InputSpool::new(app, folder));
-    let parsed = begun.read(app, move |input| {
-        let held_bytes_max = known.body_bytes_max as u64;
-        let spooling = Spooling { to: &mut spool, from_bytes: SPOOL_FROM_BYTES, held_bytes_max };
-        detect::stream(input, &known.service, spooling)
-    });
+    let (known, mut files) = (Arc::clone(app), InputFiles::new(app, folder));
+    let parsed = begun.read(app, move |input| detect::stream(input, &known.service, files.spooling()));
     parsed.await.unwrap_or_else(|error| Err(of_nobody_knows_which(&error)))
 }
 

@@ -138,3 +138,92 @@ fn the_mode_follows_preference_and_process() {
         assert_eq!(execute.preference_applied.as_deref(), applied);
     }
 }
+
+mod large {
+    use super::*;
+    use crate::spool::{InMemory, Spooling};
+    use anabranch_model::{Data, Error};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use std::io::BufReader;
+
+    fn streamed(body: &str) -> Result<Execute, Error> {
+        let spooling = Spooling { to: &mut InMemory, from_bytes: 1_000, held_bytes_max: 10_000 };
+        let mut input = BufReader::with_capacity(700, body.as_bytes());
+        stream(&mut input, &process(), &Prefer::default(), spooling)
+    }
+
+    #[track_caller]
+    fn bytes(execute: &Execute, place: usize) -> &[u8] {
+        match &execute.request.inputs[place].data {
+            InputData::Bytes(Data::Bytes(bytes)) => bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn values_are_spooled_wherever_they_stand_and_others_held() {
+        let raster: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
+        let base64 = STANDARD.encode(&raster).replace('/', "\\/");
+        let point = r#"{"type": "Point", "coordinates": [1, 2]}, "#.repeat(1_000);
+        let features = format!(r#"{{"features": [{}]}}"#, point.trim_end_matches(", "));
+        // What the value is shows after it.
+        let body = format!(
+            r#"{{"inputs": {{"features": {{"value": {features}, "mediaType": "application/geo+json"}},
+                "raster": ["{base64}", {{"value": "{base64}", "encoding": "base64"}}, {{"value": "AP8="}}],
+                "mode": "exact"}}, "response": "document"}}"#
+        );
+        let execute = streamed(&body).unwrap();
+        assert_eq!(bytes(&execute, 0), features.as_bytes());
+        assert_eq!(execute.request.inputs[0].format.media_type.as_deref(), Some("application/geo+json"));
+        // In memory no process is known: it is base64 where the client says so.
+        assert_eq!(bytes(&execute, 1), STANDARD.encode(&raster).as_bytes());
+        assert!(bytes(&execute, 2) == raster);
+        assert_eq!(execute.request.inputs[3].data, text("AP8=", TextForm::JsonString));
+        assert_eq!(execute.request.inputs[4].data, text("exact", TextForm::JsonString));
+        assert_eq!(execute.request.response, ResponseForm::Document);
+    }
+
+    #[test]
+    fn broken_values_are_named_and_what_is_held_is_limited() {
+        let long = "QUJD".repeat(10_000);
+        for (body, part) in [
+            (
+                format!(r#"{{"inputs": {{"raster": {{"value": "{long}!", "encoding": "base64"}}}}}}"#),
+                "character 40001",
+            ),
+            (
+                format!(r#"{{"inputs": {{"raster": {{"value": ["{long}"], "encoding": "base64"}}}}}}"#),
+                "must be base64",
+            ),
+            (format!(r#"{{"inputs": {{"raster": "{long}\x"}}}}"#), "input 'raster' must be JSON"),
+            (format!(r#"{{"inputs": {{"raster": "{long}\ud834"}}}}"#), "Unicode"),
+            (format!(r#"{{"inputs": {{"raster": "{long}"#), "ends in the middle"),
+            (
+                format!(r#"{{"inputs": {{"features": {{"value": {{"a": "{long}",}}}}}}}}"#),
+                "line 1, column 40010",
+            ),
+            (
+                format!(
+                    r#"{{"inputs": {{"features": {{"value": {{"a": "{long}", "b": {}}}}}}}"#,
+                    "[".repeat(70)
+                ),
+                "deeper than 64",
+            ),
+            (format!(r#"{{"inputs": {{"mode": "{long}"}}}}"#), "larger than the 10000 bytes"),
+            (format!(r#"{{"inputs": {{"features": {{"a": "{long}"}}}}}}"#), "larger than the 10000 bytes"),
+            (
+                format!(
+                    r#"{{"inputs": {{"raster": "{long}"}}, "outputs": {{"picture": {{"format": "{long}"}}}}}}"#
+                ),
+                "10000 bytes",
+            ),
+            (format!(r#"{{"inputs": {{"raster": "{long}"}} x"#), "must be JSON"),
+            (" ".repeat(20_000), "10000 bytes"),
+        ] {
+            let refused = streamed(&body).unwrap_err().to_string();
+            assert!(refused.contains(part), "{part}: {refused}");
+        }
+        fuzz_execute(b"\xEF\xBB\xBF{\"inputs\": {\"one\": \"a\"}}");
+    }
+}

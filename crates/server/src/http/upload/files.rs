@@ -3,12 +3,11 @@
 use crate::app::App;
 use anabranch_engine::Engine;
 use anabranch_model::{Data, DataDescription, DataFile, FormatHint, JobId, ProcessId, bind};
-use anabranch_ogc::spool::{Characters, Spool, SpoolFile};
+use anabranch_ogc::spool::{Characters, SPOOL_FROM_BYTES, Spool, SpoolFile, Spooling};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// A folder for the files of one request, made when the first is. What no job has taken over is removed with it.
 pub(crate) struct UploadFolder {
@@ -53,19 +52,25 @@ fn remove(folder: &Path) {
 }
 
 /// Takes the large values of a request, and knows which of them are base64.
-pub(crate) struct InputSpool {
+pub(crate) struct InputFiles {
     app: App,
     folder: Arc<UploadFolder>,
     files: usize,
 }
 
-impl InputSpool {
+impl InputFiles {
     pub(crate) fn new(app: &App, folder: &Arc<UploadFolder>) -> Self {
         Self { app: Arc::clone(app), folder: Arc::clone(folder), files: 0 }
     }
+
+    /// For a parser.
+    pub(crate) fn spooling(&mut self) -> Spooling<'_> {
+        let held_bytes_max = self.app.body_bytes_max as u64;
+        Spooling { to: self, from_bytes: SPOOL_FROM_BYTES, held_bytes_max }
+    }
 }
 
-impl Spool for InputSpool {
+impl Spool for InputFiles {
     fn characters(&self, process: &str, input: &str, format: &FormatHint) -> Characters {
         let process = ProcessId::new(process).ok();
         let process = process.and_then(|process| self.app.engine.registry().get(&process).ok());
@@ -80,7 +85,8 @@ impl Spool for InputSpool {
 
     fn file(&mut self) -> io::Result<Box<dyn SpoolFile>> {
         self.files += 1;
-        Ok(Box::new(self.folder.file(self.files)?))
+        let made = self.folder.file(self.files).inspect_err(|error| log(&self.folder.path, error));
+        Ok(Box::new(made?))
     }
 }
 
@@ -92,7 +98,7 @@ struct NewFile {
 
 impl Write for NewFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let written = self.file.write(bytes).inspect_err(|error| log(&self.path, error))?;
         self.bytes += written as u64;
         Ok(written)
     }
@@ -100,6 +106,11 @@ impl Write for NewFile {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// Here, for the client is not told what the operator has to know.
+fn log(path: &Path, error: &io::Error) {
+    tracing::error!(path = %path.display(), %error, "a large value of a request can't be stored");
 }
 
 impl SpoolFile for NewFile {

@@ -16,7 +16,7 @@ const fn engine(padding: DecodePaddingMode) -> GeneralPurpose {
 
 /// Takes characters in pieces; white space may stand anywhere.
 #[derive(Default)]
-pub(super) struct Base64Decoder {
+pub(crate) struct Base64Decoder {
     /// Characters that are not decoded yet.
     pending: Vec<u8>,
     bytes: Vec<u8>,
@@ -25,7 +25,7 @@ pub(super) struct Base64Decoder {
 
 /// Why a piece can't be decoded.
 #[derive(Debug)]
-pub(super) enum Base64Error {
+pub(crate) enum Base64Error {
     /// The rule that is broken, as a clause that reads after the input's name.
     Broken(String),
     /// The bytes can't be written.
@@ -33,7 +33,7 @@ pub(super) enum Base64Error {
 }
 
 impl Base64Decoder {
-    pub(super) fn push(&mut self, characters: &[u8], out: &mut dyn Write) -> Result<(), Base64Error> {
+    pub(crate) fn push(&mut self, characters: &[u8], out: &mut dyn Write) -> Result<(), Base64Error> {
         for run in characters.split(u8::is_ascii_whitespace) {
             self.pending.extend_from_slice(run);
         }
@@ -42,7 +42,7 @@ impl Base64Decoder {
         self.decode(&FULL_GROUPS, full, out)
     }
 
-    pub(super) fn finish(mut self, out: &mut dyn Write) -> Result<(), Base64Error> {
+    pub(crate) fn finish(mut self, out: &mut dyn Write) -> Result<(), Base64Error> {
         self.decode(&LAST_GROUP, self.pending.len(), out)
     }
 
