@@ -6,6 +6,9 @@
 
 mod parse;
 mod table;
+mod transform;
+
+pub use transform::{OutsideDomain, Transform};
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

@@ -7,12 +7,15 @@
 //! Read these three first: [`geojson::Splitter`] (a document as a stream of features), [`geojson::GeometryFinder`] (where the
 //! coordinates of a feature stand), [`geojson::Positions`] (coordinates as numbers that remember their bytes).
 
+mod convert;
 pub mod crs;
 pub mod detect;
 pub mod geojson;
 pub mod vector;
 
-pub use detect::detect;
+pub use convert::{Convertible, convert};
+pub use detect::{DETECT_BYTES, detect};
 
 #[doc(hidden)]
 pub use geojson::fuzz_geojson;
+pub use vector::FormatError;

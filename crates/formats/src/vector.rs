@@ -5,12 +5,14 @@
 //! pass over the data collects: data always lies in memory or in a file, so that it can be read twice.
 
 mod bytes;
+mod convert;
 pub mod csv;
 mod feature;
 pub mod flatgeobuf;
 mod format;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod geojson;
 pub mod geopackage;
 pub mod kml;
 mod limits;
@@ -22,14 +24,16 @@ mod summary;
 #[cfg(test)]
 mod testing;
 mod wkb;
+pub mod wkt;
 
+pub use convert::{convert, create, open};
 pub use feature::{Feature, Geometry, LineString, Polygon, Position, Property};
 pub use format::VectorFormat;
 pub use summary::{Column, ColumnKind, Summary};
 
 use std::io;
 
-use crate::crs::UnsupportedCrs;
+use crate::crs::{OutsideDomain, UnsupportedCrs};
 
 /// Gives features, one after the other.
 pub trait FeatureReader {
@@ -79,6 +83,9 @@ pub enum FormatError {
     /// A coordinate reference system that is not known here.
     #[error(transparent)]
     UnsupportedCrs(#[from] UnsupportedCrs),
+    /// A position that has no place in the system it is to be transformed to.
+    #[error(transparent)]
+    OutsideDomain(#[from] OutsideDomain),
     /// It was told to stop.
     #[error("stopped")]
     Stopped,

@@ -14,9 +14,7 @@
 //! Written are `x`, `y` and `z` where all geometries are points, else `wkt`; and `crs` where it is not CRS84.
 
 mod columns;
-mod geojson;
 mod reader;
-mod wkt;
 mod writer;
 
 pub use reader::Reader;

@@ -10,12 +10,6 @@ pub enum VectorFormat {
     GeoJson,
     /// GeoJSON text sequences, RFC 8142; read without record separators too.
     GeoJsonSeq,
-    /// GML 2.1.2.
-    Gml2,
-    /// GML 3.1.1.
-    Gml31,
-    /// GML 3.2.1.
-    Gml32,
     /// Well-known text, one geometry a line (OGC 06-103r4).
     Wkt,
     /// Comma-separated values with coordinates or WKT in columns.
@@ -32,12 +26,9 @@ pub enum VectorFormat {
 
 impl VectorFormat {
     /// All of them, the ones that people ask for first in front.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 8] = [
         Self::GeoJson,
         Self::GeoJsonSeq,
-        Self::Gml32,
-        Self::Gml31,
-        Self::Gml2,
         Self::Kml,
         Self::Wkt,
         Self::Csv,
@@ -52,12 +43,9 @@ impl VectorFormat {
         match self {
             Self::GeoJson => "GeoJSON",
             Self::GeoJsonSeq => "GeoJSON text sequence",
-            Self::Gml2 => "GML 2.1.2",
-            Self::Gml31 => "GML 3.1.1",
-            Self::Gml32 => "GML 3.2.1",
+            Self::Kml => "KML",
             Self::Wkt => "WKT",
             Self::Csv => "CSV",
-            Self::Kml => "KML",
             Self::Shapefile => "zipped Shapefile",
             Self::FlatGeobuf => "FlatGeobuf",
             Self::GeoPackage => "GeoPackage",
@@ -70,16 +58,9 @@ impl VectorFormat {
         match self {
             Self::GeoJson => &[Format::GEOJSON, "application/vnd.geo+json"],
             Self::GeoJsonSeq => &["application/geo+json-seq", "application/vnd.geo+json-seq"],
-            Self::Gml2 => &["text/xml; subtype=gml/2.1.2", "application/gml+xml; version=2.1"],
-            Self::Gml31 => &["text/xml; subtype=gml/3.1.1", "application/gml+xml; version=3.1"],
-            Self::Gml32 => &[
-                "application/gml+xml; version=3.2",
-                "text/xml; subtype=gml/3.2.1",
-                "text/xml; subtype=gml/3.2",
-            ],
+            Self::Kml => &["application/vnd.google-earth.kml+xml"],
             Self::Wkt => &["application/wkt", "text/wkt"],
             Self::Csv => &["text/csv"],
-            Self::Kml => &["application/vnd.google-earth.kml+xml"],
             Self::Shapefile => &["application/x-zipped-shp", "application/zip"],
             Self::FlatGeobuf => &["application/flatgeobuf"],
             Self::GeoPackage => &["application/geopackage+sqlite3"],

@@ -1,10 +1,12 @@
 //! Reads line after line.
 
+use super::FORMAT;
 use super::columns::{Columns, Place as Where};
-use super::{FORMAT, geojson, wkt};
 use crate::crs::Crs;
 use crate::vector::limits::{COLUMNS_MAX, FEATURE_BYTES_MAX};
-use crate::vector::{Feature, FeatureReader, FormatError, Geometry, Place, Position, Property, names};
+use crate::vector::{
+    Feature, FeatureReader, FormatError, Geometry, Place, Position, Property, geojson, names, wkt,
+};
 use anabranch_model::Data;
 use csv::StringRecord;
 use std::io::{self, BufRead as _, BufReader, Cursor, Read};
@@ -58,9 +60,9 @@ impl Reader {
                     return Ok(None);
                 }
                 if text.starts_with('{') || text == "null" {
-                    return geojson::read(text);
+                    return geojson::read_geometry(text);
                 }
-                let (own, geometry) = wkt::read(text)?;
+                let (own, geometry) = wkt::read_text(text)?;
                 *crs = own.or(*crs);
                 Ok(geometry)
             }

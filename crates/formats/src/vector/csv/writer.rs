@@ -1,8 +1,10 @@
 //! Writes line after line.
 
-use super::{FORMAT, columns, wkt};
+use super::{FORMAT, columns};
 use crate::crs::Crs;
-use crate::vector::{Feature, FeatureWriter, FormatError, Geometry, Property, Summary, names, projection};
+use crate::vector::{
+    Feature, FeatureWriter, FormatError, Geometry, Property, Summary, names, projection, wkt,
+};
 use std::collections::HashMap;
 use std::io::{self, Write};
 
@@ -60,7 +62,7 @@ impl FeatureWriter for Writer<'_> {
         projection::check_same(FORMAT, self.crs, feature)?;
         let mut cells: Vec<String> = match (&self.place, &feature.geometry) {
             (Place::Geometry, None) => vec![String::new()],
-            (Place::Geometry, Some(geometry)) => vec![wkt::write(geometry)],
+            (Place::Geometry, Some(geometry)) => vec![wkt::write_text(geometry)],
             (Place::Coordinates { has_z }, None) => vec![String::new(); if *has_z { 3 } else { 2 }],
             (Place::Coordinates { has_z }, Some(Geometry::Point(position))) => {
                 let mut cells = vec![position.x.to_string(), position.y.to_string()];

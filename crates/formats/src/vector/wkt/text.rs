@@ -11,7 +11,7 @@ const DEPTH_MAX: usize = 32;
 ///
 /// # Errors
 /// The rule that is broken, to be read after "… data".
-pub(super) fn read(text: &str) -> Result<(Option<Crs>, Option<Geometry>), String> {
+pub(in crate::vector) fn read(text: &str) -> Result<(Option<Crs>, Option<Geometry>), String> {
     let text = text.trim();
     let (crs, text) = match text.split_at_checked(5) {
         Some((srid, rest)) if srid.eq_ignore_ascii_case("SRID=") => {
@@ -194,7 +194,7 @@ impl<'a> Parser<'a> {
 }
 
 /// A geometry as well-known text. It has z everywhere or nowhere: a missing one is written as 0.
-pub(super) fn write(geometry: &Geometry) -> String {
+pub(in crate::vector) fn write(geometry: &Geometry) -> String {
     let mut writer = Writer { has_z: geometry.has_z(), text: String::new() };
     writer.geometry(geometry);
     writer.text

@@ -1,0 +1,70 @@
+//! Conversions between formats of the same kind.
+
+use crate::vector::{self, FormatError, VectorFormat};
+use anabranch_model::{Data, Format};
+use std::io::Write;
+use std::path::Path;
+
+/// A format that can be converted to every other one of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Convertible {
+    /// Features.
+    Vector(VectorFormat),
+}
+
+impl Convertible {
+    /// The format of a media type; `None` where it is none of ours, or could be several (`text/xml`).
+    #[must_use]
+    pub fn of(media_type: &str) -> Option<Self> {
+        VectorFormat::of_media_type(media_type).map(Self::Vector)
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vector(format) => format.name(),
+        }
+    }
+
+    /// True where both are of one kind, and not the same.
+    #[must_use]
+    pub fn is_convertible_to(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Vector(from), Self::Vector(to)) => from != to,
+        }
+    }
+
+    /// All formats that this one can be converted to, and from, as clients see them.
+    pub fn others(self) -> impl Iterator<Item = Format> {
+        let all = VectorFormat::ALL.into_iter().map(Self::Vector);
+        all.filter(move |other| self.is_convertible_to(*other)).map(Self::format)
+    }
+
+    fn format(self) -> Format {
+        match self {
+            Self::Vector(format) => format.format(),
+        }
+    }
+}
+
+/// Writes `data`, which is in the format `from`, to `out` in the format `to`.
+///
+/// `scratch` is a folder for what formats can't hold in memory; `stop` is asked again and again whether to go on.
+///
+/// # Errors
+/// [`FormatError`]; `out` then holds part of the result.
+pub fn convert(
+    data: &Data,
+    from: Convertible,
+    to: Convertible,
+    scratch: &Path,
+    out: &mut dyn Write,
+    stop: &dyn Fn() -> bool,
+) -> Result<(), FormatError> {
+    match (from, to) {
+        (Convertible::Vector(from), Convertible::Vector(to)) => {
+            vector::convert(data, from, to, scratch, out, stop).map(|_summary| ())
+        }
+    }
+}
