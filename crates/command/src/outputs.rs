@@ -187,7 +187,7 @@ fn parsed(description: &OutputDescription, text: &[u8]) -> Result<Value, Error> 
     };
     // Tools end what they print with a line feed.
     let text = Bytes::copy_from_slice(text.trim_ascii_end());
-    bind_fetched(&as_input, Data::Bytes(text), &FormatHint::default(), None).map_err(|fault| {
+    bind_fetched(&as_input, Data::Bytes(text), &FormatHint::default()).map_err(|fault| {
         let value = fault.value.map(|value| format!(", not {value:?}")).unwrap_or_default();
         Error::process_failed(format!("output '{}' {}{value}", description.id, fault.rule))
     })

@@ -31,6 +31,11 @@ impl CpuPool {
         let slots = Arc::new(Semaphore::new(threads.current_num_threads() * RUNS_PER_THREAD));
         Ok(Self { threads, slots })
     }
+
+    /// How many threads there are.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.current_num_threads()
+    }
 }
 
 /// An algorithm as a process.

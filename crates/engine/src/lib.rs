@@ -14,12 +14,14 @@
 
 mod board;
 mod clock;
+mod convert;
 mod counts;
 mod cpu;
 mod dismiss;
 mod dispatch;
 mod engine;
 mod folders;
+mod hints;
 mod limits;
 mod list;
 mod live;

@@ -2,6 +2,7 @@
 
 use crate::engine::Inner;
 use crate::folders::{self, blocking, io_error};
+use crate::hints;
 use crate::live::Live;
 use anabranch_egress::{Body, Egress, EgressError, Fault as EgressFault, Method, Request, parse_url};
 use anabranch_model::bind::bind_fetched;
@@ -127,9 +128,17 @@ async fn one(
         .map_err(|error| fetch_error(id, &error))?;
     let data = Data::File(DataFile { path, bytes });
     let (input, format) = (input.clone(), format.clone());
-    blocking(move || bind_fetched(&input, data, &format, content_type.as_deref()))
-        .await?
-        .map_err(Error::invalid)
+    blocking(move || {
+        let format = match &input.data {
+            DataDescription::Complex(domain) => {
+                hints::of_fetched(&format, content_type.as_deref(), domain, &data)
+            }
+            DataDescription::Literal(_) | DataDescription::BoundingBox(_) => format,
+        };
+        bind_fetched(&input, data, &format)
+    })
+    .await?
+    .map_err(Error::invalid)
 }
 
 async fn fetch(

@@ -1,10 +1,11 @@
 //! The processes that can be executed at this moment.
 
+use crate::convert::{Turns, converting};
 use crate::cpu::{CpuPool, CpuProcess};
 use anabranch_model::{Algorithm, Error, Process, ProcessId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Published processes by identifier. Cheap to read; changes are rare and can be watched.
 pub struct Registry {
@@ -12,15 +13,19 @@ pub struct Registry {
     /// Counts changes. A watch channel holds one value: nobody ever waits to send.
     changed: watch::Sender<u64>,
     pool: Arc<CpuPool>,
+    conversions: Turns,
 }
 
 impl Registry {
     pub(crate) fn new(pool: Arc<CpuPool>) -> Self {
-        Self { processes: RwLock::default(), changed: watch::Sender::new(0), pool }
+        let conversions = Arc::new(Semaphore::new(pool.threads()));
+        Self { processes: RwLock::default(), changed: watch::Sender::new(0), pool, conversions }
     }
 
-    /// Publishes a process, or puts it in the place of the one of the same identifier; runs under way keep theirs.
+    /// Publishes a process, or puts it in the place of the one of the same identifier; runs under way keep theirs. It takes and
+    /// gives more formats from then on: those that its own can be converted from and to.
     pub fn publish(&self, process: Arc<dyn Process>) {
+        let process = converting(process, &self.conversions);
         let id = process.description().id.clone();
         self.processes.write().unwrap_or_else(PoisonError::into_inner).insert(id, process);
         self.changed.send_modify(|changes| *changes += 1);

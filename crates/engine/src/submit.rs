@@ -7,17 +7,38 @@ use crate::live::{Live, LiveParts};
 use crate::log::JobLog;
 use crate::store::row::write_request;
 use crate::view::{JobHandle, StoredRequest};
-use crate::{references, spool};
+use crate::{hints, references, spool};
 use anabranch_model::bind::FAULTS_MAX;
-use anabranch_model::{BoundRequest, Error, ExecuteRequest, ExecutionMode, Job, JobId, bind};
+use anabranch_model::{
+    BoundRequest, Data, Error, ExecuteRequest, ExecutionMode, InputData, Job, JobId, ProcessDescription, bind,
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// The request with formats made precise; where values lie in files, their first bytes are read.
+async fn precise(
+    process: &Arc<ProcessDescription>,
+    mut request: ExecuteRequest,
+) -> Result<ExecuteRequest, Error> {
+    if !request.inputs.iter().any(|item| matches!(item.data, InputData::Bytes(Data::File(_)))) {
+        hints::make_precise(process, &mut request);
+        return Ok(request);
+    }
+    let process = Arc::clone(process);
+    blocking(move || {
+        hints::make_precise(&process, &mut request);
+        request
+    })
+    .await
+}
 
 impl Inner {
     /// See [`crate::Engine::validate`].
     pub(crate) fn validate(&self, request: &ExecuteRequest) -> Result<BoundRequest, Error> {
-        let process = self.registry.get(&request.process)?;
-        let bound = bind(&process.description(), request);
+        let process = self.registry.get(&request.process)?.description();
+        let mut precise = request.clone();
+        hints::make_precise(&process, &mut precise);
+        let bound = bind(&process, &precise);
         let inaccessible = references::faults(&self.egress, request);
         match bound {
             Ok(bound) if inaccessible.is_empty() => Ok(bound),
@@ -34,7 +55,9 @@ impl Inner {
     /// See [`crate::Engine::submit`].
     pub(crate) async fn submit(self: &Arc<Self>, mut request: ExecuteRequest) -> Result<JobHandle, Error> {
         let process = self.registry.get(&request.process)?;
-        let mut bound = bind(&process.description(), &request)?;
+        let description = process.description();
+        request = precise(&description, request).await?;
+        let mut bound = bind(&description, &request)?;
         references::check(&self.egress, &request)?;
         let place = self.dispatcher.admit()?;
         let sync = request.mode == ExecutionMode::Sync;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here sleeps and hopes: what is to come is awaited, with [`DEADLINE`] as the end of patience.
 
+mod conversion;
 mod dismissing;
 mod life;
 mod listing;

@@ -19,6 +19,13 @@ impl Convertible {
         VectorFormat::of_media_type(media_type).map(Self::Vector)
     }
 
+    /// The same for a format that a process describes as its own. Archives and tables are more often something else than features.
+    #[must_use]
+    pub fn of_own(media_type: &str) -> Option<Self> {
+        let essence = anabranch_model::description::media_type_essence(media_type);
+        if matches!(essence.as_str(), "application/zip" | "text/csv") { None } else { Self::of(media_type) }
+    }
+
     /// For people.
     #[must_use]
     pub fn name(self) -> &'static str {

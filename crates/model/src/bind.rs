@@ -92,23 +92,10 @@ pub fn bind(process: &ProcessDescription, request: &ExecuteRequest) -> Result<Bo
 ///
 /// # Errors
 /// The fault, where the bytes are no value of that input.
-pub fn bind_fetched(
-    input: &InputDescription,
-    data: Data,
-    format: &FormatHint,
-    content_type: Option<&str>,
-) -> Result<Value, Fault> {
+pub fn bind_fetched(input: &InputDescription, data: Data, format: &FormatHint) -> Result<Value, Fault> {
     match &input.data {
         DataDescription::Complex(domain) => {
-            // The client's word counts; the server that held the data often only knows "octet-stream".
-            let hint = if format.media_type.is_none()
-                && content_type.is_some_and(|t| find_format(domain, t).is_some())
-            {
-                FormatHint { media_type: content_type.map(str::to_owned), ..format.clone() }
-            } else {
-                format.clone()
-            };
-            let format = resolve_format(&Subject::Input(input.id.clone()), domain, &hint)?;
+            let format = resolve_format(&Subject::Input(input.id.clone()), domain, format)?;
             complex_value(input, domain, data, format)
         }
         DataDescription::Literal(_) | DataDescription::BoundingBox(_) => {
@@ -516,10 +503,6 @@ fn decode_base64(text: &str) -> Option<Data> {
     let engine = base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, indifferent);
     let compact: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     engine.decode(compact).ok().map(|bytes| Data::Bytes(bytes.into()))
-}
-
-fn find_format<'a>(domain: &'a ComplexDomain, media_type: &str) -> Option<&'a Format> {
-    domain.formats.iter().find(|format| media_types_match(&format.media_type, media_type))
 }
 
 /// The described format that a hint means.

@@ -386,6 +386,7 @@ fn media_type_is_text(media_type: &str) -> bool {
                 | "application/yaml"
                 | "application/toml"
                 | "application/x-ndjson"
+                | "application/wkt"
         )
 }
 

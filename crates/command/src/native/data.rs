@@ -201,7 +201,7 @@ fn broken_rule(domain: &LiteralDomain, value: &str) -> Option<String> {
         data: DataDescription::Literal(domain.clone()),
     };
     let bytes = Data::Bytes(value.to_owned().into());
-    bind_fetched(&input, bytes, &FormatHint::default(), None).err().map(|fault| fault.rule)
+    bind_fetched(&input, bytes, &FormatHint::default()).err().map(|fault| fault.rule)
 }
 
 fn range(

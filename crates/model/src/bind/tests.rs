@@ -211,13 +211,8 @@ fn references_are_bound_when_they_are_read() {
     assert!(bound.clone().into_inputs().is_none());
     let process = process();
     let dem = process.input("dem").unwrap();
-    let fetched = bind_fetched(
-        dem,
-        Data::Bytes("abc".into()),
-        &FormatHint::default(),
-        Some("application/octet-stream"),
-    );
+    let fetched = bind_fetched(dem, Data::Bytes("abc".into()), &FormatHint::default());
     assert!(matches!(fetched, Ok(Value::Complex(_))));
-    let too_large = bind_fetched(dem, Data::Bytes("abcde".into()), &FormatHint::default(), None);
+    let too_large = bind_fetched(dem, Data::Bytes("abcde".into()), &FormatHint::default());
     assert_eq!(too_large.unwrap_err().kind, FaultKind::TooLarge);
 }

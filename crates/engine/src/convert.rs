@@ -1,0 +1,277 @@
+//! A process that takes and gives more formats than its own: what is in another format of the same kind is converted on its
+//! way in and out.
+//!
+//! It is a process around a process: nobody else knows of conversions. Inputs are converted when the run begins, outputs chunk by
+//! chunk as they are written, into files in the run's own folder. Its description names the process's
+//! own formats first, so that the defaults stay what they are.
+
+use crate::folders::{self, blocking, io_error};
+use anabranch_formats::{Convertible, FormatError, convert};
+use anabranch_model::{
+    BoxFuture, ComplexDomain, ComplexValue, Data, DataDescription, Error, Execution, Fault, FaultKind,
+    Format, FormatHint, Inputs, JobId, LogLine, OnRestart, OutputSink, Process, ProcessDescription, Subject,
+    Value,
+};
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// The folder of conversions in a run's scratch folder.
+const FOLDER: &str = "converted";
+
+/// Where conversions wait for their turn: one for each CPU thread is at work at a time. Not on the threads of algorithms, because an
+/// algorithm holds its own while its output is converted.
+pub(crate) type Turns = Arc<Semaphore>;
+
+struct Converting {
+    inner: Arc<dyn Process>,
+    offered: Arc<ProcessDescription>,
+    turns: Turns,
+}
+
+/// The process with every format that its own can be converted from or to; the very process where there is none.
+pub(crate) fn converting(process: Arc<dyn Process>, turns: &Turns) -> Arc<dyn Process> {
+    let own = process.description();
+    let mut offered = own.as_ref().clone();
+    let inputs = offered.inputs.iter_mut().map(|input| &mut input.data);
+    for data in inputs.chain(offered.outputs.iter_mut().map(|output| &mut output.data)) {
+        if let DataDescription::Complex(domain) = data {
+            widen(domain);
+        }
+    }
+    if offered == *own {
+        return process;
+    }
+    Arc::new(Converting { inner: process, offered: Arc::new(offered), turns: Arc::clone(turns) })
+}
+
+fn widen(domain: &mut ComplexDomain) {
+    let own: Vec<_> =
+        domain.formats.iter().filter_map(|format| Convertible::of(&format.media_type)).collect();
+    for others in own.iter().map(|format| format.others()) {
+        for other in others {
+            let known = Convertible::of(&other.media_type);
+            if !domain.formats.iter().any(|format| Convertible::of(&format.media_type) == known) {
+                domain.formats.push(other);
+            }
+        }
+    }
+}
+
+/// From what to what a value has to be converted.
+#[derive(Clone, Debug)]
+struct Step {
+    from: Convertible,
+    to: Convertible,
+    /// What it is called then.
+    format: Format,
+}
+
+/// The step from a format to the first of `domain` that it can be converted to; `None` where it is one of them, or of no kind we know.
+fn into_domain(format: &Format, domain: &ComplexDomain) -> Option<Step> {
+    let from = Convertible::of(&format.media_type)?;
+    let mut targets =
+        domain.formats.iter().filter_map(|own| Some((Convertible::of_own(&own.media_type)?, own)));
+    if domain.formats.iter().any(|own| own.media_type == format.media_type)
+        || targets.clone().any(|(own, _)| own == from)
+    {
+        return None;
+    }
+    let (to, format) = targets.find(|(own, _)| from.is_convertible_to(*own))?;
+    Some(Step { from, to, format: format.clone() })
+}
+
+/// The step to the format that a client asks for; `None` where the value has it.
+fn to_asked(format: &Format, asked: &FormatHint) -> Option<Step> {
+    let media_type = asked.media_type.as_ref()?;
+    let (from, to) = (Convertible::of(&format.media_type)?, Convertible::of(media_type)?);
+    let format = Format {
+        media_type: media_type.clone(),
+        encoding: asked.encoding.clone(),
+        schema: asked.schema.clone(),
+    };
+    (from != to && from.is_convertible_to(to)).then_some(Step { from, to, format })
+}
+
+impl Process for Converting {
+    fn description(&self) -> Arc<ProcessDescription> {
+        Arc::clone(&self.offered)
+    }
+
+    fn on_restart(&self) -> OnRestart {
+        self.inner.on_restart()
+    }
+
+    fn may_live_on(&self, job: JobId, attempt: u32) -> bool {
+        self.inner.may_live_on(job, attempt)
+    }
+
+    fn execute(self: Arc<Self>, mut execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(async move {
+            let own = self.inner.description();
+            let workshop = Workshop {
+                turns: Arc::clone(&self.turns),
+                sink: Arc::clone(&execution.sink),
+                made: AtomicU64::new(0),
+            };
+            workshop.convert_inputs(&own, &mut execution.inputs).await?;
+            let asked = own_formats(&own, &mut execution);
+            if !asked.is_empty() {
+                execution.sink = Arc::new(ConvertingSink { workshop, asked });
+            }
+            Arc::clone(&self.inner).execute(execution).await
+        })
+    }
+}
+
+/// Asks the process for its own formats only; gives the outputs that have to be converted, with the formats that clients asked for.
+fn own_formats(own: &ProcessDescription, execution: &mut Execution) -> Vec<(String, FormatHint)> {
+    let mut converted = Vec::new();
+    for output in &mut execution.outputs {
+        let Some(DataDescription::Complex(domain)) = own.output(&output.id).map(|described| &described.data)
+        else {
+            continue;
+        };
+        let asked = &output.format;
+        let Some(media_type) = asked.media_type.clone() else { continue };
+        let wanted = Format { media_type, encoding: asked.encoding.clone(), schema: asked.schema.clone() };
+        if let Some(step) = into_domain(&wanted, domain) {
+            let Format { media_type, encoding, schema } = step.format;
+            let own = FormatHint { media_type: Some(media_type), encoding, schema };
+            converted.push((output.id.clone(), std::mem::replace(&mut output.format, own)));
+        }
+    }
+    converted
+}
+
+/// Where values of one run are converted.
+struct Workshop {
+    turns: Turns,
+    sink: Arc<dyn OutputSink>,
+    /// Numbers the files.
+    made: AtomicU64,
+}
+
+impl Workshop {
+    async fn convert_inputs(&self, own: &ProcessDescription, inputs: &mut Inputs) -> Result<(), Error> {
+        for (id, value) in inputs.values_mut() {
+            let Some(DataDescription::Complex(domain)) = own.input(id).map(|described| &described.data)
+            else {
+                continue;
+            };
+            let Value::Complex(complex) = value else { continue };
+            let Some(step) = into_domain(&complex.format, domain) else { continue };
+            self.say(&format!("converting input '{id}' from {} to {}", step.from.name(), step.to.name()));
+            let converted = self.convert(complex.data.clone(), step).await;
+            *complex = converted?.map_err(|error| refused_input(id, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Converts into a file of the run. The outer error is ours, the inner one the data's.
+    async fn convert(&self, data: Data, step: Step) -> Result<Result<ComplexValue, FormatError>, Error> {
+        let folder = self.sink.scratch().join(FOLDER);
+        let path = folder.join(self.made.fetch_add(1, Ordering::Relaxed).to_string());
+        let stop = Arc::clone(&self.sink);
+        let work = move || {
+            folders::make(&folder).map_err(|error| io_error("can't make", &folder, &error))?;
+            match into_file(&data, &step, &folder, &path, &|| stop.is_cancelled()) {
+                Err(FormatError::Stopped) => Err(Error::Dismissed),
+                Err(FormatError::Io(error)) => Err(io_error("can't convert into", &path, &error)),
+                Err(error) => Ok(Err(error)),
+                Ok(data) => Ok(Ok(ComplexValue { data, format: step.format })),
+            }
+        };
+        let _turn = tokio::select! {
+            turn = self.turns.acquire() => turn.map_err(|_closed| Error::internal("conversions are closed"))?,
+            () = self.sink.cancelled() => return Err(Error::Dismissed),
+        };
+        blocking(work).await?
+    }
+
+    fn say(&self, text: &str) {
+        self.sink.log(LogLine { source: anabranch_model::LogSource::System, text: text.into() });
+    }
+}
+
+fn into_file(
+    data: &Data,
+    step: &Step,
+    scratch: &Path,
+    path: &PathBuf,
+    stop: &dyn Fn() -> bool,
+) -> Result<Data, FormatError> {
+    let mut out = BufWriter::new(File::create_new(path)?);
+    convert(data, step.from, step.to, scratch, &mut out, stop)?;
+    out.flush()?;
+    Ok(Data::file(path)?)
+}
+
+fn refused_input(id: &str, error: &FormatError) -> Error {
+    Error::invalid(Fault::new(Subject::Input(id.to_owned()), FaultKind::Malformed, error.to_string()))
+}
+
+/// Converts the outputs that were asked for in other formats than the process's own; everything else passes.
+struct ConvertingSink {
+    workshop: Workshop,
+    asked: Vec<(String, FormatHint)>,
+}
+
+impl ConvertingSink {
+    async fn write_converted(&self, output: &str, asked: &FormatHint, chunk: Value) -> Result<(), Error> {
+        let chunk = match chunk {
+            Value::Complex(complex) => match to_asked(&complex.format, asked) {
+                Some(step) => {
+                    let converted = self.workshop.convert(complex.data, step).await?;
+                    Value::Complex(converted.map_err(|error| {
+                        Error::process_failed(format!("output '{output}' can't be given as asked: {error}"))
+                    })?)
+                }
+                None => Value::Complex(complex),
+            },
+            chunk @ (Value::Literal(_) | Value::BoundingBox(_)) => chunk,
+        };
+        self.workshop.sink.write(output, chunk).await
+    }
+}
+
+impl OutputSink for ConvertingSink {
+    fn started(&self, on: Option<&str>) {
+        self.workshop.sink.started(on);
+    }
+
+    fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
+        match self.asked.iter().find(|(id, _)| id == output) {
+            Some((id, asked)) => Box::pin(self.write_converted(id, asked, chunk)),
+            None => self.workshop.sink.write(output, chunk),
+        }
+    }
+
+    fn progress(&self, percent: f32, message: Option<&str>) {
+        self.workshop.sink.progress(percent, message);
+    }
+
+    fn log(&self, line: LogLine) {
+        self.workshop.sink.log(line);
+    }
+
+    fn cancelled(&self) -> BoxFuture<'_, ()> {
+        self.workshop.sink.cancelled()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.workshop.sink.is_cancelled()
+    }
+
+    fn scratch(&self) -> &Path {
+        self.workshop.sink.scratch()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
+        self.workshop.sink.sleep(duration)
+    }
+}

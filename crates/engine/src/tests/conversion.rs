@@ -1,0 +1,122 @@
+//! Formats: what a process does not know is converted for it, on the way in and out.
+
+use super::*;
+use anabranch_model::{OutputRequest, Transmission};
+
+const LINE: &str = r#"{"type":"FeatureCollection","features":[{"type":"Feature","properties":{"name":"Rhine"},"geometry":{"type":"LineString","coordinates":[[8,50],[7,51]]}}]}"#;
+const WKT: &str = "LINESTRING (8 50, 7 51)";
+
+/// Gives its data back, and only knows GeoJSON.
+fn geojson_only() -> Arc<dyn Process> {
+    let mut description = describe("geojson", true);
+    let domain = ComplexDomain { formats: vec![Format::new(Format::GEOJSON)], bytes_max: None };
+    description.inputs[1].data = DataDescription::Complex(domain.clone());
+    description.outputs[1].data = DataDescription::Complex(domain);
+    Arc::new(Scripted {
+        description: Arc::new(description),
+        on_restart: OnRestart::Requeue,
+        script: Box::new(|execution| {
+            Box::pin(async move {
+                let asked = execution.outputs[0].format.media_type.clone();
+                assert_eq!(asked.as_deref(), Some(Format::GEOJSON), "it is asked for its own format only");
+                for value in execution.inputs.all("data") {
+                    let Value::Complex(complex) = value else { panic!("complex") };
+                    assert_eq!(complex.format, Format::new(Format::GEOJSON));
+                    let content = complex.data.read_all(1 << 20).unwrap();
+                    assert!(content.starts_with(b"{"), "{content:?}");
+                    execution.sink.write("data", value.clone()).await?;
+                }
+                Ok(())
+            })
+        }),
+    })
+}
+
+fn given(text: &str, media_type: Option<&str>) -> InputItem {
+    let mut item = item("data", text);
+    item.format.media_type = media_type.map(str::to_owned);
+    item
+}
+
+fn asked(media_type: &str) -> OutputRequest {
+    let format = FormatHint { media_type: Some(media_type.into()), ..FormatHint::default() };
+    OutputRequest { id: "data".into(), format, transmission: Transmission::Value, uom: None }
+}
+
+async fn execute(bench: &Bench, input: InputItem, output: OutputRequest) -> Result<(String, String), Error> {
+    let mut request = synchronous("geojson");
+    request.inputs = vec![input];
+    request.outputs = vec![output];
+    let mut job = bench.engine.submit(request).await?;
+    soon(job.finished()).await;
+    let results = job.results()?;
+    let Value::Complex(chunk) = &results.outputs[0].chunks[0] else { panic!("complex") };
+    let content = chunk.data.read_all(1 << 20).unwrap();
+    Ok((chunk.format.media_type.clone(), String::from_utf8_lossy(&content).into_owned()))
+}
+
+async fn bench() -> Bench {
+    let bench = Bench::new(Limits::default()).await;
+    bench.engine.registry().publish(geojson_only());
+    bench
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_names_the_process_s_own_formats_first_and_all_others_once() {
+    let bench = bench().await;
+    let process = bench.engine.registry().get(&ProcessId::new("geojson").unwrap()).unwrap();
+    let description = process.description();
+    let DataDescription::Complex(domain) = &description.input("data").unwrap().data else {
+        panic!("complex")
+    };
+    assert_eq!(domain.formats[0].media_type, Format::GEOJSON);
+    let mut names: Vec<_> = domain.formats.iter().map(|format| format.media_type.as_str()).collect();
+    assert!(names.contains(&"application/wkt") && names.contains(&"application/geopackage+sqlite3"));
+    names.sort_unstable();
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    let echo = bench.engine.registry().get(&ProcessId::new("echo").unwrap()).unwrap();
+    assert_eq!(
+        echo.description().inputs[1],
+        describe("echo", true).inputs[1],
+        "what can't be converted stays"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inputs_and_outputs_are_converted_by_name() {
+    let bench = bench().await;
+    let (media_type, text) =
+        execute(&bench, given(WKT, Some("text/wkt")), asked("application/wkt")).await.unwrap();
+    assert_eq!(media_type, "application/wkt");
+    assert_eq!(
+        text.trim().replace(", ", ",").replace("LINESTRING (", "LINESTRING("),
+        "LINESTRING(8 50,7 51)"
+    );
+    let (media_type, text) = execute(&bench, given(LINE, None), asked("application/zip")).await.unwrap();
+    assert_eq!(media_type, "application/x-zipped-shp", "it is given under its described name");
+    assert!(text.starts_with("PK"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_tells_where_nothing_is_said_or_too_little() {
+    let bench = bench().await;
+    let sequence =
+        format!("\u{1e}{}\n", r#"{"type":"Feature","properties":{"name":"Rhine"},"geometry":null}"#);
+    let (_, text) = execute(&bench, given(&sequence, None), asked(Format::GEOJSON)).await.unwrap();
+    assert!(text.contains("FeatureCollection") && text.contains("Rhine"), "{text}");
+    let kml = r#"<kml xmlns="http://www.opengis.net/kml/2.2"><Placemark><name>Rhine</name><Point><coordinates>8,50</coordinates></Point></Placemark></kml>"#;
+    let (_, text) = execute(&bench, given(kml, None), asked(Format::GEOJSON)).await.unwrap();
+    assert!(text.contains("Rhine") && text.contains("[8,50]"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_the_rules_of_its_format_is_a_fault_of_its_input() {
+    let bench = bench().await;
+    let refused =
+        execute(&bench, given("LINESTRING (8", Some("application/wkt")), asked(Format::GEOJSON)).await;
+    let Err(Error::Invalid(faults)) = refused else { panic!("{refused:?}") };
+    assert_eq!(faults[0].subject, anabranch_model::Subject::Input("data".into()));
+    assert!(faults[0].to_string().contains("WKT"), "{}", faults[0]);
+    let refused = execute(&bench, given("x", Some("image/png")), asked(Format::GEOJSON)).await;
+    assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+}
