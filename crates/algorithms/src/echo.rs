@@ -1,7 +1,7 @@
 //! Gives back what it is given: for trying a server out, for clients under development, and for the official test suites.
 //!
 //! Every input is optional, and every input but `pause` has its output: `xInput` comes back as `xOutput`, unchanged, in the
-//! format in which it was given. An input that is not given writes no output, so that a request that names no outputs gets
+//! format in which it was given; members of a group come back in the group of that name. An input that is not given writes no output, so that a request that names no outputs gets
 //! exactly what it sent. Values of `arrayInput` come back as one JSON array.
 //!
 //! What the official suites need of it, beyond one process with literal, complex and bounding box data:
@@ -10,10 +10,11 @@
 //! * OGC API - Processes needs an input of plain type string, and waits for one called `pause`, in seconds.
 
 use crate::describe::{bounding_box, built_in, choice, complex, input, literal, output, range, words};
+use anabranch_model::group::GROUP_SEPARATOR;
 use anabranch_model::{
-    BoxFuture, ComplexValue, Data, DataDescription, Error, Execution, Fault, FaultKind, Format,
-    InputDescription, Inputs, LiteralDomain, LiteralType, Occurs, OutputDescription, OutputSink, Process,
-    ProcessDescription, ProcessId, Subject, Value,
+    BoxFuture, ComplexDomain, ComplexValue, Data, DataDescription, Error, Execution, Fault, FaultKind,
+    Format, GroupDescription, InputDescription, Inputs, LiteralDomain, LiteralType, Occurs,
+    OutputDescription, OutputSink, Process, ProcessDescription, ProcessId, Subject, Value,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,9 @@ const PAUSE_STEP_MAX: Duration = Duration::from_secs(1);
 const PAUSE: &str = "pause";
 const ARRAY_INPUT: &str = "arrayInput";
 const ARRAY_OUTPUT: &str = "arrayOutput";
+
+/// Largest `limitedInput`, in bytes: small, so that a client can try out what happens beyond.
+const LIMITED_BYTES_MAX: u64 = 1 << 20;
 
 /// A process that gives back its inputs.
 pub struct Echo {
@@ -77,6 +81,7 @@ fn describe(id: ProcessId, inputs: EchoInputs) -> ProcessDescription {
         described.extend(every_other_kind());
     }
     let outputs = described.iter().filter_map(counterpart).collect();
+    let groups = if inputs == EchoInputs::EveryKind { groups() } else { Vec::new() };
     ProcessDescription {
         id,
         title: "Echo".into(),
@@ -88,6 +93,7 @@ fn describe(id: ProcessId, inputs: EchoInputs) -> ProcessDescription {
         version: "1.0.0".into(),
         inputs: described,
         outputs,
+        groups,
         sync_execute: true,
         async_execute: true,
         idempotent: true,
@@ -157,11 +163,49 @@ fn every_other_kind() -> Vec<InputDescription> {
             complex(["image/png", "image/jpeg", Format::GEOTIFF].map(Format::base64)),
         ),
         optional(
+            "limitedInput",
+            "Short text",
+            "Text of 1 MiB at most.",
+            DataDescription::Complex(ComplexDomain {
+                formats: vec![Format::new("text/plain")],
+                bytes_max: Some(LIMITED_BYTES_MAX),
+            }),
+        ),
+        optional(
+            "groupInput.doubleInput",
+            "Number in a group",
+            "Required where anything of the group is given.",
+            literal(LiteralType::Double),
+        ),
+        optional("groupInput.boundingBoxInput", "Box in a group", "A box in WGS 84.", bounding_box()),
+        optional(
+            "groupInput.innerInput.integerInput",
+            "Number in a group in a group",
+            "A whole number.",
+            literal(LiteralType::Integer),
+        ),
+        optional(
             PAUSE,
             "Pause",
             "How long to wait before the outputs are written, in seconds: for trying out what takes time.",
             DataDescription::Literal(pause),
         ),
+    ]
+}
+
+/// One group in another, for inputs and for outputs.
+fn groups() -> Vec<GroupDescription> {
+    let group = |id: &str, title: &str, needs: &[&str]| GroupDescription {
+        id: id.into(),
+        title: title.into(),
+        description: String::new(),
+        needs: words(needs),
+    };
+    vec![
+        group("groupInput", "Group", &["groupInput.doubleInput"]),
+        group("groupInput.innerInput", "Group in a group", &[]),
+        group("groupOutput", "Group", &[]),
+        group("groupOutput.innerOutput", "Group in a group", &[]),
     ]
 }
 
@@ -176,7 +220,9 @@ fn counterpart(input: &InputDescription) -> Option<OutputDescription> {
 }
 
 fn output_id(input_id: &str) -> Option<String> {
-    input_id.strip_suffix("Input").map(|name| format!("{name}Output"))
+    let name = |name: &str| name.strip_suffix("Input").map(|name| format!("{name}Output"));
+    let names: Option<Vec<_>> = input_id.split(GROUP_SEPARATOR).map(name).collect();
+    Some(names?.join("."))
 }
 
 impl Process for Echo {

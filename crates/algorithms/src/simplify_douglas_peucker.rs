@@ -107,6 +107,7 @@ fn describe() -> ProcessDescription {
         version: "1.0.0".into(),
         inputs: vec![data, tolerance],
         outputs: vec![result],
+        groups: Vec::new(),
         sync_execute: true,
         async_execute: true,
         idempotent: true,

@@ -130,6 +130,7 @@ fn describe(
         version,
         inputs,
         outputs,
+        groups: Vec::new(),
         sync_execute,
         async_execute: async_execute.is_none_or(|at| at.value),
         idempotent,

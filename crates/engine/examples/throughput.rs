@@ -60,6 +60,7 @@ fn description(id: ProcessId) -> ProcessDescription {
             keywords: Vec::new(),
             data: text,
         }],
+        groups: Vec::new(),
         sync_execute: true,
         async_execute: true,
         idempotent: true,

@@ -97,6 +97,7 @@ fn describe(id: &str, idempotent: bool) -> ProcessDescription {
             input("data", Occurs { min: 0, max: Some(3) }, &data),
         ],
         outputs: vec![output("text", &text), output("data", &data)],
+        groups: Vec::new(),
         sync_execute: true,
         async_execute: true,
         idempotent,

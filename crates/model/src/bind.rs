@@ -8,6 +8,7 @@ use crate::description::{
     LiteralType, OutputDescription, ProcessDescription, RangeClosure, media_types_match,
 };
 use crate::error::{Error, Fault, FaultKind, Subject};
+use crate::group::GroupDescription;
 use crate::request::{
     ExecuteRequest, ExecutionMode, FormatHint, InputData, InputItem, OutputRequest, Reference, ResponseForm,
     TextForm, Transmission,
@@ -68,10 +69,10 @@ pub fn bind(process: &ProcessDescription, request: &ExecuteRequest) -> Result<Bo
     let mut faults = Vec::new();
     for item in &request.inputs {
         if process.input(&item.id).is_none() {
-            faults
-                .push(unknown(Subject::Input(item.id.clone()), process.inputs.iter().map(|i| i.id.as_str())));
+            faults.push(unknown_input(process, &item.id));
         }
     }
+    check_groups(process, request, &mut faults);
     let mut inputs = Vec::new();
     for description in &process.inputs {
         let given: Vec<_> = request.inputs.iter().filter(|item| item.id == description.id).collect();
@@ -140,6 +141,26 @@ fn unknown<'a>(subject: Subject, known: impl Iterator<Item = &'a str>) -> Fault 
         format!("is unknown: the process has {}", known.join(", "))
     };
     Fault::new(subject, FaultKind::Unknown, rule)
+}
+
+fn unknown_input(process: &ProcessDescription, id: &str) -> Fault {
+    let subject = Subject::Input(id.to_owned());
+    match process.group(id) {
+        Some(_group) => Fault::new(subject, FaultKind::Malformed, "is a group: its members have values"),
+        None => unknown(subject, process.inputs.iter().map(|input| input.id.as_str())),
+    }
+}
+
+/// Groups of which a part is given need what they say they need.
+fn check_groups(process: &ProcessDescription, request: &ExecuteRequest, faults: &mut Vec<Fault>) {
+    let is_given = |id: &str| request.inputs.iter().any(|item| item.id == id);
+    for group in process.groups.iter().filter(|group| request.inputs.iter().any(|item| group.holds(&item.id)))
+    {
+        for missing in group.needs.iter().filter(|id| !is_given(id)) {
+            let rule = format!("is required with the other inputs of '{}'", group.id);
+            faults.push(Fault::new(Subject::Input(missing.clone()), FaultKind::Missing, rule));
+        }
+    }
 }
 
 fn bind_input(
@@ -539,7 +560,7 @@ fn bind_outputs(
     faults: &mut Vec<Fault>,
 ) -> Vec<OutputRequest> {
     let mut outputs: Vec<OutputRequest> = Vec::new();
-    for asked in &request.outputs {
+    for asked in request.outputs.iter().flat_map(|asked| members(process, asked)) {
         let Some(description) = process.output(&asked.id) else {
             faults.push(unknown(
                 Subject::Output(asked.id.clone()),
@@ -555,7 +576,7 @@ fn bind_outputs(
             ));
             continue;
         }
-        match resolve_output(description, asked) {
+        match resolve_output(description, &asked) {
             Ok(output) => outputs.push(output),
             Err(fault) => faults.push(fault),
         }
@@ -570,6 +591,16 @@ fn bind_outputs(
         ));
     }
     outputs
+}
+
+/// Whoever asks for a group asks for all that it holds.
+fn members(process: &ProcessDescription, asked: &OutputRequest) -> Vec<OutputRequest> {
+    let held = |group: &GroupDescription| {
+        let held = process.outputs.iter().filter(|output| group.holds(&output.id));
+        held.map(|output| OutputRequest { id: output.id.clone(), ..asked.clone() }).collect()
+    };
+    let held: Vec<_> = process.group(&asked.id).map(held).unwrap_or_default();
+    if held.is_empty() { vec![asked.clone()] } else { held }
 }
 
 fn default_output(description: &OutputDescription) -> OutputRequest {

@@ -1,5 +1,6 @@
 //! Process descriptions: what a process takes and gives (WPS 1.0.0 §9, WPS 2.0 §9, OGC API - Processes §7.10).
 
+use crate::group::GroupDescription;
 use crate::id::ProcessId;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ pub struct ProcessDescription {
     pub inputs: Vec<InputDescription>,
     /// In the order in which they are shown; at least one.
     pub outputs: Vec<OutputDescription>,
+    /// What inputs and outputs with dots in their identifiers belong to (see [`crate::group`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupDescription>,
     /// May be executed synchronously.
     #[serde(default = "yes")]
     pub sync_execute: bool,
@@ -53,6 +57,7 @@ impl ProcessDescription {
             version: "unknown".into(),
             inputs: Vec::new(),
             outputs: Vec::new(),
+            groups: Vec::new(),
             sync_execute: false,
             async_execute: false,
             idempotent: false,
@@ -63,6 +68,12 @@ impl ProcessDescription {
     #[must_use]
     pub fn input(&self, id: &str) -> Option<&InputDescription> {
         self.inputs.iter().find(|input| input.id == id)
+    }
+
+    /// The group of that identifier.
+    #[must_use]
+    pub fn group(&self, id: &str) -> Option<&GroupDescription> {
+        self.groups.iter().find(|group| group.id == id)
     }
 
     /// The output of that identifier.

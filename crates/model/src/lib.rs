@@ -12,6 +12,7 @@
 pub mod bind;
 pub mod description;
 pub mod error;
+pub mod group;
 pub mod id;
 pub mod job;
 pub mod process;
@@ -24,6 +25,7 @@ pub use description::{
     LiteralType, Metadata, Occurs, OutputDescription, ProcessDescription, RangeClosure,
 };
 pub use error::{Error, Fault, FaultKind, Subject};
+pub use group::GroupDescription;
 pub use id::{InvalidIdentifier, JobId, ProcessId};
 pub use job::{Applied, DismissedBy, Job, JobEvent, JobState, Outcome};
 pub use process::{

@@ -85,6 +85,7 @@ pub(crate) fn process() -> ProcessDescription {
             output("picture", DataDescription::Complex(raster)),
             output("bounds", DataDescription::BoundingBox(crs)),
         ],
+        groups: Vec::new(),
         sync_execute: true,
         async_execute: true,
         idempotent: true,

@@ -5,6 +5,7 @@ pub mod describe;
 pub mod exception;
 pub mod execute;
 pub mod kvp;
+mod nested;
 pub mod response;
 pub mod status;
 

@@ -62,6 +62,10 @@ fn every_input_comes_back() {
         ("mixedInput", text("{}")),
         ("featuresInput", text("{\"type\":\"Point\",\"coordinates\":[1,2]}")),
         ("imageInput", text("iVBORw0KGgo=")),
+        ("limitedInput", text("short")),
+        ("groupInput.doubleInput", text("1")),
+        ("groupInput.boundingBoxInput", text("1,2,3,4")),
+        ("groupInput.innerInput.integerInput", text("7")),
     ];
     run(Echo::new(), &given, &sink).unwrap();
     let written = sink.written();
@@ -78,6 +82,9 @@ fn every_input_comes_back() {
             ("doubleOutput", Value::Literal(literal)) => assert_eq!(literal.text, "-1.50"),
             ("booleanOutput", Value::Literal(literal)) => assert_eq!(literal.text, "true"),
             ("boundingBoxOutput", Value::BoundingBox(bbox)) => assert_eq!(bbox.upper, [3.0, 4.0]),
+            ("groupOutput.innerOutput.integerOutput", Value::Literal(literal)) => {
+                assert_eq!(literal.text, "7")
+            }
             ("arrayOutput", Value::Complex(value)) => {
                 assert_eq!(value.data.read_all(99).unwrap(), r#"[1,2.5,"INF"]"#);
             }

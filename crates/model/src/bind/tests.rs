@@ -57,6 +57,7 @@ fn process() -> ProcessDescription {
             keywords: vec![],
             data: DataDescription::Complex(out),
         }],
+        groups: Vec::new(),
         sync_execute: true,
         async_execute: false,
         idempotent: false,
@@ -215,4 +216,33 @@ fn references_are_bound_when_they_are_read() {
     assert!(matches!(fetched, Ok(Value::Complex(_))));
     let too_large = bind_fetched(dem, Data::Bytes("abcde".into()), &FormatHint::default());
     assert_eq!(too_large.unwrap_err().kind, FaultKind::TooLarge);
+}
+
+#[test]
+fn groups_need_what_they_say_once_anything_of_them_is_given() {
+    let group = |id: &str, needs: &[&str]| GroupDescription {
+        id: id.into(),
+        title: id.into(),
+        description: String::new(),
+        needs: needs.iter().map(|id| (*id).to_owned()).collect(),
+    };
+    let integer = || DataDescription::Literal(LiteralDomain::any(LiteralType::Integer));
+    let mut process = process();
+    process.inputs = ["g.a", "g.b", "alone"].map(|id| input(id, Occurs::OPTIONAL, integer())).into();
+    process.outputs[0].id = "g.out".into();
+    process.groups = vec![group("g", &["g.a"])];
+    let bound = |items| bind(&process, &request(items)).map_err(|error| error.to_string());
+    assert!(bound(vec![text("alone", "1")]).is_ok());
+    assert!(bound(vec![text("g.a", "1")]).is_ok());
+    let error = bound(vec![text("g.b", "1")]).unwrap_err();
+    assert_eq!(error, "invalid request: input 'g.a' is required with the other inputs of 'g'");
+    let error = bound(vec![text("g", "1")]).unwrap_err();
+    assert_eq!(error, "invalid request: input 'g' is a group: its members have values");
+    let asked = |id: &str| OutputRequest { id: id.into(), ..default_output(&process.outputs[0]) };
+    let outputs = |ids: &[&str]| {
+        let outputs = ids.iter().map(|id| asked(id)).collect();
+        bind(&process, &ExecuteRequest { outputs, ..request(Vec::new()) })
+    };
+    assert_eq!(outputs(&["g"]).unwrap().outputs[0].id, "g.out");
+    assert!(outputs(&["g", "g.out"]).unwrap_err().to_string().contains("is asked for twice"));
 }

@@ -1,12 +1,13 @@
 //! DescribeProcess (WPS 2.0, wpsDescribeProcess.xsd) and the native process model (processDescription.xsd, dataTypes.xsd).
 
+use super::nested::{Nested, nest};
 use super::{NAMESPACE, process_properties};
 use crate::ows::{Exception, ExceptionCode, ExceptionReport, NAMESPACE_2_0, Version, common};
 use crate::wps::Processes;
 use crate::xml::{Writer, XLINK, to_vec};
 use anabranch_model::{
-    BoundingBoxDomain, ComplexDomain, DataDescription, InputDescription, LiteralDomain, OutputDescription,
-    ProcessDescription,
+    BoundingBoxDomain, ComplexDomain, DataDescription, GroupDescription, InputDescription, LiteralDomain,
+    OutputDescription, ProcessDescription,
 };
 use std::io;
 use std::sync::Arc;
@@ -52,27 +53,72 @@ fn offering(xml: &mut Writer<'_>, process: &ProcessDescription, language: &str) 
     let id = process.id.as_str();
     common::description_2_0(xml, id, &process.title, &process.description, &process.keywords)?;
     common::metadata(xml, &process.metadata)?;
-    process.inputs.iter().try_for_each(|description| input(xml, description))?;
-    process.outputs.iter().try_for_each(|description| output(xml, description))?;
+    inputs(xml, None, &nest(&process.groups, &process.inputs, |input| &input.id))?;
+    outputs(xml, &nest(&process.groups, &process.outputs, |output| &output.id))?;
     xml.end()?;
     xml.end()
 }
 
-fn input(xml: &mut Writer<'_>, input: &InputDescription) -> io::Result<()> {
-    xml.start("wps:Input")?;
-    xml.attribute("minOccurs", &input.occurs.min.to_string())?;
-    let max = input.occurs.max.map_or_else(|| "unbounded".to_owned(), |max| max.to_string());
-    xml.attribute("maxOccurs", &max)?;
-    common::description_2_0(xml, &input.id, &input.title, &input.description, &input.keywords)?;
-    data(xml, &input.data, input_bytes_max(&input.data))?;
-    xml.end()
+/// Inputs, or the members of a group of them.
+fn inputs(
+    xml: &mut Writer<'_>,
+    inside: Option<&GroupDescription>,
+    nodes: &[Nested<'_, InputDescription>],
+) -> io::Result<()> {
+    for node in nodes {
+        xml.start("wps:Input")?;
+        match node {
+            Nested::One { name, item } => input(xml, inside, name, item)?,
+            Nested::Group { name, group, members } => {
+                xml.attribute("minOccurs", if is_required(members) { "1" } else { "0" })?;
+                xml.attribute("maxOccurs", "1")?;
+                common::description_2_0(xml, name, &group.title, &group.description, &[])?;
+                inputs(xml, Some(group), members)?;
+            }
+        }
+        xml.end()?;
+    }
+    Ok(())
 }
 
-fn output(xml: &mut Writer<'_>, output: &OutputDescription) -> io::Result<()> {
-    xml.start("wps:Output")?;
-    common::description_2_0(xml, &output.id, &output.title, &output.description, &output.keywords)?;
-    data(xml, &output.data, None)?;
-    xml.end()
+/// Something in a group is required, even where nothing else of the group is given.
+fn is_required(members: &[Nested<'_, InputDescription>]) -> bool {
+    members.iter().any(|member| match member {
+        Nested::One { item, .. } => item.occurs.min > 0,
+        Nested::Group { members, .. } => is_required(members),
+    })
+}
+
+fn input(
+    xml: &mut Writer<'_>,
+    inside: Option<&GroupDescription>,
+    name: &str,
+    input: &InputDescription,
+) -> io::Result<()> {
+    let is_needed = inside.is_some_and(|group| group.needs.contains(&input.id));
+    xml.attribute("minOccurs", &input.occurs.min.max(u32::from(is_needed)).to_string())?;
+    let max = input.occurs.max.map_or_else(|| "unbounded".to_owned(), |max| max.to_string());
+    xml.attribute("maxOccurs", &max)?;
+    common::description_2_0(xml, name, &input.title, &input.description, &input.keywords)?;
+    data(xml, &input.data, input_bytes_max(&input.data))
+}
+
+fn outputs(xml: &mut Writer<'_>, nodes: &[Nested<'_, OutputDescription>]) -> io::Result<()> {
+    for node in nodes {
+        xml.start("wps:Output")?;
+        match node {
+            Nested::One { name, item } => {
+                common::description_2_0(xml, name, &item.title, &item.description, &item.keywords)?;
+                data(xml, &item.data, None)?;
+            }
+            Nested::Group { name, group, members } => {
+                common::description_2_0(xml, name, &group.title, &group.description, &[])?;
+                outputs(xml, members)?;
+            }
+        }
+        xml.end()?;
+    }
+    Ok(())
 }
 
 /// The limit is one for inputs.

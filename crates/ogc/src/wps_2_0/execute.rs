@@ -1,7 +1,9 @@
 //! Execute requests (WPS 2.0, wpsExecute.xsd).
 //!
-//! Ignored on purpose: `Extension` elements. Accepted on purpose: a literal with or without `wps:LiteralValue`. Literals may be
-//! as long as the document; where a server limits documents, it limits them.
+//! Nested inputs and outputs are read as what they hold, named by their whole identifiers (`outer.inner`); whether there is such a
+//! group, binding finds out. Ignored on purpose: `Extension` elements. Accepted on purpose: a literal with or without
+//! `wps:LiteralValue`; several outputs in one. Literals may be as long as the document; where a server limits documents, it limits
+//! them.
 
 use super::NAMESPACE;
 use super::describe::{TEXT_MEDIA_TYPE, XML_MEDIA_TYPE};
@@ -10,16 +12,22 @@ use crate::wps::input::{Place, bounding_box, format_hint, input_data, owned, pay
 use crate::wps::unexpected;
 use crate::xml::{Content, Element, Payload, Reader};
 use anabranch_model::description::media_type_essence;
+use anabranch_model::group::{GROUP_DEPTH_MAX, GROUP_SEPARATOR};
 use anabranch_model::{
     DataDescription, ExecuteRequest, ExecutionMode, Fault, FaultKind, FormatHint, HttpMethod, InputData,
     InputItem, OutputRequest, ProcessDescription, ProcessId, Reference, ResponseForm, Subject, TextForm,
     Transmission,
 };
 
-/// Formats asked for that literals and boxes don't have; those of complex data are known to their domains, and binding checks them.
+/// What this version can't answer: a group as raw data, and formats that literals and boxes don't have; those of complex data are
+/// known to their domains, and binding checks them.
 #[must_use]
-pub fn unsupported_formats(process: &ProcessDescription, request: &ExecuteRequest) -> Vec<Fault> {
+pub fn unanswerable(process: &ProcessDescription, request: &ExecuteRequest) -> Vec<Fault> {
     let faults = request.outputs.iter().filter_map(|asked| {
+        if request.response == ResponseForm::Raw && process.group(&asked.id).is_some() {
+            let subject = Subject::Output(asked.id.clone());
+            return Some(Fault::new(subject, FaultKind::TooMany, "is a group: raw data is one output"));
+        }
         let media_type = asked.format.media_type.as_deref()?;
         let known: &[&str] = match &process.output(&asked.id)?.data {
             DataDescription::Literal(_) => &[XML_MEDIA_TYPE, TEXT_MEDIA_TYPE],
@@ -56,10 +64,12 @@ pub(super) fn parse(root: &Element, reader: &mut Reader<'_>) -> Result<ExecuteRe
         if child.is(NAMESPACE_2_0, "Identifier") {
             process = owned(Some(reader.text()?.trim()));
         } else if child.is(NAMESPACE, "Input") {
-            inputs.extend(input(process.as_deref(), &child, reader, &mut faults)?);
+            let around = Around::of(process.as_deref());
+            input(&child, reader, &around, &mut inputs, &mut faults)?;
         } else if child.is(NAMESPACE, "Output") {
             outputs_named += 1;
-            outputs.extend(output(&child, reader, &mut faults)?);
+            let around = Around::of(process.as_deref());
+            output(&child, reader, &around, &mut outputs, &mut faults)?;
         } else if child.is(NAMESPACE, "Extension") {
             reader.skip()?;
         } else {
@@ -139,15 +149,43 @@ impl Given {
     }
 }
 
-/// One `Input` (`DataInputType`); `None` where it has a fault.
+/// The process and the groups around an element.
+struct Around<'p> {
+    process: Option<&'p str>,
+    /// What they add to identifiers: `outer.inner.`.
+    prefix: String,
+    depth: usize,
+}
+
+impl<'p> Around<'p> {
+    fn of(process: Option<&'p str>) -> Self {
+        Self { process, prefix: String::new(), depth: 0 }
+    }
+
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Those around what the element of that whole identifier holds; or the rule that is broken.
+    fn inside(&self, id: &str) -> Result<Self, String> {
+        if self.depth == GROUP_DEPTH_MAX {
+            return Err(format!("must not lie in more than {GROUP_DEPTH_MAX} groups"));
+        }
+        Ok(Self { prefix: format!("{id}{GROUP_SEPARATOR}"), depth: self.depth + 1, ..*self })
+    }
+}
+
+/// One `Input` (`DataInputType`), or those that it holds.
 fn input(
-    process: Option<&str>,
     element: &Element,
     reader: &mut Reader<'_>,
+    around: &Around<'_>,
+    inputs: &mut Vec<InputItem>,
     faults: &mut Vec<Exception>,
-) -> Result<Option<InputItem>, ExceptionReport> {
-    let place = Place { process, input: element.attribute("id").unwrap_or_default() };
-    let mut found = Vec::new();
+) -> Result<(), ExceptionReport> {
+    let id = owned(element.attribute("id")).map(|name| around.full(&name));
+    let place = Place { process: around.process, input: id.as_deref().unwrap_or_default() };
+    let (mut found, mut is_group) = (Vec::new(), false);
     while let Some(child) = reader.child()? {
         if child.is(NAMESPACE, "Data") {
             found.push(data(place, &child, reader)?);
@@ -155,32 +193,40 @@ fn input(
             let read = reference(&child, reader)?;
             found.push(read.map(|read| Given::new(InputData::Reference(posted(read)), format_hint(&child))));
         } else if child.is(NAMESPACE, "Input") {
-            reader.skip()?;
-            found.push(Err("holds other inputs, and the process has no nested inputs".into()));
+            is_group = true;
+            match around.inside(id.as_deref().unwrap_or_default()) {
+                Ok(inside) => input(&child, reader, &inside, inputs, faults)?,
+                Err(rule) => {
+                    reader.skip()?;
+                    found.push(Err(rule));
+                }
+            }
         } else {
             return Err(unexpected(&child, "Input"));
         }
     }
-    let Some(id) = owned(element.attribute("id")) else {
+    let Some(id) = id else {
         faults.push(Exception::missing("id"));
-        return Ok(None);
+        return Ok(());
     };
-    let given = match (found.pop(), found.is_empty()) {
-        (None, _) => Err("has neither Data nor Reference".into()),
-        (Some(given), true) => given,
-        (Some(Err(rule)), false) => Err(rule),
+    let given = match (found.pop(), is_group) {
+        (None, true) => return Ok(()),
+        (None, false) => Err("has neither Data nor Reference".into()),
+        (Some(Err(rule)), _) => Err(rule),
+        (Some(Ok(_)), true) => Err("has a value beside the inputs that it holds".into()),
+        (Some(Ok(given)), false) if found.is_empty() => Ok(given),
         (Some(Ok(_)), false) => Err("has more than one value: give the Input again for each".into()),
     };
     match given {
         Ok(Given { data, format, data_type, uom }) => {
-            Ok(Some(InputItem { id, data, format, data_type, uom }))
+            inputs.push(InputItem { id, data, format, data_type, uom });
         }
         Err(rule) => {
             let text = format!("input '{id}' {rule}");
             faults.push(Exception::new(Code::WrongInputData, id, text));
-            Ok(None)
         }
     }
+    Ok(())
 }
 
 /// There is no attribute for the method: what has a body is posted (`ReferenceType`).
@@ -225,37 +271,48 @@ fn of_elements(text: String, format: FormatHint) -> Result<Given, String> {
     Ok(given)
 }
 
-/// `OutputDefinitionType`; `None` where it has a fault.
+/// `OutputDefinitionType`, or the output that it holds.
 fn output(
     element: &Element,
     reader: &mut Reader<'_>,
+    around: &Around<'_>,
+    outputs: &mut Vec<OutputRequest>,
     faults: &mut Vec<Exception>,
-) -> Result<Option<OutputRequest>, ExceptionReport> {
-    let mut is_nested = false;
+) -> Result<(), ExceptionReport> {
+    let id = owned(element.attribute("id")).map(|name| around.full(&name));
+    let mut is_group = false;
     while let Some(child) = reader.child()? {
         if !child.is(NAMESPACE, "Output") {
             return Err(unexpected(&child, "Output"));
         }
-        is_nested = true;
-        reader.skip()?;
+        is_group = true;
+        match around.inside(id.as_deref().unwrap_or_default()) {
+            Ok(inside) => output(&child, reader, &inside, outputs, faults)?,
+            Err(rule) => {
+                reader.skip()?;
+                let id = id.as_deref().unwrap_or_default();
+                faults.push(Exception::new(Code::NoSuchOutput, id, format!("output '{id}' {rule}")));
+            }
+        }
     }
-    let Some(id) = owned(element.attribute("id")) else {
+    let Some(id) = id else {
         faults.push(Exception::missing("id"));
-        return Ok(None);
+        return Ok(());
     };
-    if is_nested {
-        let text = format!("output '{id}' holds another output, and the process has no nested outputs");
-        faults.push(Exception::new(Code::NoSuchOutput, id, text));
-        return Ok(None);
+    if is_group {
+        return Ok(());
     }
-    let transmission = match element.attribute("transmission") {
-        None | Some("value") => Transmission::Value,
-        Some("reference") => Transmission::Reference,
+    match element.attribute("transmission") {
+        None | Some("value") => outputs.push(output_request(id, element, Transmission::Value)),
+        Some("reference") => outputs.push(output_request(id, element, Transmission::Reference)),
         Some(other) => {
             let text = format!("output '{id}' must have the transmission value or reference, not {other:?}");
             faults.push(Exception::invalid(id, text));
-            return Ok(None);
         }
-    };
-    Ok(Some(OutputRequest { id, format: format_hint(element), transmission, uom: None }))
+    }
+    Ok(())
+}
+
+fn output_request(id: String, element: &Element, transmission: Transmission) -> OutputRequest {
+    OutputRequest { id, format: format_hint(element), transmission, uom: None }
 }

@@ -1,13 +1,14 @@
 //! Results: documents and raw data (WPS 2.0, `Result` of wpsCommon.xsd).
 
 use super::describe::{TEXT_MEDIA_TYPE, XML_MEDIA_TYPE};
+use super::nested::path;
 use super::{MEDIA_TYPE, NAMESPACE};
 use crate::output::{Output, OutputValue};
 use crate::ows::{NAMESPACE_2_0, common};
 use crate::payload;
 use crate::xml::{Writer, XLINK};
 use anabranch_model::description::media_type_essence;
-use anabranch_model::{BoundingBox, JobId, LiteralValue, Timestamp, Value};
+use anabranch_model::{BoundingBox, GroupDescription, JobId, LiteralValue, Timestamp, Value};
 use std::io::{self, Write};
 
 /// What a result document is made of.
@@ -15,6 +16,8 @@ use std::io::{self, Write};
 pub struct Response<'a> {
     /// The job.
     pub job: &'a JobId,
+    /// In which of them outputs lie.
+    pub groups: &'a [GroupDescription],
     /// When it will be removed with its results, if that is known.
     pub expires: Option<Timestamp>,
     /// Not empty, as the schema wants it; a process that put nothing out has none to show.
@@ -35,14 +38,17 @@ pub fn write(response: &Response<'_>, out: &mut dyn Write) -> io::Result<()> {
     if let Some(expires) = response.expires {
         xml.leaf("wps:ExpirationDate", &expires.to_string())?;
     }
-    response.outputs.iter().try_for_each(|one| output(&mut xml, one))?;
+    response.outputs.iter().try_for_each(|one| output(&mut xml, response.groups, one))?;
     xml.finish()
 }
 
-/// `DataOutputType`.
-fn output(xml: &mut Writer<'_>, output: &Output<'_>) -> io::Result<()> {
-    xml.start("wps:Output")?;
-    xml.attribute("id", &output.description.id)?;
+/// `DataOutputType`. It nests one output in another, never two: members of a group come one by one, each in its group.
+fn output(xml: &mut Writer<'_>, groups: &[GroupDescription], output: &Output<'_>) -> io::Result<()> {
+    let path = path(groups, &output.description.id);
+    for name in &path {
+        xml.start("wps:Output")?;
+        xml.attribute("id", name)?;
+    }
     match output.value {
         OutputValue::Reference { href, format } => {
             xml.start("wps:Reference")?;
@@ -58,7 +64,7 @@ fn output(xml: &mut Writer<'_>, output: &Output<'_>) -> io::Result<()> {
         }
     }
     xml.end()?;
-    xml.end()
+    path.iter().try_for_each(|_name| xml.end())
 }
 
 /// Attributes and content of `Data`.

@@ -4,10 +4,12 @@ use crate::output::{Output, OutputValue};
 use crate::ows::{ExceptionCode as Code, Version};
 use crate::testing::{check_golden, job, process, processes, request};
 use crate::wps::{Capabilities, Processes};
+use anabranch_model::group::GROUP_DEPTH_MAX;
 use anabranch_model::{
     BoundingBox, ComplexValue, Data, DismissedBy, Error, ExecutionMode, Fault, FaultKind, Format, FormatHint,
-    HttpMethod, InputData, JobEvent, JobId, LiteralType, LiteralValue, OutputRequest, ProcessDescription,
-    Reference, ReferenceBody, ResponseForm, Subject, TextForm, Timestamp, Transmission, Value, bind,
+    GroupDescription, HttpMethod, InputData, InputDescription, JobEvent, JobId, LiteralType, LiteralValue,
+    OutputDescription, OutputRequest, ProcessDescription, Reference, ReferenceBody, ResponseForm, Subject,
+    TextForm, Timestamp, Transmission, Value, bind,
 };
 use std::sync::Arc;
 
@@ -125,10 +127,10 @@ fn broken_inputs_are_named_all_at_once() {
          <wps:Input id='d'><wps:Data><ows:BoundingBox/></wps:Data></wps:Input>\
          <wps:Input id='e'><wps:Reference/></wps:Input>\
          <wps:Input id='f'><wps:Data><ows:BoundingBox><x/></ows:BoundingBox></wps:Data></wps:Input>\
-         <wps:Input id='g'><wps:Input id='h'><wps:Data>1</wps:Data></wps:Input></wps:Input>\
+         <wps:Input id='g'><wps:Data>1</wps:Data><wps:Input id='h'><wps:Data>1</wps:Data></wps:Input></wps:Input>\
          <wps:Input id='i'><wps:Data>1</wps:Data><wps:Data>2</wps:Data></wps:Input>\
          <wps:Input id='j'><wps:Data><wps:LiteralValue>1</wps:LiteralValue><wps:LiteralValue>2</wps:LiteralValue></wps:Data></wps:Input>\
-         <wps:Output/><wps:Output id='o' transmission='pigeon'/><wps:Output id='p'><wps:Output id='q'/></wps:Output>"
+         <wps:Output/><wps:Output id='o' transmission='pigeon'/><wps:Output id='p'><wps:Output/></wps:Output>"
     );
     let wrong = Code::WrongInputData;
     check(
@@ -146,9 +148,95 @@ fn broken_inputs_are_named_all_at_once() {
             (wrong, "j"),
             (Code::MissingParameterValue, "id"),
             (Code::InvalidParameterValue, "o"),
-            (Code::NoSuchOutput, "p"),
+            (Code::MissingParameterValue, "id"),
         ],
     );
+}
+
+/// A process with groups: `outer` holds a number and `outer.inner`, which holds a whole number; the outputs are the same.
+fn grouped() -> ProcessDescription {
+    let group = |id: &str| GroupDescription {
+        id: id.into(),
+        title: format!("The {id}"),
+        description: "Belongs together.".into(),
+        needs: vec!["outer.number".into()],
+    };
+    let (one, other) = ("outer.number", "outer.inner.count");
+    let process = process();
+    let input = |id: &str| InputDescription { id: id.into(), ..process.inputs[0].clone() };
+    let output = |id: &str| OutputDescription { id: id.into(), ..process.outputs[0].clone() };
+    ProcessDescription {
+        inputs: vec![input(one), input("alone"), input(other)],
+        outputs: vec![output(one), output(other)],
+        groups: vec![group("outer"), group("outer.inner")],
+        ..process
+    }
+}
+
+#[test]
+fn nested_inputs_and_outputs_have_whole_identifiers() {
+    let data = |id: &str| format!("<wps:Input id='{id}'><wps:Data>1</wps:Data></wps:Input>");
+    let inner = format!("<wps:Input id='inner'>{}</wps:Input>", data("count"));
+    let nested = format!("{ID}{}<wps:Input id='outer'>{inner}{}</wps:Input>", data("alone"), data("number"));
+    let asked = "<wps:Output id='outer'><wps:Output id='number' transmission='reference'/></wps:Output>";
+    let request = execute(SYNC, &format!("{nested}{asked}<wps:Output id='outer.inner'/>")).unwrap();
+    let ids: Vec<_> = request.inputs.iter().map(|item| item.id.as_str()).collect();
+    assert_eq!(ids, ["alone", "outer.inner.count", "outer.number"]);
+    assert_eq!(request.outputs[0].transmission, Transmission::Reference);
+    let bound = bind(&grouped(), &request).unwrap();
+    let ids: Vec<_> = bound.outputs.iter().map(|output| output.id.as_str()).collect();
+    assert_eq!(ids, ["outer.number", "outer.inner.count"], "who asks for a group asks for its members");
+    let raw = ExecuteRequest { response: ResponseForm::Raw, ..request };
+    let faults = execute::unanswerable(&grouped(), &raw);
+    let report = exception_report(&Error::Invalid(faults));
+    let found: Vec<_> = report.exceptions.iter().map(|e| (e.code, e.locator.as_deref())).collect();
+    assert_eq!(found, [(Code::TooManyOutputs, Some("outer.inner"))]);
+}
+
+#[test]
+fn groups_need_what_they_need_and_have_no_value() {
+    let of = |inner: &str| {
+        let request = execute(SYNC, &format!("{ID}{inner}<wps:Output id='outer.number'/>")).unwrap();
+        let report = exception_report(&bind(&grouped(), &request).unwrap_err());
+        report.exceptions.iter().map(|e| (e.code, e.locator.clone().unwrap())).collect::<Vec<_>>()
+    };
+    let value = "<wps:Data>1</wps:Data>";
+    let only_inner = format!(
+        "<wps:Input id='outer'><wps:Input id='inner'><wps:Input id='count'>{value}</wps:Input></wps:Input></wps:Input>"
+    );
+    // Both groups say so.
+    let needed = (Code::MissingParameterValue, "outer.number".to_owned());
+    assert_eq!(of(&only_inner), [needed.clone(), needed]);
+    let bare = format!("<wps:Input id='outer'>{value}</wps:Input>");
+    assert_eq!(of(&bare), [(Code::WrongInputData, "outer".to_owned())]);
+}
+
+#[test]
+fn groups_have_a_deepest_level() {
+    let deep = |groups: usize| {
+        let (open, close) = ("<wps:Input id='a'>".repeat(groups), "</wps:Input>".repeat(groups));
+        format!("{ID}{open}<wps:Input id='b'><wps:Data>1</wps:Data></wps:Input>{close}{AREA}")
+    };
+    let request = execute(SYNC, &deep(GROUP_DEPTH_MAX)).unwrap();
+    assert_eq!(request.inputs[0].id, "a.a.a.a.a.a.a.a.b");
+    check(execute(SYNC, &deep(GROUP_DEPTH_MAX + 1)), &[(Code::WrongInputData, "a.a.a.a.a.a.a.a.a")]);
+    let outputs = format!("{}{}", "<wps:Output id='a'>".repeat(10), "</wps:Output>".repeat(10));
+    check(execute(SYNC, &format!("{ID}{outputs}")), &[(Code::NoSuchOutput, "a.a.a.a.a.a.a.a.a")]);
+}
+
+#[test]
+fn groups_are_described_and_answered() {
+    let process = grouped();
+    let document = String::from_utf8(describe::write(&[Arc::new(process.clone())], "en-US")).unwrap();
+    check_golden("wps_2_0/describe_groups.xml", &document);
+    let (asked, value) = (request("any"), area());
+    let output = |description| Output { description, request: &asked, value: OutputValue::Inline(&value) };
+    let outputs: Vec<_> = process.outputs.iter().map(output).collect();
+    let document =
+        response::Response { job: &job().id, groups: &process.groups, expires: None, outputs: &outputs };
+    let mut out = Vec::new();
+    response::write(&document, &mut out).unwrap();
+    check_golden("wps_2_0/result_groups.xml", &String::from_utf8(out).unwrap());
 }
 
 #[test]
@@ -316,7 +404,8 @@ fn every_output_is_written() {
         output("bounds", OutputValue::Inline(&bounds)),
     ];
     let job = job();
-    let document = response::Response { job: &job.id, expires: Some(job.created), outputs: &outputs };
+    let document =
+        response::Response { job: &job.id, expires: Some(job.created), groups: &[], outputs: &outputs };
     let mut out = Vec::new();
     response::write(&document, &mut out).unwrap();
     check_golden("wps_2_0/result.xml", &String::from_utf8(out).unwrap());
@@ -403,7 +492,7 @@ fn every_error_has_its_report() {
 fn literals_and_boxes_have_formats_too() {
     let faults = |output: &str, media_type: &str| {
         let outputs = format!("{ID}<wps:Output id='{output}' mimeType='{media_type}'/>");
-        execute::unsupported_formats(&process(), &execute(SYNC, &outputs).unwrap())
+        execute::unanswerable(&process(), &execute(SYNC, &outputs).unwrap())
     };
     for (output, media_type) in [
         ("area", "text/xml"),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use anabranch_model::group::{GROUP_DEPTH_MAX, groups_around};
 use anabranch_model::{DataDescription, ProcessDescription, ProcessId, id::check_identifier};
 use anabranch_xmpp::{Incoming, MessageKind, OccupantChange};
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use crate::message::{Hello, LoadReport, Message, RUNS_HELD_MAX, Register, Regist
 use crate::proxy::RemoteProcess;
 use crate::wire::{self, Envelope};
 
-/// Most inputs, and most outputs, of a process.
+/// Most inputs, most outputs and most groups of a process.
 const PARAMETERS_MAX: usize = 500;
 
 impl Pool {
@@ -310,9 +311,11 @@ fn check_description(description: &ProcessDescription) -> Result<(), String> {
     if description.outputs.is_empty() {
         return Err("a process needs an output".into());
     }
-    if description.inputs.len().max(description.outputs.len()) > PARAMETERS_MAX {
-        return Err(format!("a process may have at most {PARAMETERS_MAX} inputs and outputs"));
+    let described = description.inputs.len().max(description.outputs.len()).max(description.groups.len());
+    if described > PARAMETERS_MAX {
+        return Err(format!("a process may have at most {PARAMETERS_MAX} inputs, outputs and groups"));
     }
+    check_groups(description)?;
     let inputs = description.inputs.iter().map(|input| (&input.id, &input.data));
     let outputs = description.outputs.iter().map(|output| (&output.id, &output.data));
     check_parameters(inputs)?;
@@ -321,6 +324,19 @@ fn check_description(description: &ProcessDescription) -> Result<(), String> {
         Some(input) => Err(format!("input '{}' has to be given more often than it may be", input.id)),
         None => Ok(()),
     }
+}
+
+fn check_groups(description: &ProcessDescription) -> Result<(), String> {
+    for group in &description.groups {
+        check_identifier(&group.id).map_err(|error| error.to_string())?;
+        if groups_around(&description.groups, &group.id).len() >= GROUP_DEPTH_MAX {
+            return Err(format!("group '{}' lies in more than {} groups", group.id, GROUP_DEPTH_MAX - 1));
+        }
+        if let Some(unknown) = group.needs.iter().find(|id| description.input(id).is_none()) {
+            return Err(format!("group '{}' needs '{unknown}', which is no input", group.id));
+        }
+    }
+    Ok(())
 }
 
 fn check_parameters<'a>(

@@ -304,6 +304,7 @@ pub(crate) fn description(id: &str) -> ProcessDescription {
             keywords: vec![],
             data: data(),
         }],
+        groups: Vec::new(),
         sync_execute: true,
         async_execute: true,
         idempotent: false,

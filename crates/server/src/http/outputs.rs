@@ -171,7 +171,7 @@ pub(crate) async fn of_job(app: &App, job: JobId, only: Option<&[String]>) -> Re
 pub(crate) struct OutputSet {
     pub(crate) results: Arc<Results>,
     pub(crate) response: ResponseForm,
-    process: ProcessId,
+    pub(crate) process: ProcessId,
     descriptions: Vec<OutputDescription>,
     hrefs: Vec<String>,
 }

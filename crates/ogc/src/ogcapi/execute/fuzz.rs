@@ -34,6 +34,7 @@ pub fn fuzz_execute(body: &[u8]) {
             input("many", many, complex()),
         ],
         outputs: Vec::new(),
+        groups: Vec::new(),
         sync_execute: true,
         async_execute: true,
         idempotent: true,

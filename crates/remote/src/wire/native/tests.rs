@@ -42,6 +42,7 @@ fn description() -> ProcessDescription {
             keywords: vec![],
             data: DataDescription::Literal(LiteralDomain::any(LiteralType::String)),
         }],
+        groups: Vec::new(),
         sync_execute: true,
         async_execute: true,
         idempotent: false,

@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::http::answer;
 use crate::http::jobs::DISMISS_WAIT;
 use crate::http::outputs::{OutputSet, parse_job};
-use crate::http::service::descriptions;
+use crate::http::service::{description, descriptions};
 use crate::http::waiting::{until_finished, within};
 use anabranch_engine::{JobHandle, JobView};
 use anabranch_model::bind::FAULTS_MAX;
@@ -13,7 +13,7 @@ use anabranch_model::{
     DismissedBy, Error, ExecuteRequest, ExecutionMode, JobId, JobState, Outcome, ProcessDescription,
     ResponseForm, Timestamp, Value, bind,
 };
-use anabranch_ogc::wps_2_0::execute::unsupported_formats;
+use anabranch_ogc::wps_2_0::execute::unanswerable;
 use anabranch_ogc::wps_2_0::{self, DescribeProcess, Request, capabilities, describe, response, status};
 use anabranch_ogc::{ExceptionReport, Output, OutputValue};
 use axum::http::StatusCode;
@@ -43,7 +43,7 @@ fn describe_process(app: &App, request: &DescribeProcess) -> Result<Response, Ex
 /// are answered with their results. Failures of jobs that are waited for are exception reports.
 async fn execute(app: &App, mut request: ExecuteRequest) -> Result<Response, Error> {
     let process = app.engine.registry().get(&request.process)?.description();
-    check_formats(&process, &request)?;
+    check_answerable(&process, &request)?;
     request.mode = chosen(request.mode, &process);
     let mode = request.mode;
     let mut handle = app.engine.submit(request).await?;
@@ -62,8 +62,8 @@ async fn execute(app: &App, mut request: ExecuteRequest) -> Result<Response, Err
 }
 
 /// What binding does not look at, in one answer with all that it finds.
-fn check_formats(process: &ProcessDescription, request: &ExecuteRequest) -> Result<(), Error> {
-    let mut faults = unsupported_formats(process, request);
+fn check_answerable(process: &ProcessDescription, request: &ExecuteRequest) -> Result<(), Error> {
+    let mut faults = unanswerable(process, request);
     if faults.is_empty() {
         return Ok(());
     }
@@ -112,8 +112,10 @@ async fn results(app: &App, job: JobId) -> Result<Response, Error> {
         return Err(Error::process_failed("the process wrote no output"));
     }
     let expires = app.engine.job(job).await?.expires;
+    let process = description(app, &set.process);
     Ok(set.written(wps_2_0::MEDIA_TYPE, move |outputs, out| {
-        response::write(&response::Response { job: &job, expires, outputs }, out)
+        let groups = &process.groups;
+        response::write(&response::Response { job: &job, groups, expires, outputs }, out)
     }))
 }
 
