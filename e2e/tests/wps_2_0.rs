@@ -206,7 +206,7 @@ async fn every_fault_has_its_own_code() {
     refused("echo", "<wps:Output id=\"literalOutput\" mimeType=\"a/b\"/>", "NoSuchFormat", "literalOutput")
         .await;
     let nested = format!("<wps:Input id=\"group\">{}</wps:Input>{output}", literal("pause", "1"));
-    refused("echo", &nested, "WrongInputData", "group").await;
+    refused("echo", &nested, "NoSuchInput", "group.pause").await;
     refused("simplify_douglas_peucker", "<wps:Output id=\"result\"/>", "MissingParameterValue", "data").await;
     refused("echo", "", "MissingParameterValue", "Output").await;
     let inner = format!(
