@@ -49,7 +49,11 @@ pub(crate) async fn begin(app: &App, body: Body) -> Result<Upload, Error> {
     let announced = body.size_hint().lower();
     let mut rest = Rest { stream: body.into_data_stream(), bytes: 0, bytes_max: app.upload_bytes_max };
     if announced > rest.bytes_max {
-        return Err(rest.too_large());
+        let error = rest.too_large();
+        if announced <= DRAINED_BYTES_MAX {
+            rest.drain().await;
+        }
+        return Err(error);
     }
     let mut first = BytesMut::new();
     while first.len() <= WHOLE_BYTES_MAX {
@@ -71,10 +75,11 @@ impl Begun {
         app: &App,
         read: impl FnOnce(&mut dyn BufRead) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let place = app.uploads.try_acquire().map_err(|_none_left| Error::Busy {
-            limit: format!("{UPLOADS_MAX} large requests are being read"),
-            retry_after_s: RETRY_AFTER_S,
-        })?;
+        let Ok(place) = app.uploads.try_acquire() else {
+            self.rest.drain().await;
+            let limit = format!("{UPLOADS_MAX} large requests are being read");
+            return Err(Error::Busy { limit, retry_after_s: RETRY_AFTER_S });
+        };
         let (sender, blocks) = mpsc::channel(BLOCKS_AHEAD_MAX);
         let reading = tokio::task::spawn_blocking(move || read(&mut Blocks { blocks, block: Bytes::new() }));
         tokio::select! {
