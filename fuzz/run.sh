@@ -13,7 +13,8 @@ command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
 cargo +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal
 [ $# -gt 0 ] || mapfile -t targets < <(cargo +nightly fuzz list)
 [ $# -eq 0 ] || targets=("$@")
-cargo +nightly fuzz build
+# Before anything is run: what can't be built has found nothing.
+for target in "${targets[@]}"; do cargo +nightly fuzz build "$target"; done
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
