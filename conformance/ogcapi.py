@@ -8,6 +8,8 @@ import base64
 import email
 import json
 import re
+import urllib.request
+import uuid
 from html.parser import HTMLParser
 
 import jsonschema
@@ -45,6 +47,10 @@ class Subject:
     def start(self, body):
         """An asynchronous job: its answer."""
         return self.execute(body, Prefer="respond-async").expect(201)
+
+    def start_any(self, body):
+        """An asynchronous job, or why there is none."""
+        return self.execute(body, Prefer="respond-async")
 
     def started(self, body):
         """An asynchronous job: its address."""
@@ -801,7 +807,41 @@ def _(s):
 @at(80, "callback/job-callback")
 def _(s):
     s.declared("callback")
-    check(False, "declared, but not tested yet")
+    succeeded, dismissed = subscriber(s), subscriber(s)
+    s.finish({"inputs": {"literalInput": "told", "pause": 1}, "subscriber": succeeded})
+    results = told(s, succeeded["successUri"])
+    check(results["literalOutput"] in ("told", {"value": "told"}), f"results {results}")
+    running = told(s, succeeded["inProgressUri"])
+    schema(models.StatusInfo, running)
+    check(running["status"] == "running", f"in progress: {running['status']}")
+    check(not posts(s, succeeded["failedUri"]), "told of a failure that there was not")
+
+    path = s.started({"inputs": {"pause": 600}, "subscriber": dismissed})
+    s.request("DELETE", path).expect(200)
+    status = told(s, dismissed["failedUri"])
+    schema(models.StatusInfo, status)
+    check(status["status"] == "dismissed", f"failed: {status['status']}")
+    check(not posts(s, dismissed["successUri"]), "told of a success that there was not")
+    refused = s.start_any({"inputs": {}, "subscriber": {"successUri": "http://169.254.169.254/"}})
+    check(refused.status == 400, f"a metadata service may be called: HTTP {refused.status}")
+
+
+def subscriber(s):
+    """Addresses of their own for one job, at which nothing has been posted."""
+    token = uuid.uuid4().hex
+    return {f"{event}Uri": f"{s.server.files_url}/callbacks/{token}/{event}" for event in ("success", "inProgress", "failed")}
+
+
+def posts(s, address):
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        return [json.loads(body) for body in json.load(answer)]
+
+
+def told(s, address):
+    """What is posted there; exactly one body."""
+    bodies = until(f"a callback to {address}", lambda: posts(s, address))
+    check(len(bodies) == 1, f"{len(bodies)} callbacks of one state")
+    return bodies[0]
 
 
 @at(81, "dismiss/job-dismiss-op")

@@ -1,8 +1,10 @@
 """Starts the servers under test on free loopback ports, each with a folder of its own, and ends them."""
 
+import collections
 import contextlib
 import http.client
 import http.server
+import json
 import os
 import select
 import signal
@@ -22,11 +24,19 @@ FILES = {"/text.txt": b"by reference", "/number.txt": b"no number"}
 
 @contextlib.contextmanager
 def file_server():
-    """What inputs refer to; its address."""
+    """What inputs refer to; its address. What is posted to `/callbacks/…` is given back by GET: a list of bodies."""
+    posted = collections.defaultdict(list)
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            posted[self.path].append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(204)
+            self.end_headers()
+
         def do_GET(self):
             body = FILES.get(self.path)
+            if self.path.startswith("/callbacks/"):
+                body = json.dumps(posted[self.path]).encode()
             self.send_response(200 if body is not None else 404)
             self.send_header("Content-Type", "text/plain")
             self.send_header("Content-Length", str(len(body or b"")))

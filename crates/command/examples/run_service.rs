@@ -46,6 +46,7 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn StdError>> {
         mode: ExecutionMode::Auto,
         response: ResponseForm::Raw,
         lineage: false,
+        subscriber: None,
     };
     let bound: BoundRequest = bind(&service.description, &request)?;
     let outputs = bound.outputs.clone();

@@ -95,9 +95,11 @@ impl Egress {
         let total_ms_max = request.total_ms_max.map_or(policy.total_ms_max, |ms| ms.min(policy.total_ms_max));
         let body_bytes_max =
             request.body_bytes_max.map_or(policy.body_bytes_max, |bytes| bytes.min(policy.body_bytes_max));
+        let redirects_max =
+            request.redirects_max.map_or(policy.redirects_max, |n| n.min(policy.redirects_max));
         let clock = Clock::start(policy.idle_ms_max, total_ms_max);
         let mut hop = Hop::first(request)?;
-        for redirects in 0..=policy.redirects_max {
+        for redirects in 0..=redirects_max {
             let answer = match self.send(&hop, &clock).await {
                 Err(Fault::Refused { reason, .. }) => return Err(Fault::Refused { reason, redirects }),
                 other => other?,
@@ -107,7 +109,7 @@ impl Egress {
             };
             hop.follow(answer.status().as_u16(), target);
         }
-        Err(Fault::Redirects { max: policy.redirects_max })
+        Err(Fault::Redirects { max: redirects_max })
     }
 
     async fn send(&self, hop: &Hop, clock: &Clock) -> Result<reqwest::Response, Fault> {

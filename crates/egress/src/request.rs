@@ -28,6 +28,8 @@ pub struct Request {
     pub body_bytes_max: Option<u64>,
     /// A cap on the whole fetch below the policy's, milliseconds. It can only tighten.
     pub total_ms_max: Option<u64>,
+    /// A cap on redirects below the policy's. It can only tighten; 0 follows none.
+    pub redirects_max: Option<u32>,
 }
 
 /// An HTTP method.
@@ -59,7 +61,15 @@ pub enum Body {
 impl Request {
     /// A request without headers and body.
     pub fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: Vec::new(), body: Body::Empty, body_bytes_max: None, total_ms_max: None }
+        Self {
+            method,
+            url,
+            headers: Vec::new(),
+            body: Body::Empty,
+            body_bytes_max: None,
+            total_ms_max: None,
+            redirects_max: None,
+        }
     }
 
     /// GET `url`.
@@ -95,6 +105,13 @@ impl Request {
     #[must_use]
     pub fn total_ms_max(mut self, ms: u64) -> Self {
         self.total_ms_max = Some(ms);
+        self
+    }
+
+    /// Caps the redirects.
+    #[must_use]
+    pub fn redirects_max(mut self, redirects: u32) -> Self {
+        self.redirects_max = Some(redirects);
         self
     }
 }

@@ -81,6 +81,7 @@ fn request(process: &ProcessId, mode: ExecutionMode) -> ExecuteRequest {
         mode,
         response: ResponseForm::Document,
         lineage: false,
+        subscriber: None,
     }
 }
 

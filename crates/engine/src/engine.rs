@@ -1,6 +1,7 @@
 //! The engine: what can be asked of it.
 
 use crate::board::Board;
+use crate::callbacks::{CallbackSettings, Callbacks};
 use crate::counts::Counts;
 use crate::cpu::CpuPool;
 use crate::dispatch::Dispatcher;
@@ -18,8 +19,8 @@ use anabranch_egress::Egress;
 use anabranch_model::{BoundRequest, DismissedBy, Error, ExecuteRequest, JobId};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -96,6 +97,8 @@ pub(crate) struct Inner {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) logs: Arc<LogWriter>,
     pub(crate) egress: Egress,
+    /// Set once, before the first job, by whoever renders their bodies.
+    pub(crate) callbacks: OnceLock<Arc<Callbacks>>,
     pub(crate) runtime: Handle,
     /// Ends runs that end with the server.
     pub(crate) stop: CancellationToken,
@@ -132,6 +135,14 @@ impl Engine {
         remove_orphans(&inner).await.map_err(failed)?;
         tokio::spawn(retention::keep_sweeping(Arc::downgrade(&inner)));
         Ok(Self(inner))
+    }
+
+    /// Offers callbacks. To be called once, before [`Engine::recover`]: until then requests with a subscriber are refused.
+    pub fn offer_callbacks(&self, settings: CallbackSettings) {
+        let callbacks = Callbacks::new(settings, self.0.limits.callbacks_parallel_max);
+        if self.0.callbacks.set(callbacks).is_err() {
+            tracing::error!("callbacks were offered twice; the first settings hold");
+        }
     }
 
     /// Brings every job that the last server left unfinished to a true state. To be called once, when the built-in
@@ -341,6 +352,7 @@ impl Inner {
             store,
             logs,
             egress,
+            callbacks: OnceLock::new(),
             runtime,
             spool,
         })

@@ -13,6 +13,7 @@
 //! What it is not: it parses no document, opens no port, starts no executable and knows no agent.
 
 mod board;
+mod callbacks;
 mod clock;
 mod convert;
 mod counts;
@@ -42,6 +43,7 @@ mod submit;
 mod tests;
 mod view;
 
+pub use callbacks::{CallbackBody, CallbackSettings, RenderCallback};
 pub use counts::{Counts, ProcessCounts};
 pub use engine::{Engine, EngineConfig, OpenError, Recovered};
 pub use limits::Limits;

@@ -54,6 +54,24 @@ pub struct Limits {
     pub cache_bytes_max: u64,
     /// Readers of the database at once. Default 4: each is a connection with a cache of 2 MB.
     pub readers_max: usize,
+    /// Most jobs with callbacks still due; further requests that name a subscriber are refused as long. Default 10 000: some
+    /// hundred bytes each, and receivers that are down must not fill the memory.
+    pub callback_jobs_max: usize,
+    /// Most callbacks under way at once. Default 16: one that stalls holds a place for `callback_ms_max`, and each holds its
+    /// body in memory.
+    pub callbacks_parallel_max: usize,
+    /// Longest attempt to deliver a callback, milliseconds. Default 10 s: a receiver takes a note, it doesn't compute.
+    pub callback_ms_max: u64,
+    /// Most attempts for each callback between two starts of the server. Default 20: with the pauses below about nine hours,
+    /// a receiver's bad night.
+    pub callback_attempts_max: u32,
+    /// Pause after the first attempt that failed, milliseconds; it doubles each time. Default 1 s.
+    pub callback_pause_ms_min: u64,
+    /// Longest pause, also where the receiver asks for a longer one, milliseconds. Default 1 h.
+    pub callback_pause_ms_max: u64,
+    /// How long after its state a callback is still tried, restarts included, seconds. Default 24 h, as long as results
+    /// are kept.
+    pub callback_keep_s: u64,
     /// Threads of the CPU pool; 0 takes one for each core. Default 0.
     pub cpu_threads: usize,
     /// Stack of each CPU thread, bytes. Default 8 MiB, as main threads have: algorithms may recurse over deep data.
@@ -83,6 +101,13 @@ impl Default for Limits {
             progress_write_ms_min: 200,
             cache_bytes_max: 32 << 20,
             readers_max: 4,
+            callback_jobs_max: 10_000,
+            callbacks_parallel_max: 16,
+            callback_ms_max: 10_000,
+            callback_attempts_max: 20,
+            callback_pause_ms_min: 1000,
+            callback_pause_ms_max: 3_600_000,
+            callback_keep_s: 24 * 3600,
             cpu_threads: 0,
             cpu_stack_bytes: 8 << 20,
         }

@@ -78,6 +78,7 @@ impl Inner {
             self.dispatcher.enqueue_again(live);
         }
         self.pump();
+        self.recover_callbacks().await?;
         tracing::info!(?recovered, "unfinished jobs of the last server were recovered");
         Ok(recovered)
     }

@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::engine::Inner;
 use crate::folders::blocking;
+use crate::store::inbox::Rows;
 use anabranch_model::{Error, JobId};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -42,7 +43,8 @@ impl Inner {
 
     /// Removes finished jobs: rows first, for a row without files would be a lie, and files without a row are found.
     pub(crate) async fn remove_jobs(&self, jobs: &[(i64, JobId)]) -> Result<usize, Error> {
-        let count = self.store.remove(jobs.iter().map(|(sequence, _)| *sequence).collect()).await?;
+        let count =
+            self.store.remove(Rows::Jobs(jobs.iter().map(|(sequence, _)| *sequence).collect())).await?;
         let ids: Vec<JobId> = jobs.iter().map(|(_, id)| *id).collect();
         let logs: Vec<_> =
             ids.iter().filter_map(|id| self.board.find(*id)).map(|live| Arc::clone(&live.log)).collect();

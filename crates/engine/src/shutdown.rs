@@ -28,6 +28,9 @@ impl Inner {
             self.dispatcher.remove(&live);
             live.apply(JobEvent::Ended(Err(Error::Interrupted { reason: "it was shut down".into() })));
         }
+        if let Some(callbacks) = self.callbacks.get() {
+            callbacks.idle(drain).await;
+        }
         let engine = Arc::clone(self);
         let closed = blocking(move || {
             engine.store.close();

@@ -15,7 +15,7 @@ use crate::board::Board;
 use crate::engine::OpenError;
 use crate::folders::Folders;
 use anabranch_model::Error;
-use inbox::Inbox;
+use inbox::{Inbox, Rows};
 use reader::Readers;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -52,10 +52,10 @@ impl Store {
         Ok(Self { inbox, readers, writer: Mutex::new(Some(thread)) })
     }
 
-    /// Removes finished jobs by row; tells how many there were.
-    pub(crate) async fn remove(&self, sequences: Vec<i64>) -> Result<usize, Error> {
+    /// Removes rows; tells how many jobs or callbacks that were.
+    pub(crate) async fn remove(&self, rows: Rows) -> Result<usize, Error> {
         let (sender, receiver) = oneshot::channel();
-        self.inbox.remove(sequences, sender);
+        self.inbox.remove(rows, sender);
         receiver.await.map_err(|_closed| Error::internal("the store is closed"))?
     }
 

@@ -1,5 +1,6 @@
 //! Accepting a request.
 
+use crate::callbacks::Place;
 use crate::clock;
 use crate::engine::Inner;
 use crate::folders::{Folders, blocking};
@@ -7,7 +8,7 @@ use crate::live::{Live, LiveParts};
 use crate::log::JobLog;
 use crate::store::row::write_request;
 use crate::view::{JobHandle, StoredRequest};
-use crate::{hints, references, spool};
+use crate::{callbacks, hints, references, spool};
 use anabranch_model::bind::FAULTS_MAX;
 use anabranch_model::{
     BoundRequest, Data, Error, ExecuteRequest, ExecutionMode, InputData, Job, JobId, ProcessDescription, bind,
@@ -39,7 +40,8 @@ impl Inner {
         let mut precise = request.clone();
         hints::make_precise(&process, &mut precise);
         let bound = bind(&process, &precise);
-        let inaccessible = references::faults(&self.egress, request);
+        let mut inaccessible = references::faults(&self.egress, request);
+        inaccessible.extend(callbacks::faults(&self.egress, request));
         match bound {
             Ok(bound) if inaccessible.is_empty() => Ok(bound),
             Ok(_) => Err(Error::Invalid(inaccessible)),
@@ -67,6 +69,7 @@ impl Inner {
         }
         let id = JobId::random();
         let mut folder = None;
+        let subscribed = self.subscribe(id, &request)?;
         if spool::is_needed(&bound, self.limits.inline_input_bytes_max) {
             (request, bound, folder) = self.spool(id, request, bound, !sync).await?;
         }
@@ -79,17 +82,22 @@ impl Inner {
             live.accept(false);
             place.enqueue(Arc::clone(&live));
             self.pump();
+            self.follow_new(&live, subscribed);
             return Ok(JobHandle::new(live));
         }
         drop(place);
         // On a task of its own: a client that goes away in the middle must not leave a job that is written down and
         // never run.
         let engine = Arc::clone(self);
-        let accepted = tokio::spawn(async move { engine.accept(live).await });
+        let accepted = tokio::spawn(async move { engine.accept(live, subscribed).await });
         accepted.await.map_err(|error| Error::internal(format!("acceptance was lost: {error}")))?
     }
 
-    async fn accept(self: &Arc<Self>, live: Arc<Live>) -> Result<JobHandle, Error> {
+    async fn accept(
+        self: &Arc<Self>,
+        live: Arc<Live>,
+        subscribed: Option<Place>,
+    ) -> Result<JobHandle, Error> {
         let place = self.dispatcher.wait_outside();
         let closed = || Error::internal("the store is closed");
         let durable = live.accept(true).ok_or_else(closed)?;
@@ -103,6 +111,7 @@ impl Inner {
         }
         place.enqueue(Arc::clone(&live));
         self.pump();
+        self.follow_new(&live, subscribed);
         Ok(JobHandle::new(live))
     }
 

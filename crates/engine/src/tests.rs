@@ -2,6 +2,7 @@
 //!
 //! Nothing here sleeps and hopes: what is to come is awaited, with [`DEADLINE`] as the end of patience.
 
+mod callbacks;
 mod conversion;
 mod dismissing;
 mod life;
@@ -157,6 +158,7 @@ fn request(process: &str, mode: ExecutionMode) -> ExecuteRequest {
         mode,
         response: ResponseForm::Document,
         lineage: false,
+        subscriber: None,
     }
 }
 

@@ -17,6 +17,7 @@ pub mod id;
 pub mod job;
 pub mod process;
 pub mod request;
+pub mod subscriber;
 pub mod value;
 
 pub use bind::{BoundRequest, BoundValue, bind};
@@ -35,6 +36,7 @@ pub use request::{
     ExecuteRequest, ExecutionMode, FormatHint, HttpMethod, InputData, InputItem, OutputRequest, Reference,
     ReferenceBody, ResponseForm, TextForm, Transmission,
 };
+pub use subscriber::{CallbackEvent, Subscriber};
 pub use value::{BoundingBox, ComplexValue, Data, DataFile, Inputs, LiteralValue, Value};
 
 /// A point in time; the crate never reads a clock, time is always a parameter.

@@ -1,6 +1,7 @@
 //! The one execute request into which every protocol is parsed.
 
 use crate::id::ProcessId;
+use crate::subscriber::Subscriber;
 use crate::value::{BoundingBox, Data};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ pub struct ExecuteRequest {
     /// Repeat inputs and output definitions in the answer (WPS 1.0.0 §10.2.1, `lineage`).
     #[serde(default)]
     pub lineage: bool,
+    /// Whom to call back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscriber: Option<Subscriber>,
 }
 
 /// Whether the client waits.

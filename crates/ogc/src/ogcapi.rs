@@ -23,7 +23,7 @@ mod text;
 pub mod validation;
 
 pub use exception::{Problem, problem, query_problem};
-pub use execute::{Execute, Subscriber};
+pub use execute::Execute;
 pub use link::{BaseUrl, Link};
 pub use prefer::Prefer;
 

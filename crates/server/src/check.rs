@@ -56,7 +56,7 @@ fn sort_of(text: &str) -> Sort {
         Sort::Service
     } else if has(&["account", "rooms", "orchestrator"]) {
         Sort::Agent
-    } else if has(&["http", "xmpp", "limits", "egress", "service", "services"]) {
+    } else if has(&["http", "xmpp", "limits", "callbacks", "egress", "service", "services"]) {
         Sort::Server
     } else {
         Sort::Service

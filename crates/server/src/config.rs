@@ -21,6 +21,7 @@ pub(crate) struct Config {
     pub(crate) xmpp: Xmpp,
     pub(crate) services: Services,
     pub(crate) limits: Limits,
+    pub(crate) callbacks: Callbacks,
     pub(crate) egress: Policy,
 }
 
@@ -106,6 +107,14 @@ pub(crate) struct Limits {
     pub(crate) drain_s_max: u64,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Callbacks {
+    pub(crate) secret_file: PathBuf,
+    pub(crate) attempts_max: u32,
+    pub(crate) keep_s: u64,
+}
+
 impl Config {
     /// The defaults, overlaid by a file.
     ///
@@ -134,6 +143,7 @@ impl Config {
             "http.upload_bytes_max must be at least http.body_bytes_max, not {}",
             config.http.upload_bytes_max
         );
+        anyhow::ensure!(config.callbacks.attempts_max > 0, "callbacks.attempts_max must be at least 1");
         anyhow::ensure!(config.limits.parallel_runs_max > 0, "limits.parallel_runs_max must be at least 1");
         anyhow::ensure!(!config.service.languages.is_empty(), "service.languages must name at least one");
         for tag in &config.service.languages {

@@ -285,6 +285,7 @@ mod tests {
             mode: ExecutionMode::Async,
             response: ResponseForm::Raw,
             lineage: false,
+            subscriber: None,
         };
         let job = plane.engine.submit(request).await.unwrap().id();
         let run = RunId { job, attempt: 1 };

@@ -14,7 +14,7 @@ mod health;
 mod jobs;
 pub(crate) mod listen;
 mod negotiate;
-mod outputs;
+pub(crate) mod outputs;
 mod pages;
 mod processes;
 mod range;

@@ -8,6 +8,7 @@ mod agent;
 mod agent_config;
 mod agent_data;
 mod app;
+mod callbacks;
 mod check;
 mod cli;
 mod client;

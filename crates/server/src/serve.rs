@@ -2,6 +2,7 @@
 
 use crate::accounts::{self, FileAccounts, LOCAL_ACCOUNT, ORCHESTRATOR};
 use crate::app::{App, Parts};
+use crate::callbacks;
 use crate::cli;
 use crate::config::{Config, ExternalXmpp};
 use crate::data_plane::DataPlane;
@@ -66,6 +67,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         Arc::clone(&data_plane) as _,
         links.clone(),
     );
+    engine.offer_callbacks(callbacks::settings(&config.callbacks, BaseUrl::new(base.clone()))?);
     engine.recover().await?;
 
     let app: App = Arc::new(Parts {
@@ -126,6 +128,8 @@ fn engine_config(config: &Config, folder: &Folder) -> EngineConfig {
         output_bytes_max: given.output_bytes_max,
         results_keep_s: given.results_keep_s,
         reattach_ms_max: given.reattach_s_max.saturating_mul(1000),
+        callback_attempts_max: config.callbacks.attempts_max,
+        callback_keep_s: config.callbacks.keep_s,
         ..anabranch_engine::Limits::default()
     };
     EngineConfig { data: folder.path().to_owned(), limits }

@@ -22,6 +22,7 @@ fn run(echo: Echo, inputs: &[(&str, InputData)], sink: &Arc<TestSink>) -> Result
         mode: ExecutionMode::Auto,
         response: ResponseForm::Document,
         lineage: false,
+        subscriber: None,
     };
     let bound = bind(&description, &request)?;
     let execution = Execution {

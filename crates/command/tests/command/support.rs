@@ -182,6 +182,7 @@ impl Run {
             mode: ExecutionMode::Auto,
             response: ResponseForm::Raw,
             lineage: false,
+            subscriber: None,
         };
         let bound = bind(&service.description, &request)?;
         let outputs = bound.outputs.clone();

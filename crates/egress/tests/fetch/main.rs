@@ -200,6 +200,8 @@ async fn redirects_end_at_the_limit() {
     assert_eq!(server.lines(), ["GET /", "GET /again", "GET /again", "GET /again"]);
     let none = failure(&opened(&server, "redirects_max = 0"), Request::get(server.url("/"))).await;
     assert!(matches!(none.fault, Fault::Redirects { max: 0 }), "{none}");
+    let tightened = failure(&opened(&server, ""), Request::get(server.url("/")).redirects_max(0)).await;
+    assert!(matches!(tightened.fault, Fault::Redirects { max: 0 }), "{tightened}");
 }
 
 #[tokio::test]

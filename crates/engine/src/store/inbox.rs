@@ -2,7 +2,7 @@
 
 use super::{LAZY, SYNC_AFTER};
 use crate::live::Live;
-use anabranch_model::Error;
+use anabranch_model::{CallbackEvent, Error};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -18,9 +18,17 @@ pub(crate) enum Urgency {
     Durable,
 }
 
-/// Rows to be removed, and who wants to know.
+/// Rows to be removed.
+pub(crate) enum Rows {
+    /// Finished jobs with all that belongs to them.
+    Jobs(Vec<i64>),
+    /// Callbacks of a job that are due no more; `None` for all of them.
+    Callbacks { sequence: i64, event: Option<CallbackEvent> },
+}
+
+/// Rows to be removed, and who wants to know how many jobs or callbacks that were.
 pub(crate) struct Removal {
-    pub(crate) sequences: Vec<i64>,
+    pub(crate) rows: Rows,
     pub(crate) done: oneshot::Sender<Result<usize, Error>>,
 }
 
@@ -75,10 +83,10 @@ impl Inbox {
     }
 
     /// Rows are to be removed.
-    pub(crate) fn remove(&self, sequences: Vec<i64>, done: oneshot::Sender<Result<usize, Error>>) {
+    pub(crate) fn remove(&self, rows: Rows, done: oneshot::Sender<Result<usize, Error>>) {
         let mut queue = self.queue();
         if !queue.closed {
-            queue.removals.push(Removal { sequences, done });
+            queue.removals.push(Removal { rows, done });
             self.wake(&mut queue, Urgency::Prompt);
         }
     }

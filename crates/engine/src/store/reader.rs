@@ -7,7 +7,7 @@ use super::writer::store_error;
 use crate::folders::{Folders, blocking};
 use crate::list::JobFilter;
 use crate::view::StoredRequest;
-use anabranch_model::{Error, JobId, Timestamp, Value};
+use anabranch_model::{CallbackEvent, Error, JobId, Timestamp, Value};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -137,6 +137,18 @@ impl Readers {
             let over = usize::try_from(finished.saturating_sub(kept_max)).unwrap_or(usize::MAX).min(limit);
             let sql = "SELECT sequence, id FROM jobs WHERE expires IS NOT NULL ORDER BY expires LIMIT ?1";
             connection.prepare_cached(sql)?.query_map([over], read)?.collect()
+        })
+        .await
+    }
+
+    /// Callbacks that are still due, by job in order of acceptance.
+    pub(crate) async fn due_callbacks(&self) -> Result<Vec<(JobId, CallbackEvent)>, Error> {
+        self.read(|connection, _| {
+            let sql = "SELECT jobs.id, callbacks.event FROM callbacks JOIN jobs USING (sequence) \
+                       ORDER BY callbacks.sequence, callbacks.event";
+            let read =
+                |row: &rusqlite::Row<'_>| Ok((JobId::from_bytes(row.get(0)?), row::read_event(row, 1)?));
+            connection.prepare_cached(sql)?.query_map([], read)?.collect()
         })
         .await
     }

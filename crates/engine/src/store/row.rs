@@ -4,7 +4,7 @@ use crate::list::StateName;
 use crate::view::StoredRequest;
 use crate::view::{JobView, OutputSummary};
 use anabranch_model::{
-    Data, InputData, Job, JobId, JobState, OnRestart, Outcome, ProcessId, Timestamp, Value,
+    CallbackEvent, Data, InputData, Job, JobId, JobState, OnRestart, Outcome, ProcessId, Timestamp, Value,
 };
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
@@ -50,6 +50,21 @@ pub(crate) fn on_restart_code(on_restart: OnRestart) -> i64 {
         OnRestart::Requeue => 1,
         OnRestart::Reattach => 2,
     }
+}
+
+pub(crate) fn event_code(event: CallbackEvent) -> i64 {
+    match event {
+        CallbackEvent::InProgress => 0,
+        CallbackEvent::Succeeded => 1,
+        CallbackEvent::Failed => 2,
+    }
+}
+
+/// The reverse of [`event_code`].
+pub(crate) fn read_event(row: &Row<'_>, column: usize) -> Result<CallbackEvent> {
+    let code: i64 = row.get(column)?;
+    let event = CallbackEvent::ALL.into_iter().find(|event| event_code(*event) == code);
+    event.ok_or(Error::IntegralValueOutOfRange(column, code))
 }
 
 /// The part of a state that its code does not say.

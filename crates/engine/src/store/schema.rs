@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// One step for each version of the schema, run in order; `user_version` counts them. Steps are never changed, only
 /// added.
-const MIGRATIONS: [&str; 2] = [FIRST, DURATIONS];
+const MIGRATIONS: [&str; 3] = [FIRST, DURATIONS, CALLBACKS];
 
 const FIRST: &str = "CREATE TABLE jobs (
         sequence   INTEGER PRIMARY KEY,  -- order of acceptance
@@ -66,6 +66,13 @@ const DURATIONS: &str = "ALTER TABLE jobs ADD COLUMN duration_us INTEGER AS (fin
      CREATE INDEX jobs_state_duration ON jobs (state, duration_class, created, sequence, duration_us);
      CREATE INDEX jobs_process_duration ON jobs (process, state, duration_class, created, sequence, duration_us);";
 
+/// Callbacks that are still due. One that was delivered, given up or overtaken is removed.
+const CALLBACKS: &str = "CREATE TABLE callbacks (
+        sequence INTEGER NOT NULL,       -- of its job
+        event    INTEGER NOT NULL,       -- 0 in progress, 1 succeeded, 2 failed or dismissed
+        PRIMARY KEY (sequence, event)
+     ) WITHOUT ROWID;";
+
 /// Pages of write-ahead log before it is worked into the database: 32 MiB, so that hot pages are copied once, not
 /// forty times.
 const CHECKPOINT_PAGES: i64 = 8192;
@@ -113,6 +120,20 @@ fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_of_the_first_version_is_migrated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.sqlite");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+        let connection = open(&path).unwrap();
+        let due: usize =
+            connection.query_row("SELECT count(*) FROM callbacks", [], |row| row.get(0)).unwrap();
+        assert_eq!(due, 0);
+    }
 
     #[test]
     fn a_new_database_is_made_and_a_newer_one_is_refused() {

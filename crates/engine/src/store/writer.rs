@@ -1,12 +1,12 @@
 //! The one thread that writes: it owns the connection, nobody else writes.
 
-use super::inbox::{Inbox, Removal, Work};
-use super::row::{detail, on_restart_code, to_json, write_value};
+use super::inbox::{Inbox, Removal, Rows, Work};
+use super::row::{detail, event_code, on_restart_code, to_json, write_value};
 use super::sync::Syncer;
 use crate::board::Board;
 use crate::list::StateName;
 use crate::live::{Live, Snapshot};
-use anabranch_model::{Error, Timestamp};
+use anabranch_model::{Error, Subscriber, Timestamp};
 use rusqlite::{Connection, Transaction, params};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +23,9 @@ const UPDATE: &str = "UPDATE jobs SET state=?2, started=?3, finished=?4, updated
 const INSERT_REQUEST: &str = "INSERT INTO requests (sequence, request) VALUES (?1,?2)";
 const INSERT_CHUNK: &str = "INSERT INTO chunks (sequence, output, number, value) VALUES (?1,?2,?3,?4)";
 const CLEAR_CHUNKS: &str = "DELETE FROM chunks WHERE sequence=?1";
+const INSERT_CALLBACK: &str = "INSERT INTO callbacks (sequence, event) VALUES (?1,?2)";
+const REMOVE_CALLBACK: &str = "DELETE FROM callbacks WHERE sequence=?1 AND event=?2";
+const REMOVE_CALLBACKS: &str = "DELETE FROM callbacks WHERE sequence=?1";
 const REMOVE_REQUEST: &str = "DELETE FROM requests WHERE sequence=?1";
 /// Only what has finished: nobody may lose a job that still goes on.
 const REMOVE: &str = "DELETE FROM jobs WHERE sequence=?1 AND finished IS NOT NULL";
@@ -130,11 +133,7 @@ impl Writer {
         }
         let mut counts = Vec::with_capacity(removals.len());
         for removal in removals {
-            let mut count = 0;
-            for sequence in &removal.sequences {
-                count += remove_job(&transaction, *sequence)?;
-            }
-            counts.push(count);
+            counts.push(remove(&transaction, &removal.rows)?);
         }
         transaction.commit()?;
         if durable {
@@ -211,6 +210,9 @@ fn write_job(
         transaction
             .prepare_cached(INSERT_REQUEST)?
             .execute(params![sequence, snapshot.request_json.as_deref().unwrap_or("{}")])?;
+        for (event, _) in live.request.request.subscriber.iter().flat_map(Subscriber::addresses) {
+            transaction.prepare_cached(INSERT_CALLBACK)?.execute(params![sequence, event_code(event)])?;
+        }
     } else {
         transaction.prepare_cached(UPDATE)?.execute(params![
             sequence,
@@ -237,11 +239,30 @@ fn write_job(
     Ok(())
 }
 
+fn remove(transaction: &Transaction<'_>, rows: &Rows) -> rusqlite::Result<usize> {
+    match rows {
+        Rows::Jobs(sequences) => {
+            let mut count = 0;
+            for sequence in sequences {
+                count += remove_job(transaction, *sequence)?;
+            }
+            Ok(count)
+        }
+        Rows::Callbacks { sequence, event: None } => {
+            transaction.prepare_cached(REMOVE_CALLBACKS)?.execute([sequence])
+        }
+        Rows::Callbacks { sequence, event: Some(event) } => {
+            transaction.prepare_cached(REMOVE_CALLBACK)?.execute(params![sequence, event_code(*event)])
+        }
+    }
+}
+
 fn remove_job(transaction: &Transaction<'_>, sequence: i64) -> rusqlite::Result<usize> {
     let count = transaction.prepare_cached(REMOVE)?.execute([sequence])?;
     if count > 0 {
         transaction.prepare_cached(CLEAR_CHUNKS)?.execute([sequence])?;
         transaction.prepare_cached(REMOVE_REQUEST)?.execute([sequence])?;
+        transaction.prepare_cached(REMOVE_CALLBACKS)?.execute([sequence])?;
     }
     Ok(count)
 }

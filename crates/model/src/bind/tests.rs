@@ -81,6 +81,7 @@ fn request(inputs: Vec<InputItem>) -> ExecuteRequest {
         mode: ExecutionMode::Sync,
         response: ResponseForm::Document,
         lineage: false,
+        subscriber: None,
     }
 }
 

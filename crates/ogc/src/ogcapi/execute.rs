@@ -12,7 +12,7 @@ use anabranch_model::bind::FAULTS_MAX;
 use anabranch_model::{
     BoundingBox, DataDescription, Error, ExecuteRequest, ExecutionMode, Fault, FaultKind, FormatHint,
     InputData, InputDescription, InputItem, OutputRequest, ProcessDescription, Reference, ResponseForm,
-    Subject, TextForm, Transmission,
+    Subject, Subscriber, TextForm, Transmission,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -27,20 +27,6 @@ pub struct Execute {
     pub wait_s: Option<u32>,
     /// The value of the `Preference-Applied` header, where a preference was followed.
     pub preference_applied: Option<String>,
-    /// Whom to call back.
-    pub subscriber: Option<Subscriber>,
-}
-
-/// Whom to call back (`subscriber.yaml`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Subscriber {
-    /// With the results.
-    pub success_uri: Option<String>,
-    /// With the status while it runs.
-    pub in_progress_uri: Option<String>,
-    /// With the exception.
-    pub failed_uri: Option<String>,
 }
 
 /// The members that an execute request may have; every one may be absent.
@@ -89,10 +75,9 @@ pub(super) fn whole(process: &ProcessDescription, prefer: &Prefer, parts: Parts)
     let applied: Vec<_> = [mode_applied, form_applied, strict_applied].into_iter().flatten().collect();
     let process = process.id.clone();
     Execute {
-        request: ExecuteRequest { process, inputs, outputs, mode, response, lineage: false },
+        request: ExecuteRequest { process, inputs, outputs, mode, response, lineage: false, subscriber },
         wait_s: if mode == ExecutionMode::Async { prefer.wait_s } else { None },
         preference_applied: (!applied.is_empty()).then(|| applied.join(", ")),
-        subscriber,
     }
 }
 
@@ -413,13 +398,31 @@ fn response(raw: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<ResponseF
     }
 }
 
+/// `subscriber.yaml` defines `successUri` and requires `successUrl`: either is taken, none is required.
 fn subscriber(raw: &RawValue, faults: &mut Vec<Fault>) -> Option<Subscriber> {
-    let parsed = serde_json::from_str(raw.get()).ok();
-    if parsed.is_none() {
-        let rule = "must be an object with the strings successUri, inProgressUri and failedUri";
-        faults.push(Fault::new(Subject::Parameter("subscriber".into()), FaultKind::Malformed, rule));
-    }
-    parsed
+    let Some(members) = Members::of(raw) else {
+        faults.push(not_an_object("subscriber"));
+        return None;
+    };
+    check_members(&members, "subscriber", |name| Subject::Parameter(format!("subscriber.{name}")), faults);
+    let mut address = |name: &str| {
+        let raw = members.get(name)?;
+        let address = json::string(raw);
+        if address.is_none() {
+            let subject = Subject::Parameter(format!("subscriber.{name}"));
+            faults.push(
+                Fault::new(subject, FaultKind::Malformed, "must be a string: an absolute URL")
+                    .with_value(raw.get()),
+            );
+        }
+        address
+    };
+    let (succeeded, misspelt) = (address("successUri"), address("successUrl"));
+    Some(Subscriber {
+        succeeded: succeeded.or(misspelt),
+        in_progress: address("inProgressUri"),
+        failed: address("failedUri"),
+    })
 }
 
 #[doc(hidden)]

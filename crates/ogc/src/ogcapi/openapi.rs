@@ -298,6 +298,12 @@ fn schemas() -> Value {
     let mut item = described();
     item["schema"] = json!({"type": "object"});
     json!({
+        // Without the member that `subscriber.yaml` requires and does not define.
+        "subscriber": {"type": "object", "properties": {
+            "successUri": {"type": "string", "format": "uri"},
+            "inProgressUri": {"type": "string", "format": "uri"},
+            "failedUri": {"type": "string", "format": "uri"}
+        }},
         "link": object(&["href"], json!({"href": text(), "rel": text(), "type": text(), "title": text()})),
         "exception": object(&["type"], json!({
             "type": text(), "title": text(), "status": {"type": "integer"}, "detail": text(), "instance": text()

@@ -85,6 +85,7 @@ pub(super) fn finish(
         mode: if form.store && form.status { ExecutionMode::Async } else { ExecutionMode::Sync },
         response: if response.raw { ResponseForm::Raw } else { ResponseForm::Document },
         lineage: form.lineage,
+        subscriber: None,
     };
     Ok(Execute { request, response, language })
 }

@@ -87,7 +87,7 @@ pub(super) fn parse(root: &Element, reader: &mut Reader<'_>) -> Result<ExecuteRe
     let process = process_id(process, &mut faults);
     match (process, mode, response) {
         (Some(process), Some(mode), Some(response)) if faults.is_empty() => {
-            Ok(ExecuteRequest { process, inputs, outputs, mode, response, lineage: false })
+            Ok(ExecuteRequest { process, inputs, outputs, mode, response, lineage: false, subscriber: None })
         }
         _ => {
             faults.truncate(anabranch_model::bind::FAULTS_MAX);

@@ -132,6 +132,7 @@ fn request(process: &ProcessDescription, fields: &Fields) -> Result<ExecuteReque
         mode: if process.async_execute { ExecutionMode::Async } else { ExecutionMode::Sync },
         response: ResponseForm::Document,
         lineage: false,
+        subscriber: None,
     })
 }
 

@@ -7,12 +7,12 @@ use super::negotiate::{Form, accepts_any};
 use super::pages::{OutputRow, ResultsPage};
 use super::range::{Part, Range};
 use crate::app::App;
-use anabranch_engine::{OutputLog, Results};
+use anabranch_engine::{Engine, OutputLog, Results};
 use anabranch_model::{
     ComplexDomain, ComplexValue, Data, DataDescription, Error, Format, JobId, JobState, LiteralDomain,
     LiteralType, Outcome, OutputDescription, ProcessId, ResponseForm, Transmission, Value,
 };
-use anabranch_ogc::ogcapi::{Link, Problem, query, results as document};
+use anabranch_ogc::ogcapi::{BaseUrl, Link, Problem, query, results as document};
 use anabranch_ogc::{Output, OutputValue};
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -180,13 +180,21 @@ impl OutputSet {
     /// Loads them.
     ///
     /// # Errors
-    /// Those of [`anabranch_engine::Engine::results`].
+    /// Those of [`Engine::results`].
     pub(crate) async fn load(app: &App, job: JobId) -> Result<Self, Error> {
-        let results = app.engine.results(job).await?;
-        let request = app.engine.request(job).await?;
+        Self::of(&app.engine, &app.base, job).await
+    }
+
+    /// Loads them, also where no request is being answered.
+    ///
+    /// # Errors
+    /// Those of [`Engine::results`].
+    pub(crate) async fn of(engine: &Engine, base: &BaseUrl, job: JobId) -> Result<Self, Error> {
+        let results = engine.results(job).await?;
+        let request = engine.request(job).await?;
         let descriptions =
-            results.outputs.iter().map(|log| description(app, &request.request.process, log)).collect();
-        let hrefs = results.outputs.iter().map(|log| app.base.output(&job, &log.id)).collect();
+            results.outputs.iter().map(|log| description(engine, &request.request.process, log)).collect();
+        let hrefs = results.outputs.iter().map(|log| base.output(&job, &log.id)).collect();
         let (process, response) = (request.request.process.clone(), request.request.response);
         Ok(Self { results, response, process, descriptions, hrefs })
     }
@@ -219,6 +227,20 @@ impl OutputSet {
                 Output { description, request: &log.request, value }
             })
             .collect()
+    }
+
+    /// The same with values of at most `bytes_max` together; those beyond are links.
+    pub(crate) fn outputs_within(&self, bytes_max: u64) -> Vec<Output<'_>> {
+        let mut outputs = self.outputs();
+        let mut room = bytes_max;
+        for (output, href) in outputs.iter_mut().zip(&self.hrefs) {
+            let OutputValue::Inline(value) = output.value else { continue };
+            match room.checked_sub(bytes_of(value)) {
+                Some(left) => room = left,
+                None => output.value = OutputValue::Reference { href, format: format_of(value) },
+            }
+        }
+        outputs
     }
 
     /// The sum of what stands in the answer.
@@ -353,8 +375,8 @@ fn bytes_of(value: &Value) -> u64 {
 }
 
 /// The output's description; made up from its value where the process is not published any more.
-fn description(app: &App, process: &ProcessId, log: &OutputLog) -> OutputDescription {
-    let published = app.engine.registry().get(process).ok();
+fn description(engine: &Engine, process: &ProcessId, log: &OutputLog) -> OutputDescription {
+    let published = engine.registry().get(process).ok();
     if let Some(description) = published.and_then(|process| process.description().output(&log.id).cloned()) {
         return description;
     }

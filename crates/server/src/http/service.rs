@@ -15,13 +15,14 @@ use std::any::Any;
 use std::sync::Arc;
 
 /// What is implemented whole; the other classes of Part 1 are declared when they are.
-const CLASSES: [ConformanceClass; 7] = [
+const CLASSES: [ConformanceClass; 8] = [
     ConformanceClass::Core,
     ConformanceClass::OgcProcessDescription,
     ConformanceClass::Json,
     ConformanceClass::Html,
     ConformanceClass::Oas30,
     ConformanceClass::JobList,
+    ConformanceClass::Callback,
     ConformanceClass::Dismiss,
 ];
 

@@ -67,17 +67,29 @@ fn outputs_have_format_and_transmission() {
     assert_eq!(outputs[0].transmission, Transmission::Reference);
     assert_eq!(outputs[1].transmission, Transmission::Value);
     assert_eq!(execute.request.response, ResponseForm::Document);
-    assert_eq!(execute.subscriber.unwrap().success_uri.as_deref(), Some("http://x/s"));
+    assert_eq!(execute.request.subscriber.unwrap().succeeded.as_deref(), Some("http://x/s"));
 }
 
 #[test]
 fn every_fault_is_named_at_once() {
     let found = refused(
         r#"{"inputs": {"distance": null, "extent": {"bbox": [1,2,3]}, "features": {"value": 1, "value": 2}},
-            "outputs": {"area": {"transmissionMode": "mail"}, "picture": 1}, "response": "loud", "subscriber": []}"#,
+            "outputs": {"area": {"transmissionMode": "mail"}, "picture": 1}, "response": "loud", "subscriber": {"successUri": 1, "failedUri": "x", "failedUri": "y"}}"#,
     );
     let named: Vec<_> = found.iter().map(|(_, name)| name.as_str()).collect();
-    assert_eq!(named, ["distance", "extent", "features", "response", "area", "picture", "subscriber"]);
+    assert_eq!(
+        named,
+        [
+            "distance",
+            "extent",
+            "features",
+            "response",
+            "area",
+            "picture",
+            "subscriber.failedUri",
+            "subscriber.successUri"
+        ]
+    );
     assert_eq!(found[2].0, FaultKind::TooMany);
 }
 
@@ -137,6 +149,22 @@ fn the_mode_follows_preference_and_process() {
         assert_eq!(execute.request.mode, expected);
         assert_eq!(execute.preference_applied.as_deref(), applied);
     }
+}
+
+#[test]
+fn subscribers_are_read_as_the_schema_defines_and_as_it_requires() {
+    let subscriber = |text: &str| parsed(&format!(r#"{{"subscriber": {text}}}"#)).request.subscriber.unwrap();
+    let all = subscriber(
+        r#"{"successUri": "http://x/s", "inProgressUri": "http://x/p", "failedUri": "http://x/f"}"#,
+    );
+    let (succeeded, in_progress, failed) = (all.succeeded, all.in_progress, all.failed);
+    let all = [succeeded, in_progress, failed].map(|address| address.unwrap());
+    assert_eq!(all, ["http://x/s", "http://x/p", "http://x/f"]);
+    assert_eq!(subscriber(r#"{"successUrl": "http://x/l"}"#).succeeded.as_deref(), Some("http://x/l"));
+    let both = subscriber(r#"{"successUrl": "http://x/l", "successUri": "http://x/i"}"#);
+    assert_eq!(both.succeeded.as_deref(), Some("http://x/i"));
+    assert_eq!(subscriber("{}"), Subscriber::default());
+    assert_eq!(refused(r#"{"subscriber": []}"#), [(FaultKind::Malformed, "subscriber".into())]);
 }
 
 mod large {

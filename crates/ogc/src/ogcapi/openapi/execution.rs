@@ -22,7 +22,35 @@ fn by_body(process: &ProcessDescription) -> Value {
         "requestBody": {"required": true, "content": {"application/json": {
             "schema": request(process), "example": example(process)
         }}},
-        "responses": responses
+        "responses": responses,
+        "callbacks": callbacks()
+    })
+}
+
+/// What a subscriber is told (req/callback/job-callback), with the headers that all callbacks have.
+fn callbacks() -> Value {
+    let header = |name: &str, required: bool, text: &str| json!({"name": name, "in": "header", "required": required, "description": text, "schema": {"type": "string"}});
+    let delivery = "The same for every attempt to deliver this state of this job, and for no other";
+    let signature = "Where the server has a secret: `t=SECONDS,v1=HEX` with the time of the attempt (seconds since 1970) and the \
+                     HMAC-SHA256 of `SECONDS.BODY` in hexadecimal. Without a secret callbacks are not signed.";
+    let callback = |member: &str, summary: &str, schema: &str| {
+        json!({(format!("{{$request.body#/subscriber/{member}}}")): {"post": {
+            "summary": summary,
+            "parameters": [
+                header("Anabranch-Delivery", true, delivery), header("Anabranch-Signature", false, signature)
+            ],
+            "requestBody": {"required": true, "content": content(schema)},
+            "responses": {
+                "2XX": {"description": "Taken: it is not sent again"},
+                "4XX": {"description": "Refused: it is not sent again, except after 408 and 429"},
+                "5XX": {"description": "It is sent again later, not before the seconds in Retry-After"}
+            }
+        }}})
+    };
+    json!({
+        "jobSucceeded": callback("successUri", "The results; large ones are links", "results"),
+        "jobInProgress": callback("inProgressUri", "The job runs", "statusInfo"),
+        "jobFailed": callback("failedUri", "The job has failed, or was dismissed", "statusInfo")
     })
 }
 
@@ -145,7 +173,8 @@ fn request(process: &ProcessDescription) -> Value {
         "properties": {
             "inputs": null,
             "outputs": {"type": "object", "properties": outputs, "additionalProperties": false},
-            "response": {"type": "string", "enum": ["raw", "document"], "default": "raw"}
+            "response": {"type": "string", "enum": ["raw", "document"], "default": "raw"},
+            "subscriber": {"$ref": "#/components/schemas/subscriber"}
         },
         // Other members are ignored, but one that is known has to be there.
         "anyOf": [
