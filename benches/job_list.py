@@ -1,11 +1,10 @@
 """A page of the list of 1,000,000 jobs, by every filter and several at once; the peer has as many as it bears.
 
-The store is made by the server's own schema: the server makes an empty one, this script fills it with finished jobs and a few that
-nobody has begun, and the server starts again on it. The peer, pygeoapi, keeps its jobs in TinyDB, which reads its whole file for
+The store is made by the server's own schema: the server makes an empty one, this script fills it with finished jobs, and the
+server starts again on it. The peer, pygeoapi, keeps its jobs in TinyDB, which reads its whole file for
 each request: it gets 10,000.
 """
 import datetime
-import glob
 import json
 import os
 import random
@@ -45,8 +44,7 @@ def jobs():
 
 
 def fill(data):
-    path, = glob.glob(os.path.join(data, "**", "*.sqlite*"), recursive=True)[:1]
-    database = sqlite3.connect(path)
+    database = sqlite3.connect(os.path.join(data, "jobs.sqlite"))
     database.execute("PRAGMA synchronous=OFF")
     with database:
         database.executemany("INSERT INTO jobs (sequence, id, process, state, created, started, finished, updated, expires, attempt, "
@@ -85,6 +83,8 @@ QUERIES = [
     ("minDuration, none there", "minDuration=100000000"),
     ("maxDuration", "maxDuration=2"),
     ("maxDuration, rare", "maxDuration=0"),
+    ("maxDuration, at the edge of a class", "maxDuration=4"),
+    ("minDuration, at the edge of a class", "minDuration=16"),
     ("durations between", "minDuration=100&maxDuration=110"),
     ("type", "type=process"),
     ("status, processID", "status=failed&processID=default:Rare"),

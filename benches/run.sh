@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-[ $# -gt 0 ] || set -- startup interfaces sync_echo async_echo remote simplify
+[ $# -gt 0 ] || set -- startup interfaces sync_echo async_echo job_list remote simplify
 for workload in "$@"; do
     [ -f "$workload.py" ] || { echo "no such workload: $workload" >&2; exit 2; }
 done

@@ -21,9 +21,21 @@ const JOBS_STATE: &str = "jobs_state_duration";
 /// The same with `process` before it.
 const JOBS_PROCESS: &str = "jobs_process_duration";
 
-/// Where the classes of duration begin, in seconds, each four times the one before; the schema has the same numbers.
-/// Class 0 holds what took less than the first, and each job that has finished without having started has none.
-const CLASSES_S: [u64; 10] = [1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144];
+/// Where the classes of duration after the first begin, in microseconds; the schema has the same numbers. Class 0 took no time at all,
+/// the others are about four times as long as the one before. They begin between whole seconds, which clients ask for, so that
+/// of each class some jobs lie on either side of a bound within it. What has finished without having started is in none.
+const CLASSES_US: [i64; 10] = [
+    1,
+    500_000,
+    4_500_000,
+    16_500_000,
+    64_500_000,
+    256_500_000,
+    1_024_500_000,
+    4_096_500_000,
+    16_384_500_000,
+    65_536_500_000,
+];
 
 /// One page, in the order of the list, and one job more where there is one behind it.
 pub(super) fn read(
@@ -152,7 +164,7 @@ fn by_class(filter: &JobFilter, state: StateName, of_state: &Query, now: Timesta
         StateName::Succeeded | StateName::Failed | StateName::Dismissed => {}
     }
     let mut all: Vec<Query> = Vec::new();
-    for class in 0..=CLASSES_S.len() {
+    for class in 0..=CLASSES_US.len() {
         let held = durations_us(class);
         let min = filter.duration_min.map_or(0, micros);
         let max = filter.duration_max.map_or(i64::MAX, micros);
@@ -177,7 +189,7 @@ fn by_class(filter: &JobFilter, state: StateName, of_state: &Query, now: Timesta
 
 /// What a class holds, in microseconds.
 fn durations_us(class: usize) -> RangeInclusive<i64> {
-    let begin = |class: usize| CLASSES_S.get(class).map(|seconds| micros(Duration::from_secs(*seconds)));
+    let begin = |class: usize| CLASSES_US.get(class).copied();
     let from = class.checked_sub(1).and_then(begin).unwrap_or(0);
     from..=begin(class).map_or(i64::MAX, |next| next - 1)
 }

@@ -50,16 +50,16 @@ const FIRST: &str = "CREATE TABLE jobs (
 const DURATIONS: &str = "ALTER TABLE jobs ADD COLUMN duration_us INTEGER AS (finished - started) VIRTUAL;
      ALTER TABLE jobs ADD COLUMN duration_class INTEGER AS (CASE
         WHEN finished - started IS NULL THEN NULL
-        WHEN finished - started < 1000000 THEN 0
-        WHEN finished - started < 4000000 THEN 1
-        WHEN finished - started < 16000000 THEN 2
-        WHEN finished - started < 64000000 THEN 3
-        WHEN finished - started < 256000000 THEN 4
-        WHEN finished - started < 1024000000 THEN 5
-        WHEN finished - started < 4096000000 THEN 6
-        WHEN finished - started < 16384000000 THEN 7
-        WHEN finished - started < 65536000000 THEN 8
-        WHEN finished - started < 262144000000 THEN 9
+        WHEN finished - started < 1 THEN 0
+        WHEN finished - started < 500000 THEN 1
+        WHEN finished - started < 4500000 THEN 2
+        WHEN finished - started < 16500000 THEN 3
+        WHEN finished - started < 64500000 THEN 4
+        WHEN finished - started < 256500000 THEN 5
+        WHEN finished - started < 1024500000 THEN 6
+        WHEN finished - started < 4096500000 THEN 7
+        WHEN finished - started < 16384500000 THEN 8
+        WHEN finished - started < 65536500000 THEN 9
         ELSE 10 END) VIRTUAL;
      DROP INDEX jobs_state;
      DROP INDEX jobs_process;

@@ -312,6 +312,8 @@ fn bounding_box(id: &str, raw: &RawValue) -> Result<InputData, Fault> {
         crs: Option<String>,
     }
     let parsed = serde_json::from_str::<Document>(raw.get()).ok();
+    let crs = Members::of(raw).and_then(|members| members.get("crs"));
+    let parsed = parsed.filter(|_| crs.is_none_or(|crs| json::kind(crs) != Kind::Null));
     match parsed.filter(|document| matches!(document.bbox.len(), 4 | 6)) {
         Some(Document { bbox, crs }) => {
             let (lower, upper) = bbox.split_at(bbox.len() / 2);

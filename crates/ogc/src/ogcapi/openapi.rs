@@ -235,7 +235,7 @@ fn parameters() -> Value {
             "type": "string", "pattern": "^-?[0-9a-f]{1,16}\\.[0-9a-f]{1,16}$"
         }))),
         "place": said("From a link `next` or `prev`", query("cursor", json!({"type": "integer", "minimum": 0}))),
-        "type": named("type", list(json!({"type": "string", "enum": ["process"]}))),
+        "type": said("All jobs are of the type `process`", named("type", list(json!({"type": "string"})))),
         "processIDs": said("Jobs of one of these processes", named("processID", processes)),
         "status": said("Jobs with one of these statuses", named("status", list(json!({"type": "string", "enum": statuses})))),
         "datetime": said(

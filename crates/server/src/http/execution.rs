@@ -98,8 +98,9 @@ pub(crate) async fn by_get(
 async fn by_query(asked: &Asked<'_>, id: &str) -> Result<Response, Error> {
     let process = processes::find(asked.app, id)?.description();
     let query = asked.query.unwrap_or_default();
+    let form = Form::wanted(asked.query, asked.headers)?;
     if query::says_only(query, "f") {
-        if Form::wanted(asked.query, asked.headers)? == Form::Html {
+        if form == Form::Html {
             return Ok(to_form(asked.app, &process));
         }
         let detail =

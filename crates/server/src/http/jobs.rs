@@ -69,11 +69,6 @@ fn listed(asked: &Asked<'_>, form: Form, views: &[Arc<JobView>], list: &job::Job
 
 /// The engine's filter; `None` where nothing can match.
 fn filter(query: &JobQuery) -> Result<Option<JobFilter>, Error> {
-    // What is no identifier names no process: it narrows the list, but finds nothing.
-    let processes: Vec<_> = query.process_ids.iter().filter_map(|id| id.parse().ok()).collect();
-    if query.other_types_only || (processes.is_empty() && !query.process_ids.is_empty()) {
-        return Ok(None);
-    }
     let page = match &query.page.cursor {
         None => None,
         Some(text) => Some(text.parse().map_err(|_no_cursor| {
@@ -85,6 +80,11 @@ fn filter(query: &JobQuery) -> Result<Option<JobFilter>, Error> {
             Error::invalid(fault.with_value(text))
         })?),
     };
+    // What is no identifier names no process: it narrows the list, but finds nothing.
+    let processes: Vec<_> = query.process_ids.iter().filter_map(|id| id.parse().ok()).collect();
+    if query.other_types_only || (processes.is_empty() && !query.process_ids.is_empty()) {
+        return Ok(None);
+    }
     let end = |bound: Option<Bound<_>>| match bound {
         Some(Bound::Included(time) | Bound::Excluded(time)) => Some(time),
         Some(Bound::Unbounded) | None => None,

@@ -173,7 +173,7 @@ fn the_schema_has_the_same_classes() {
     while let Some(row) = rows.next().unwrap() {
         let (duration, class): (Option<i64>, Option<usize>) = (row.get(0).unwrap(), row.get(1).unwrap());
         let expected = duration.map(|duration| {
-            (0..=CLASSES_S.len()).find(|class| durations_us(*class).contains(&duration)).unwrap()
+            (0..=CLASSES_US.len()).find(|class| durations_us(*class).contains(&duration)).unwrap()
         });
         assert_eq!(class, expected, "{duration:?}");
     }

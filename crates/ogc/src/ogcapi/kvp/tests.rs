@@ -49,6 +49,8 @@ fn a_comma_within_a_value_is_encoded() {
     let ids =
         |query: &str| parsed(query).request.inputs.into_iter().map(|item| item.data).collect::<Vec<_>>();
     assert_eq!(ids("mode=a%2Cb,c&mode=d"), [untyped("a,b"), untyped("c"), untyped("d")]);
+    let one = |form| ids(form).len();
+    assert_eq!((one("raster=a%2Cb"), one("raster=a,b")), (1, 2));
     assert_eq!(ids("distance=1,5"), [untyped("1,5")], "it takes one value, which binding refuses");
 }
 

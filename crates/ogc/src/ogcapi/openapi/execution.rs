@@ -235,8 +235,14 @@ fn input_schema(input: &InputDescription) -> Value {
 fn extend_keywords(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
+            let is_json = members.get("type").is_some_and(|name| name == "object")
+                && members.contains_key("contentMediaType");
             for (name, mut value) in std::mem::take(members) {
                 extend_keywords(&mut value);
+                // JSON of a format may be of any type.
+                if name == "type" && is_json {
+                    continue;
+                }
                 let name = match name.as_str() {
                     "oneOf" => "anyOf".to_owned(),
                     content if content.starts_with("content") => format!("x-{content}"),
