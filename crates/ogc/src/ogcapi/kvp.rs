@@ -370,5 +370,11 @@ fn outputs(
     included.map(request).collect()
 }
 
+/// For fuzzing: any query may be refused, none may panic.
+#[doc(hidden)]
+pub fn fuzz(query: &str, process: &ProcessDescription) {
+    let _refused = parse(query, process, Prefer::default());
+}
+
 #[cfg(test)]
 mod tests;

@@ -40,9 +40,6 @@ pub fn fuzz_execute(body: &[u8]) {
         idempotent: true,
     };
     let prefer = Prefer::default();
-    if let Ok(query) = std::str::from_utf8(body) {
-        let _refused = crate::ogcapi::kvp::parse(query, &process, prefer);
-    }
     let held = parse(body, &process, &prefer);
     for (from_bytes, block_bytes) in [(0, 1), (3, 7), (50, 1000)] {
         let spooling = Spooling { to: &mut InMemory, from_bytes, held_bytes_max: u64::MAX };
