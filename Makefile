@@ -1,5 +1,5 @@
 # Thin: every target is one command that can be run by hand.
-.PHONY: run test e2e conformance lint rules ci bench fuzz
+.PHONY: run test e2e conformance lint rules crs ci bench fuzz
 
 run: ## the main job on real input: a GDAL tool on an agent, through three clients
 	scripts/run-example.sh
@@ -24,6 +24,9 @@ lint: ## format, clippy, licences and bans
 
 rules: ## who may use whom
 	cargo run --quiet --package xtask -- rules
+
+crs: ## the coordinate reference systems that are known, against PROJ
+	scripts/check-crs.sh
 
 ci:
 	.ci/run

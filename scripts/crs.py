@@ -7,6 +7,8 @@ To admit a system, add its code below, write, and check. PROJ works without its 
 needs one to be as good as its register says is not admitted.
 """
 
+import json
+import math
 import sys
 import warnings
 from pathlib import Path
@@ -26,9 +28,9 @@ CODES = sorted({
     # Europe, and its countries.
     4258, 3034, 3035, *range(25828, 25838), 3045, 3046, 3047,
     2100, 2154, 2157, 2176, 2177, 2178, 2179, 2180, 2056, 21781, 3006, 3059, 3067, 3301, 3346, 3763, 3765, 3794, 3812, 3844,
-    23700, 25884, 27572, 28992, 29902, 29903, 31256, 31287, 31370, 5514, 5110, 7801, 9794, *range(3942, 3951),
+    23700, 25884, 27572, 28992, 29902, 29903, 31370, 5110, 7801, 9794, *range(3942, 3951),
     # North America.
-    4269, *range(26901, 26924), 5070, 3310, 3338, 3347, 3978, 3979,
+    4269, 26903, *range(26906, 26924), 5070, 3310, 3347, 3978, 3979,
     # South America.
     4674, *range(31965, 31986), 5880,
     # Asia.
@@ -47,11 +49,6 @@ def y_first(crs):
     """The register says northing (latitude) first."""
     first = crs.axis_info[0]
     return first.direction == "north" and crs.axis_info[1].direction == "east" or first.abbrev == "N"
-
-
-def geodetic(crs):
-    """Longitude and latitude, in this order, of the system's own datum."""
-    return crs.geodetic_crs
 
 
 def shift(crs):
@@ -116,10 +113,64 @@ pub(super) static TABLE: &[System] = &[
     print(f"{len(CODES)} systems in {TABLE}")
 
 
+def metres_apart(a, b, unit):
+    """Between two positions of a system, counted in `unit`."""
+    x, y = a[0] - b[0], a[1] - b[1]
+    if unit == "Degree":
+        x, y = (x + 180) % 360 - 180, y  # the antimeridian is one line
+        x, y = x * DEGREE_M * math.cos(math.radians(a[1])), y * DEGREE_M
+    return math.hypot(x, y)
+
+
+def faults(known):
+    """What is wrong with one system, as lines; and the greatest distance to PROJ, in metres."""
+    crs = CRS.from_epsg(known["code"])
+    if known["name"] != crs.name:
+        yield f"is called {crs.name}", 0
+    if known["y_first"] != y_first(crs):
+        yield f"has the axes {[axis.direction for axis in crs.axis_info]}", 0
+    if known["unit"].lower() != crs.axis_info[0].unit_name:
+        yield f"is counted in {crs.axis_info[0].unit_name}", 0
+    if tuple(known["area"]) != crs.area_of_use.bounds:
+        yield f"is for the area {crs.area_of_use.bounds}", 0
+    there = Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
+    back = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
+    for position in known["positions"]:
+        start, ours, again = position["from"], position["there"], position["back"]
+        theirs = there.transform(*start)
+        if ours is None or again is None:
+            yield f"has no place for {start}, which PROJ has at {theirs}", math.inf
+            continue
+        for a, b, unit in ((ours, theirs, known["unit"]), (again, back.transform(*ours), "Degree")):
+            apart = metres_apart(a, b, unit)
+            # "not <=" rather than ">": PROJ's infinities make it NaN.
+            yield (f"is {apart:.3f} m off at {start}: {a}, and PROJ has {b}" if not apart <= TOLERANCE_M else None), apart
+
+
+def check(lines):
+    wrong = seen = positions = 0
+    greatest = 0.0
+    for known in map(json.loads, lines):
+        seen += 1
+        positions += len(known["positions"])
+        found = list(faults(known))
+        texts = [text for text, _ in found if text]
+        if texts:
+            wrong += 1
+            worst = max(apart for _, apart in found)
+            print(f"EPSG:{known['code']} {texts[0]} ({len(texts)} faults, {worst:.3f} m at most)")
+        else:
+            greatest = max(greatest, *(apart for _, apart in found))
+    print(f"{seen} systems at {positions} positions, {wrong} wrong; the others are within {greatest * 1000:.3f} mm of PROJ {pyproj.proj_version_str}")
+    return 1 if wrong or not seen else 0
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # to_proj4 says that it loses something; check() says whether that matters
     pyproj.network.set_network_enabled(False)
     if sys.argv[1:] == ["write"]:
         write()
+    elif sys.argv[1:] == ["check"]:
+        sys.exit(check(sys.stdin))
     else:
         sys.exit(__doc__)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the named task needs and this machine lacks: install-tools.sh run | test | e2e | deny
+# Installs what the named task needs and this machine lacks: install-tools.sh run | test | e2e | venv | deny
 # Says what it installs; asks for sudo only when it is not root and something is missing.
 set -euo pipefail
 
@@ -23,10 +23,12 @@ case "${1:-}" in
   run) apt_need gdal_contour gdal-bin; apt_need curl curl; apt_need python3 python3 ;;
   test) apt_need ogr2ogr gdal-bin ;;
   e2e) apt_need gdal_contour gdal-bin; apt_need prosody prosody; apt_need chromium chromium; apt_need chromedriver chromium-driver; apt_need openssl openssl; apt_need curl curl ;;
+  venv) apt_need python3 python3; echo "installing python3-venv"; as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null ;;
   deny)
     if ! cargo deny --version >/dev/null 2>&1; then
       echo "installing cargo-deny"
       cargo install --quiet --locked cargo-deny
     fi ;;
-  *) echo "usage: $0 run | test | e2e | deny" >&2; exit 2 ;;
+  *) echo "usage: $0 run | test | e2e | venv | deny" >&2; exit 2 ;;
 esac

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Compares every coordinate reference system that the server knows with PROJ, by pyproj from PyPI, pinned.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=target/crs-venv
+pin="pyproj==3.7.2"
+python3 -c 'import venv, ensurepip' 2>/dev/null || scripts/install-tools.sh venv
+# The stamp comes last, so that a broken-off installation is not taken for a whole one.
+if [ "$(cat "$venv/installed" 2>/dev/null)" != "$pin" ]; then
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "$pin"
+  echo "$pin" > "$venv/installed"
+fi
+cargo run --quiet --package anabranch-formats --example crs_table > target/crs-table.jsonl
+"$venv/bin/python" scripts/crs.py check < target/crs-table.jsonl
