@@ -166,20 +166,20 @@ async fn within(
     }
 }
 
-/// A run that ended well must have written what was asked for: outputs named in the request, or any at all.
+/// A run that ended well must have written what was asked for: outputs named in the request, and one at least.
 fn complete(live: &Live) -> Result<(), Error> {
     let unwritten = live.unwritten();
-    if live.request.request.outputs.is_empty() {
-        if unwritten.len() < live.request.outputs.len() {
-            return Ok(());
-        }
+    // Whoever asks for a group of outputs, or for all of them, gets what is there.
+    let named = |id: &&String| live.request.request.outputs.iter().any(|asked| asked.id == **id);
+    let missing: Vec<_> = unwritten.iter().filter(named).map(String::as_str).collect();
+    if !missing.is_empty() {
+        let message = format!("the process ended without writing output '{}'", missing.join("', '"));
+        return Err(Error::process_failed(message));
+    }
+    if unwritten.len() == live.request.outputs.len() {
         return Err(Error::process_failed("the process ended without writing an output"));
     }
-    if unwritten.is_empty() {
-        return Ok(());
-    }
-    let message = format!("the process ended without writing output '{}'", unwritten.join("', '"));
-    Err(Error::process_failed(message))
+    Ok(())
 }
 
 async fn settle(engine: &Arc<Inner>, live: &Arc<Live>, ended: Ended) {

@@ -248,7 +248,8 @@ pub struct LiteralDomain {
     /// Taken where the client gives none.
     #[serde(default)]
     pub default: Option<String>,
-    /// Units of measure; the first is the default; empty where it has no unit.
+    /// Units of measure; the first is the default; empty where it has no unit. A value in any other unit is refused. None is converted:
+    /// a process that describes several is told which one it got ([`crate::LiteralValue::uom`]), and `allowed` holds in each of them.
     #[serde(default)]
     pub uoms: Vec<String>,
 }
