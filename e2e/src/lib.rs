@@ -280,7 +280,7 @@ pub struct Reply {
 }
 
 /// Headers that tests look at, beside those that have a field of their own.
-const HEADERS: [&str; 2] = ["accept-ranges", "content-range"];
+const HEADERS: [&str; 3] = ["accept-ranges", "content-range", "retry-after"];
 
 impl Reply {
     /// One of [`HEADERS`].

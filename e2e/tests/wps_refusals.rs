@@ -1,0 +1,96 @@
+//! What WPS answers when the server or a process can't: overload, modes that a process does not have, processes that are gone.
+
+#![allow(clippy::unwrap_used)]
+
+use e2e::{DEADLINE, Reply, Server, eventually, script_service};
+use serde_json::json;
+
+fn execute_1(process: &str, more: &str) -> String {
+    format!("/wps?service=WPS&version=1.0.0&request=Execute&identifier={process}{more}")
+}
+
+async fn execute_2(server: &Server, process: &str, mode: &str, output: &str) -> Reply {
+    let body = format!(
+        "<wps:Execute xmlns:wps=\"http://www.opengis.net/wps/2.0\" xmlns:ows=\"http://www.opengis.net/ows/2.0\" \
+         service=\"WPS\" version=\"2.0.0\" mode=\"{mode}\" response=\"document\"><ows:Identifier>{process}</ows:Identifier>\
+         <wps:Output id=\"{output}\"/></wps:Execute>"
+    );
+    server.post("/wps", "text/xml", body).await
+}
+
+#[track_caller]
+fn check(reply: &Reply, status: u16, code: &str, locator: &str) {
+    let text = reply.text();
+    assert_eq!(reply.status, status, "{text}");
+    assert!(text.contains(&format!("exceptionCode=\"{code}\"{locator}")), "{text}");
+}
+
+#[tokio::test]
+async fn a_busy_server_says_when_to_come_back() {
+    let server = Server::with_config("[limits]\nqueued_jobs_max = 1\nparallel_runs_max = 1").await;
+    let sleep = json!({ "inputs": { "pause": 600, "literalInput": "x" } });
+    let first = server.submit("echo", &sleep).await;
+    server.job_in(&first, &["running"], DEADLINE).await;
+    let second = server.submit("echo", &sleep).await;
+    let refused = [
+        server.get(&execute_1("echo", "&DataInputs=literalInput=a")).await,
+        execute_2(&server, "echo", "sync", "literalOutput").await,
+    ];
+    for reply in &refused {
+        check(reply, 503, "ServerBusy", "");
+        let seconds = reply.header("retry-after").and_then(|text| text.parse::<u32>().ok());
+        assert!(seconds.is_some_and(|seconds| seconds > 0), "no Retry-After");
+    }
+    for job in [second, first] {
+        server.delete(&format!("/jobs/{job}")).await;
+    }
+}
+
+#[tokio::test]
+async fn modes_that_a_process_does_not_have_are_refused() {
+    let services = tempfile::tempdir().unwrap();
+    for (name, more) in [("Wait", "async_execute = false"), ("Leave", "sync_execute = false")] {
+        let file = services.path().join(format!("{name}.toml"));
+        std::fs::write(file, script_service(name, "echo done", more)).unwrap();
+    }
+    let server = Server::with_config(&format!("[services]\nfolder = {:?}", services.path())).await;
+    let status = "&storeExecuteResponse=true&status=true";
+    let stored = server.get(&execute_1("default:Wait", status)).await;
+    check(&stored, 400, "StorageNotSupported", " locator=\"status\"");
+    let waited = server.get(&execute_1("default:Leave", "")).await;
+    check(&waited, 400, "InvalidParameterValue", " locator=\"status\"");
+    for (process, mode) in [("default:Wait", "async"), ("default:Leave", "sync")] {
+        let reply = execute_2(&server, process, mode, "said").await;
+        check(&reply, 400, "NoSuchMode", " locator=\"mode\"");
+    }
+    // Where only one is left, nothing has to be chosen.
+    let auto = execute_2(&server, "default:Wait", "auto", "said").await;
+    assert!(auto.text().contains("<wps:Result"), "{}", auto.text());
+    let described = "/wps?service=WPS&version=1.0.0&request=DescribeProcess&identifier=default:Wait";
+    assert!(server.get(described).await.text().contains("statusSupported=\"false\""));
+}
+
+#[tokio::test]
+async fn jobs_outlive_their_process() {
+    let services = tempfile::tempdir().unwrap();
+    let file = services.path().join("gone.toml");
+    std::fs::write(&file, script_service("Gone", "echo still here", "")).unwrap();
+    let mut server = Server::with_config(&format!("[services]\nfolder = {:?}", services.path())).await;
+    let job = server.submit("default:Gone", &json!({ "inputs": {} })).await;
+    server.job_in(&job, &["successful"], DEADLINE).await;
+    server.stop().await;
+    std::fs::remove_file(file).unwrap();
+    server.start_again().await;
+    server.published("default:Gone", false).await;
+    for path in [
+        format!("/wps/status/{job}"),
+        format!("/wps?service=WPS&version=2.0.0&request=GetResult&jobid={job}"),
+        format!("/jobs/{job}/results"),
+    ] {
+        let text = eventually(&path, DEADLINE, async || {
+            Some(server.get(&path).await).filter(|reply| reply.status == 200).map(|reply| reply.text())
+        })
+        .await;
+        assert!(text.contains("still here"), "{path}: {text}");
+    }
+}
