@@ -108,13 +108,14 @@ class Server:
     #: What the tests call, if the server under test has it. A test that needs more than that server offers is skipped.
     PROCESSES = ("echo", "simplify_douglas_peucker", "org.n52.javaps.test.EchoProcess")
     INPUTS = ("pause", *(f"{kind}Input" for kind in (
-        "literal", "double", "integer", "boolean", "dateTime", "choice", "array", "object", "mixed", "image", "complex", "boundingBox", "features"
+        "literal", "double", "integer", "boolean", "dateTime", "choice", "array", "object", "mixed", "image", "complex", "boundingBox", "features", "limited"
     )))
 
     def __init__(self, url, wps, files_url, schemas, strict):
         #: Root of OGC API - Processes and address of WPS, without a slash at the end; None where it has none.
         self.url, self.wps = url and url.rstrip("/"), wps
-        #: Where `/text.txt` and `/number.txt` are, which the server may fetch, and nothing else.
+        #: Where `/text.txt`, `/number.txt` and `/large.txt` are, which the server may fetch, and nothing else; what is posted to
+        #: `/posted` comes back.
         self.files_url = files_url
         self.schemas, self.strict = schemas, strict
         #: Jobs of which a document of results was asked for.

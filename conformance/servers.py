@@ -19,7 +19,8 @@ from schemas import Schemas, folder as schemas_folder
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEERS = os.path.join(HERE, ".cache/peers/bin")
-FILES = {"/text.txt": b"by reference", "/number.txt": b"no number"}
+#: `/large.txt` is one byte larger than what `limitedInput` takes.
+FILES = {"/text.txt": b"by reference", "/number.txt": b"no number", "/large.txt": b"x" * (2**20 + 1)}
 
 
 @contextlib.contextmanager
@@ -29,14 +30,16 @@ def file_server():
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
-            posted[self.path].append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(204)
-            self.end_headers()
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            posted[self.path].append(body.decode())
+            # What comes back shows what was posted, and with which header.
+            self.answer(self.headers.get("X-Asked", "").encode() + b" " + body)
 
         def do_GET(self):
-            body = FILES.get(self.path)
-            if self.path.startswith("/callbacks/"):
-                body = json.dumps(posted[self.path]).encode()
+            is_callback = self.path.startswith("/callbacks/")
+            self.answer(json.dumps(posted[self.path]).encode() if is_callback else FILES.get(self.path))
+
+        def answer(self, body):
             self.send_response(200 if body is not None else 404)
             self.send_header("Content-Type", "text/plain")
             self.send_header("Content-Length", str(len(body or b"")))

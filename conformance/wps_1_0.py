@@ -7,7 +7,7 @@ import re
 import urllib.parse
 import xml.etree.ElementTree as ElementTree
 
-from harness import Suite, check, until
+from harness import Skip, Suite, check, until
 
 WPS, OWS, XLINK = "http://www.opengis.net/wps/1.0.0", "http://www.opengis.net/ows/1.1", "http://www.w3.org/1999/xlink"
 LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -113,6 +113,14 @@ def _(s):
         s.refused(s.kvp(operation, identifier="echo", version="0.9"), "InvalidParameterValue", "version")
 
 
+@SUITE.test("G5 exception reports: OWS 1.1, version 1.0.0, every fault an exception")
+def _(s):
+    answer = s.execute("doubleInput=x;integerInput=y")
+    s.refused(answer, "InvalidParameterValue", "doubleInput")
+    s.refused(answer, "InvalidParameterValue", "integerInput")
+    check(ElementTree.fromstring(answer.body).get("version") == "1.0.0", "version")
+
+
 @SUITE.test("G6 language")
 def _(s):
     for operation in ("GetCapabilities", "DescribeProcess", "Execute"):
@@ -128,6 +136,15 @@ def _(s):
         check(answer.status >= 400, f"HTTP {answer.status}")
         s.valid(ElementTree.fromstring(answer.body))
     s.refused(s.server.request("POST", "/wps?service=WPS&request=GetCapabilities", ""), "NoApplicableCode")
+
+
+@SUITE.test("G9 SOAP: offered, or neither advertised nor supported")
+def _(s):
+    root = s.document(s.kvp("GetCapabilities"), "Capabilities")
+    if root.find("wps:WSDL", NAMES) is not None:
+        raise Skip("it has SOAP")
+    envelope = '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body/></s:Envelope>'
+    s.refused(s.post(envelope), "OperationNotSupported", status=501)
 
 
 @SUITE.test("C1 GetCapabilities by GET and by POST, both advertised")
@@ -179,6 +196,12 @@ def _(s):
     root = s.document(s.kvp("GetCapabilities"), "Capabilities")
     versions = [element.text for element in root.iterfind("ows:ServiceIdentification/ows:ServiceTypeVersion", NAMES)]
     check("1.0.0" in versions, f"{versions}")
+
+
+@SUITE.test("C6 capabilities are valid, with a process at least")
+def _(s):
+    root = s.document(s.kvp("GetCapabilities"), "Capabilities")
+    check(root.find("wps:ProcessOfferings/wps:Process", NAMES) is not None, "no process")
 
 
 def describe(s, identifier="ALL"):
@@ -286,6 +309,13 @@ def _(s):
         s.refused(s.execute(fault), "InvalidParameterValue", fault.split("=")[0])
 
 
+@SUITE.test("E5 units of measure: described ones are taken, others refused")
+def _(s):
+    check(s.execute("pause=0@uom=s;literalInput=a", **RAW).expect(200).text == "a", "the unit of the description")
+    s.refused(s.execute("pause=0@uom=fortnight;literalInput=a", **RAW), "InvalidParameterValue", "pause")
+    s.refused(s.execute("doubleInput=1@uom=m"), "InvalidParameterValue", "doubleInput")
+
+
 @SUITE.test("E6 complex data: XML, text, base64; formats that are not supported")
 def _(s):
     complex_data = "<wps:Input><ows:Identifier>{}</ows:Identifier><wps:Data><wps:ComplexData {}>{}</wps:ComplexData></wps:Data></wps:Input>"
@@ -297,6 +327,34 @@ def _(s):
     found = s.outputs(s.execute_xml(image))["imageOutput"]
     check(found.get("encoding") == "base64" and found.text.strip() == "iVBORw0KGgo=", "base64")
     s.refused(s.execute_xml(complex_data.format("complexInput", 'mimeType="a/b"', "c")), "InvalidParameterValue", "complexInput")
+
+
+@SUITE.test("E7 maximumMegabytes, inline and downloading")
+def _(s):
+    put = next(p for process in describe(s, "echo") for p in process.iterfind("DataInputs/Input") if text(p, "ows:Identifier") == "limitedInput")
+    check(put.find("ComplexData").get("maximumMegabytes") == "1", f"{put.find('ComplexData').attrib}")
+    limited = "<wps:Input><ows:Identifier>limitedInput</ows:Identifier>{}</wps:Input>"
+    inline = limited.format("<wps:Data><wps:ComplexData>{}</wps:ComplexData></wps:Data>")
+    found = s.outputs(s.execute_xml(inline.format("x" * 2**20)))
+    check(len(found["limitedOutput"].text.strip()) == 2**20, "1 MiB was not taken")
+    large = s.execute_xml(inline.format("x" * (2**20 + 1)))
+    s.refused(large, "FileSizeExceeded", "limitedInput", status=large.status)
+    form = "<wps:ResponseForm><wps:RawDataOutput><ows:Identifier>limitedOutput</ows:Identifier></wps:RawDataOutput></wps:ResponseForm>"
+    large = s.execute_xml(limited.format(f'<wps:Reference xlink:href="{s.server.files_url}/large.txt"/>'), form)
+    s.refused(large, "FileSizeExceeded", "limitedInput", status=large.status)
+
+
+@SUITE.test("E8 references by POST: headers, Body, BodyReference")
+def _(s):
+    url = s.server.files_url
+    posted = LITERAL.format(
+        f'<wps:Reference xlink:href="{url}/posted" method="POST"><wps:Header key="X-Asked" value="header"/>'
+        "{}</wps:Reference>"
+    )
+    found = s.outputs(s.execute_xml(posted.format('<wps:Body><q xmlns="urn:q">1</q></wps:Body>')))["literalOutput"].text
+    check(re.fullmatch(r"header <q\b[^>]*>1</q>", found), found)
+    found = s.outputs(s.execute_xml(posted.format(f'<wps:BodyReference xlink:href="{url}/text.txt"/>')))["literalOutput"].text
+    check(found == "header by reference", found)
 
 
 @SUITE.test("E8 inputs by reference")
@@ -410,3 +468,24 @@ def _(s):
 def _(s):
     instance = s.document(s.execute(), "ExecuteResponse").get("serviceInstance")
     s.document(s.server.get(instance, Accept="*/*"), "Capabilities")
+
+
+def execution(s, operation, job, **options):
+    return s.kvp(operation, executionId=job, **options)
+
+
+@SUITE.test("GeoServer's GetExecutionStatus and Dismiss")
+def _(s):
+    root = s.document(s.kvp("GetCapabilities"), "Capabilities")
+    names = {operation.get("name") for operation in root.iterfind("ows:OperationsMetadata/ows:Operation", NAMES)}
+    if not {"GetExecutionStatus", "Dismiss"} <= names:
+        raise Skip("it does not advertise them")
+    accepted = s.document(s.execute("pause=600;literalInput=a", storeExecuteResponse="true", status="true"), "ExecuteResponse")
+    job = accepted.get("statusLocation").rsplit("/", 1)[-1]
+    status = s.document(execution(s, "GetExecutionStatus", job), "ExecuteResponse")[1]
+    check(status[0].tag.split("}")[1] in ("ProcessAccepted", "ProcessStarted"), status[0].tag)
+    status = s.document(execution(s, "Dismiss", job), "ExecuteResponse")[1]
+    check("dismissed" in text(status, "wps:ProcessFailed/ows:ExceptionReport/ows:Exception/ows:ExceptionText"), "not dismissed")
+    again = execution(s, "Dismiss", job)
+    s.refused(again, "InvalidParameterValue", "executionId", status=again.status)
+    s.refused(s.kvp("Dismiss"), "MissingParameterValue", "executionId")

@@ -5,7 +5,7 @@ Every answer is judged by the schemas of WPS and OWS Common (see harness.py); wh
 
 import xml.etree.ElementTree as ElementTree
 
-from harness import Suite, check, until
+from harness import Skip, Suite, check, until
 
 WPS, OWS, XLINK = "http://www.opengis.net/wps/2.0", "http://www.opengis.net/ows/2.0", "http://www.w3.org/1999/xlink"
 NAMES = {"wps": WPS, "ows": OWS, "xlink": XLINK}
@@ -148,6 +148,23 @@ def _(s):
     check(text(domain, "ows:DataType") == "string", f"{text(domain, 'ows:DataType')}")
 
 
+def members(put, kind):
+    """Identifier -> nested description."""
+    return {text(member, "ows:Identifier"): member for member in put.findall(f"wps:{kind}", NAMES)}
+
+
+@SUITE.test("2-4 nested inputs and outputs are described")
+def _(s):
+    (process,) = offerings(s, s.kvp("DescribeProcess", identifier="echo"))
+    for kind in ("Input", "Output"):
+        outer = members(process, kind).get(f"group{kind}")
+        if outer is None:
+            raise Skip("its echo has no group")
+        check(members(outer, kind).keys() >= {f"double{kind}", f"boundingBox{kind}", f"inner{kind}"}, f"{list(members(outer, kind))}")
+        inner = members(members(outer, kind)[f"inner{kind}"], kind)
+        check(list(inner) == [f"integer{kind}"], f"{list(inner)}")
+
+
 @SUITE.test("2-6 Execute is POST only; mode, response and an output are required")
 def _(s):
     s.refused(s.kvp("Execute", identifier="echo"), "OperationNotSupported", status=501)
@@ -191,9 +208,56 @@ def _(s):
         check("passwd" not in answer.text or "root:" not in answer.text, "a file was read")
 
 
+@SUITE.test("2-13 inputs that are too large, inline and downloading")
+def _(s):
+    output = '<wps:Output id="limitedOutput"/>'
+    for inner in ("<wps:Data>" + "x" * (2**20 + 1) + "</wps:Data>", f'<wps:Reference xlink:href="{s.server.files_url}/large.txt"/>'):
+        answer = s.execute(f'<wps:Input id="limitedInput">{inner}</wps:Input>{output}')
+        s.refused(answer, "SizeExceeded", "limitedInput", status=answer.status)
+
+
 @SUITE.test("2-14 malformed values")
 def _(s):
     s.refused(s.execute(literal("doubleInput", "x") + OUTPUT), "WrongInputData", "doubleInput")
+
+
+@SUITE.test("2-15 references with Body and BodyReference are posted")
+def _(s):
+    url = s.server.files_url
+    for body, expected in (
+        ("<wps:Body>posted</wps:Body>", "posted"),
+        (f'<wps:BodyReference xlink:href="{url}/text.txt"/>', "by reference"),
+        (f'<wps:BodyReference xlink:href="{url}/gone"/>', None),
+    ):
+        reference = f'<wps:Input id="literalInput"><wps:Reference xlink:href="{url}/posted">{body}</wps:Reference></wps:Input>'
+        answer = s.execute(reference + OUTPUT)
+        if expected is None:
+            s.refused(answer, "DataNotAccessible", "literalInput", status=answer.status)
+        else:
+            check(value(s.outputs(answer)["literalOutput"]).strip() == expected, answer.text)
+
+
+@SUITE.test("2-16 nested inputs and outputs")
+def _(s):
+    (process,) = offerings(s, s.kvp("DescribeProcess", identifier="echo"))
+    if "groupInput" not in members(process, "Input"):
+        raise Skip("its echo has no group")
+    inner = f'<wps:Input id="innerInput">{literal("integerInput", "7")}</wps:Input>'
+    group = f'<wps:Input id="groupInput">{literal("doubleInput", "1.5")}{inner}</wps:Input>'
+    asked = (
+        '<wps:Output id="groupOutput"><wps:Output id="innerOutput"><wps:Output id="integerOutput"/></wps:Output></wps:Output>',
+        '<wps:Output id="groupOutput"/>',
+    )
+    for output, count in zip(asked, (1, 2)):
+        result = s.document(s.execute(group + output), "Result")
+        found = [element.text for element in result.iter(f"{{{WPS}}}LiteralValue")]
+        check(len(found) == count and "7" in found, f"{found}")
+        top = result.findall("wps:Output", NAMES)
+        check({element.get("id") for element in top} == {"groupOutput"}, "not nested")
+    # The other inputs of the group need this one.
+    s.refused(s.execute(f'<wps:Input id="groupInput">{inner}</wps:Input>{asked[0]}'), "MissingParameterValue")
+    both = f'<wps:Input id="literalInput"><wps:Data>a</wps:Data>{literal("x", "1")}</wps:Input>'
+    s.refused(s.execute(both + OUTPUT), "WrongInputData", "literalInput")
 
 
 @SUITE.test("2-16 inputs: literal, box, XML, text, by reference")
@@ -231,6 +295,20 @@ def _(s):
     check(text(status, "wps:Status") in ("Accepted", "Running"), text(status, "wps:Status"))
     job = text(status, "wps:JobID")
     until(job, lambda: s.status(job) == "Succeeded")
+
+
+@SUITE.test("2-18 status: NextPoll and PercentCompleted while it runs, ExpirationDate after the end")
+def _(s):
+    job = s.start(literal("pause", "2") + LITERAL + OUTPUT)
+
+    def running():
+        status = s.document(s.kvp("GetStatus", jobid=job), "StatusInfo")
+        return status if text(status, "wps:Status") == "Running" else None
+
+    status = until(job, running)
+    check(text(status, "wps:NextPoll") and 0 <= int(text(status, "wps:PercentCompleted")) < 100, "while it runs")
+    until(job, lambda: s.status(job) == "Succeeded")
+    text(s.document(s.kvp("GetStatus", jobid=job), "StatusInfo"), "wps:ExpirationDate")
 
 
 @SUITE.test("2-18 jobs that end at once are answered with their end")
