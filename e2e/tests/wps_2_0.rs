@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use e2e::{DEADLINE, Reply, Server, eventually};
+use e2e::{DEADLINE, Reply, Server, eventually, script_service};
 use serde_json::json;
 
 const NAMESPACES: &str = r#"xmlns:wps="http://www.opengis.net/wps/2.0" xmlns:ows="http://www.opengis.net/ows/2.0"
@@ -259,4 +259,27 @@ async fn references_with_a_body_are_posted() {
     let body = reference(&format!("<wps:BodyReference xlink:href=\"{href}\"/>"));
     let by_reference = post(&server, echo_xml(&body, "value")).await.text();
     assert!(by_reference.contains(">posted</wps:LiteralValue>"), "{by_reference}");
+}
+
+#[tokio::test]
+async fn executables_have_groups_too() {
+    let services = tempfile::tempdir().unwrap();
+    let more = "[groups.window]\ntitle = \"Window\"\nneeds = [\"window.rows\"]\n\
+        [inputs.\"window.rows\"]\ntype = \"integer\"\nmin_occurs = 0\n\
+        [inputs.\"window.columns\"]\ntype = \"integer\"\nmin_occurs = 0\n";
+    let file = script_service("Window", "echo \"$1 rows\"", more);
+    let file = file.replace("[\"{text}\"]", "\"{window.rows}\", \"{window.columns}\", [\"{text}\"]");
+    std::fs::write(services.path().join("window.toml"), file).unwrap();
+    let server = Server::with_config(&format!("[services]\nfolder = {:?}", services.path())).await;
+    let output = "<wps:Output id=\"said\"/>";
+    let nested = |id, value| format!("<wps:Input id=\"window\">{}</wps:Input>{output}", literal(id, value));
+    let answer = post(&server, execute("default:Window", "sync", "document", &nested("rows", "7"))).await;
+    assert!(answer.text().contains("7 rows"), "{}", answer.text());
+    let lacking = post(&server, execute("default:Window", "sync", "document", &nested("columns", "7"))).await;
+    check_refused(&lacking, 400, "MissingParameterValue", "window.rows");
+    // The other interfaces have the whole identifiers.
+    let by_get = "/wps?service=WPS&version=1.0.0&request=Execute&identifier=default:Window&DataInputs=window.rows=8&RawDataOutput=said";
+    assert_eq!(server.get(by_get).await.text().trim(), "8 rows");
+    let by_api = json!({ "inputs": { "window.rows": 9 } });
+    assert_eq!(server.execute("default:Window", &by_api).await.text().trim(), "9 rows");
 }

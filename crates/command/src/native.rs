@@ -4,6 +4,7 @@
 
 mod command;
 mod data;
+mod group;
 mod input;
 mod output;
 mod section;
@@ -117,6 +118,7 @@ fn describe(
     let sync_execute = root.boolean(findings, "sync_execute").is_none_or(|at| at.value);
     let async_execute = root.boolean(findings, "async_execute");
     let metadata = read_metadata(findings, root);
+    let groups = group::read_all(findings, root, &inputs, &outputs);
     if let Some(at) = async_execute.as_ref().filter(|at| !at.value && !sync_execute) {
         root.fault(findings, &at.span, "it can be executed neither synchronously nor asynchronously");
     }
@@ -130,7 +132,7 @@ fn describe(
         version,
         inputs,
         outputs,
-        groups: Vec::new(),
+        groups,
         sync_execute,
         async_execute: async_execute.is_none_or(|at| at.value),
         idempotent,

@@ -212,3 +212,22 @@ fn values_have_the_type_of_their_key() {
         ]
     );
 }
+
+#[test]
+fn groups_hold_members_and_know_what_they_need() {
+    let size = "[inputs.\"window.size\"]\ntype = \"integer\"\nmin_occurs = 0\n[command]\nprogram = \"/bin/sh\"\narguments = [\"{window.size}\"]";
+    let file = |groups: &str| format!("{groups}\n{size}\n[outputs.out]\ntype = \"string\"\nstdout = true");
+    let of = |groups: &str| findings(&format!("identifier = \"x\"\n{}", file(groups)));
+    assert_eq!(of("[groups.window]\nneeds = [\"window.size\"]"), [""; 0]);
+    assert_eq!(
+        of("[groups.window]\nneeds = [\"size\"]\n[groups.empty]\ncolour = 1"),
+        [
+            "3:10: group 'window': needs 'size', which is no input of the group",
+            "4:9: group 'empty': is empty: no input or output is called \"empty.…\"",
+            "5:1: group 'empty': unknown key 'colour': it may be title, abstract, needs",
+        ]
+    );
+    let text = format!("identifier = \"x\"\n{}", file("[groups.window]\ntitle = \"Window\""));
+    let service = check(Path::new("f.toml"), &text).service.unwrap();
+    assert_eq!(service.description.groups[0].title, "Window");
+}
