@@ -53,7 +53,12 @@ fn one(input: &Value, name: &str, text: &str) -> anyhow::Result<Value> {
     };
     let kind =
         |kind: &str| schemas.iter().any(|schema| schema.get("type").and_then(Value::as_str) == Some(kind));
-    let media_type = schemas.iter().find_map(|schema| schema.get("contentMediaType").and_then(Value::as_str));
+    let media_types: Vec<_> =
+        schemas.iter().filter_map(|schema| schema.get("contentMediaType").and_then(Value::as_str)).collect();
+    if media_types.len() > 1 {
+        return Ok(of_any_format(content));
+    }
+    let media_type = media_types.first();
     let binary =
         schemas.iter().any(|schema| schema.get("contentEncoding").is_some() || is(schema, "format", "byte"));
     if binary || std::str::from_utf8(&content).is_err() {
@@ -73,6 +78,20 @@ fn one(input: &Value, name: &str, text: &str) -> anyhow::Result<Value> {
         return Ok(serde_json::from_str(text.trim()).unwrap_or(Value::String(text)));
     }
     Ok(Value::String(text))
+}
+
+/// Data for an input that takes several formats: which one it is in the server tells by the content.
+fn of_any_format(content: Vec<u8>) -> Value {
+    match String::from_utf8(content) {
+        Ok(text) => match serde_json::from_str(&text) {
+            Ok(document @ (Value::Object(_) | Value::Array(_))) => json!({ "value": document }),
+            _ => json!({ "value": text }),
+        },
+        Err(binary) => {
+            let base64 = base64::engine::general_purpose::STANDARD.encode(binary.as_bytes());
+            json!({ "value": base64, "encoding": "base64" })
+        }
+    }
 }
 
 fn is(schema: &Value, member: &str, wanted: &str) -> bool {
@@ -96,6 +115,11 @@ mod tests {
             "name": { "schema": { "type": "string" } },
             "names": { "schema": { "type": "string" }, "maxOccurs": "unbounded" },
             "data": { "schema": { "type": "object", "contentMediaType": "application/geo+json" } },
+            "features": { "schema": { "oneOf": [
+                { "type": "object", "contentMediaType": "application/geo+json" },
+                { "type": "string", "contentMediaType": "application/wkt" },
+                { "type": "string", "contentEncoding": "base64", "contentMediaType": "application/flatgeobuf" },
+            ] } },
             "dem": { "schema": { "type": "string", "contentEncoding": "base64", "contentMediaType": "image/tiff" } },
         }})
     }
@@ -115,6 +139,17 @@ mod tests {
         assert_eq!(built["data"], json!({ "value": { "type": "Point" } }));
         assert_eq!(built["dem"]["value"], json!("YWI="));
         assert_eq!(built["names"], json!(["a", "b"]));
+    }
+
+    #[test]
+    fn of_several_formats_the_server_tells_which_it_is() {
+        assert_eq!(built(&["features={\"a\":1}"]).unwrap()["features"], json!({ "value": { "a": 1 } }));
+        let wkt = built(&["features=POINT (1 2)"]).unwrap();
+        assert_eq!(wkt["features"], json!({ "value": "POINT (1 2)" }));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"fgb\x03\xff").unwrap();
+        let binary = built(&[&format!("features=@{}", file.path().display())]).unwrap();
+        assert_eq!(binary["features"], json!({ "value": "ZmdiA/8=", "encoding": "base64" }));
     }
 
     #[test]
