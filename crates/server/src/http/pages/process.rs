@@ -347,7 +347,15 @@ fn data<'a>(
         text: sent(VALUE).unwrap_or_default().to_owned(),
         file_name: name(FILE, &input.id),
         link,
-        formats: (media_types.len() > 1)
-            .then(|| select(name(FORMAT, &input.id), false, &media_types, sent(FORMAT))),
+        formats: (media_types.len() > 1).then(|| {
+            let mut formats = select(name(FORMAT, &input.id), false, &media_types, sent(FORMAT));
+            let by_content = Choice {
+                value: String::new(),
+                label: "as its content shows".into(),
+                selected: sent(FORMAT).is_none_or(str::is_empty),
+            };
+            formats.choices.insert(0, by_content);
+            formats
+        }),
     }
 }
