@@ -1,7 +1,10 @@
 //! Errors with two texts: `Display` for the log, `client_text` for whoever sent the reference.
 //!
 //! The client text never names a resolved address, a redirect target, the text of a transport error or a byte
-//! of a body: together they would turn the server into a probe of the network behind it.
+//! of a body: together they would turn the server into a probe of the network behind it. For the same reason a name
+//! that is unknown and one whose addresses are all refused have one text, and so have, at an address that only an allow
+//! rule opened, a closed port, a silent one and one that speaks something else. How long the answer took still tells a
+//! silent port from a closed one: rules that name the port leave nothing to be found out.
 
 use std::error::Error as _;
 use std::io;
@@ -87,6 +90,8 @@ pub struct EgressError {
     pub reference: String,
     /// What went wrong.
     pub fault: Fault,
+    /// It went wrong before an answer of HTTP, at an address that only an allow rule opened.
+    pub(crate) inside: bool,
 }
 
 /// What went wrong with a fetch. `Display` is for the log.
@@ -104,6 +109,9 @@ pub enum Fault {
     /// A request header that the caller may not set.
     #[error(transparent)]
     Header(HeaderRefused),
+    /// The name has addresses, and none that the policy opens.
+    #[error("no address of its host may be reached: {0}")]
+    NoAddress(Reason),
     /// The name has no address.
     #[error("look-up of its host failed: {0}")]
     Lookup(io::Error),
@@ -136,9 +144,18 @@ pub enum Fault {
     /// A status other than success, from [`Egress::fetch`](crate::Egress::fetch).
     #[error("status {0}")]
     Status(u16),
-    /// A body in an encoding that was not asked for. Only `identity` is, so that no body grows when unpacked.
+    /// A body in an encoding that was not asked for: anything but gzip, or gzip twice.
     #[error("content encoding '{0}' was not asked for")]
     Encoding(String),
+    /// A gzip body that is damaged or cut off.
+    #[error("gzip body: {0}")]
+    Unpack(io::Error),
+    /// A gzip body above [`Policy::unpacked_ratio_max`](crate::Policy::unpacked_ratio_max).
+    #[error("unpacks to more than {ratio_max} times its size")]
+    Ratio {
+        /// The limit that was passed.
+        ratio_max: u64,
+    },
     /// A response body above its limit.
     #[error("larger than {bytes_max} bytes")]
     TooLarge {
@@ -207,6 +224,11 @@ impl EgressError {
                 "the reference '{reference}' may not be fetched: it redirects to an address that is not allowed by this server's policy"
             ),
             Fault::Header(refused) => refused.to_string(),
+            Fault::Connect(_) | Fault::Tls(_) | Fault::Transfer(_) | Fault::TimedOut { .. }
+                if self.inside =>
+            {
+                format!("the reference '{reference}' could not be fetched: no answer by HTTP")
+            }
             fault => format!("the reference '{reference}' could not be fetched: {}", fault.client_text()),
         }
     }
@@ -218,11 +240,14 @@ impl EgressError {
             Fault::Lookup(_) | Fault::Connect(_) | Fault::Transfer(_) | Fault::TimedOut { .. } => true,
             Fault::Status(status) => matches!(status, 408 | 429 | 500..=599),
             Fault::Refused { .. }
+            | Fault::NoAddress(_)
             | Fault::Header(_)
             | Fault::Tls(_)
             | Fault::Redirects { .. }
             | Fault::RedirectLocation
             | Fault::Encoding(_)
+            | Fault::Unpack(_)
+            | Fault::Ratio { .. }
             | Fault::TooLarge { .. }
             | Fault::RequestTooLarge { .. }
             | Fault::RequestFile { .. }
@@ -234,7 +259,11 @@ impl EgressError {
 
 impl From<Refused> for EgressError {
     fn from(refused: Refused) -> Self {
-        Self { reference: refused.reference, fault: Fault::Refused { reason: refused.reason, redirects: 0 } }
+        Self {
+            reference: refused.reference,
+            fault: Fault::Refused { reason: refused.reason, redirects: 0 },
+            inside: false,
+        }
     }
 }
 
@@ -243,7 +272,9 @@ impl Fault {
         match self {
             Self::Refused { reason, .. } => reason.client_text(),
             Self::Header(refused) => refused.to_string(),
-            Self::Lookup(_) => "its host was not found".to_owned(),
+            Self::Lookup(_) | Self::NoAddress(_) => {
+                "its host has no address that this server may reach".to_owned()
+            }
             Self::Connect(_) => "no connection".to_owned(),
             Self::Tls(_) => "no trusted TLS connection".to_owned(),
             Self::Transfer(_) => "the transfer broke off".to_owned(),
@@ -252,6 +283,8 @@ impl Fault {
             Self::RedirectLocation => "it redirects to no valid location".to_owned(),
             Self::Status(status) => format!("status {status}"),
             Self::Encoding(_) => "it was sent in a content encoding that was not asked for".to_owned(),
+            Self::Unpack(_) => "it was sent as gzip that is damaged".to_owned(),
+            Self::Ratio { ratio_max } => format!("it unpacks to more than {ratio_max} times its size"),
             Self::TooLarge { bytes_max } => format!("larger than {bytes_max} bytes"),
             Self::RequestTooLarge { bytes_max, .. } => {
                 format!("the request body is larger than {bytes_max} bytes")

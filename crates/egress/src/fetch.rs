@@ -4,11 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
+};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 use url::Url;
 
+use crate::address::AddressClass;
 use crate::client::Clients;
 use crate::clock::Clock;
 use crate::error::{EgressError, Fault, Reason, Refused, Wait};
@@ -17,7 +20,7 @@ use crate::headers;
 use crate::policy::Policy;
 use crate::reference::{URL_BYTES_MAX, shown};
 use crate::request::{Body, Method, Request};
-use crate::response::Response;
+use crate::response::{Caps, Response};
 
 /// Most addresses of one name that are tried. Large services publish eight.
 const ADDRESSES_MAX: usize = 16;
@@ -84,13 +87,20 @@ impl Egress {
     /// Any [`Fault`] but [`Fault::Status`].
     pub async fn fetch_any_status(&self, request: Request) -> Result<Response, EgressError> {
         let reference = shown(&request.url);
-        match self.exchange(request, &reference).await {
+        let mut inside = false;
+        match self.exchange(request, &reference, &mut inside).await {
             Ok(response) => Ok(response),
-            Err(fault) => Err(EgressError { reference, fault }),
+            Err(fault) => Err(EgressError { reference, fault, inside }),
         }
     }
 
-    async fn exchange(&self, request: Request, reference: &str) -> Result<Response, Fault> {
+    /// `inside` says whether the last address asked was one that only an allow rule opened.
+    async fn exchange(
+        &self,
+        request: Request,
+        reference: &str,
+        inside: &mut bool,
+    ) -> Result<Response, Fault> {
         let policy = self.policy();
         let total_ms_max = request.total_ms_max.map_or(policy.total_ms_max, |ms| ms.min(policy.total_ms_max));
         let body_bytes_max =
@@ -100,21 +110,29 @@ impl Egress {
         let clock = Clock::start(policy.idle_ms_max, total_ms_max);
         let mut hop = Hop::first(request)?;
         for redirects in 0..=redirects_max {
-            let answer = match self.send(&hop, &clock).await {
+            let answer = match self.send(&hop, &clock, inside).await {
                 Err(Fault::Refused { reason, .. }) => return Err(Fault::Refused { reason, redirects }),
                 other => other?,
             };
             let Some(target) = redirect_target(&answer, &hop.url)? else {
-                return Response::open(answer, hop.method, hop.url, reference, clock, body_bytes_max);
+                return Response::open(
+                    answer,
+                    hop.method,
+                    hop.url,
+                    reference,
+                    clock,
+                    Caps::of(policy, body_bytes_max),
+                );
             };
             hop.follow(answer.status().as_u16(), target);
         }
         Err(Fault::Redirects { max: redirects_max })
     }
 
-    async fn send(&self, hop: &Hop, clock: &Clock) -> Result<reqwest::Response, Fault> {
+    async fn send(&self, hop: &Hop, clock: &Clock, inside: &mut bool) -> Result<reqwest::Response, Fault> {
         let policy = self.policy();
         let addresses = self.vet(&hop.url, clock).await?;
+        *inside = addresses.iter().any(|address| AddressClass::of(address.ip()) != AddressClass::Public);
         let host = hop.url.host_str().unwrap_or_default();
         let client = self.shared.clients.pinned_to(policy, host, addresses).await?;
         let mut request = client.request(hop.method.to_http(), hop.url.clone()).headers(hop.headers.clone());
@@ -155,7 +173,7 @@ fn passing(
     }
     passed.truncate(ADDRESSES_MAX);
     match first_refusal {
-        Some(reason) if passed.is_empty() => Err(refused(reason)),
+        Some(reason) if passed.is_empty() => Err(Fault::NoAddress(reason)),
         None if passed.is_empty() => Err(Fault::Lookup(std::io::ErrorKind::NotFound.into())),
         _ => Ok(passed),
     }
@@ -189,8 +207,7 @@ struct Hop {
 impl Hop {
     fn first(request: Request) -> Result<Self, Fault> {
         let mut headers = headers::checked(&request.headers).map_err(Fault::Header)?;
-        // No body may grow when unpacked, so none may come packed.
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(ACCEPT_ENCODING, accept_encoding(&headers));
         Ok(Self { method: request.method, url: request.url, headers, body: request.body })
     }
 
@@ -210,8 +227,13 @@ impl Hop {
             headers::strip_for_other_origin(&mut self.headers);
         }
         self.url = target;
-        self.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        self.headers.insert(ACCEPT_ENCODING, accept_encoding(&self.headers));
     }
+}
+
+/// Part of a body that was packed can't be unpacked.
+fn accept_encoding(headers: &HeaderMap) -> HeaderValue {
+    HeaderValue::from_static(if headers.contains_key(RANGE) { "identity" } else { "gzip" })
 }
 
 /// Where the answer redirects to, if it does.
@@ -248,7 +270,7 @@ mod tests {
         };
         let mixed = pass(&["10.0.0.1:80", "8.8.8.8:80", "[::1]:80", "[2606:4700::1111]:80"]).unwrap();
         assert_eq!(mixed, ["8.8.8.8:80".parse().unwrap(), "[2606:4700::1111]:80".parse().unwrap()]);
-        assert!(matches!(pass(&["10.0.0.1:80", "169.254.169.254:80"]), Err(Fault::Refused { .. })));
+        assert!(matches!(pass(&["10.0.0.1:80", "169.254.169.254:80"]), Err(Fault::NoAddress(_))));
         assert!(matches!(pass(&[]), Err(Fault::Lookup(_))));
         assert_eq!(pass(&["8.8.8.8:80"; 50]).unwrap().len(), ADDRESSES_MAX);
     }

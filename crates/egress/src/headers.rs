@@ -22,7 +22,7 @@ pub struct HeaderRefused {
 /// Headers that frame the message or the connection, or that speak for a proxy. Setting them would let a user
 /// smuggle a second request, reach another virtual host, or forge the sender's address.
 const FORBIDDEN: &[&str] = &[
-    "accept-encoding", // the body must arrive as it is; see `Fault::Encoding`
+    "accept-encoding", // only what can be unpacked is asked for; see `Fault::Encoding`
     "connection",
     "content-length",
     "expect",

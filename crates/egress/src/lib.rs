@@ -6,12 +6,12 @@
 //! 1. checks what was typed: scheme, user name, host, port ([`Egress::check`]),
 //! 2. resolves the name itself and checks every answer,
 //! 3. connects to an address that passed, without a second look-up (no DNS rebinding),
-//! 4. caps bytes, time, idle time and redirects.
+//! 4. caps bytes, time, idle time, redirects and, where a body comes as gzip, what it unpacks to.
 //!
 //! Read first: [`Policy`] (what is allowed), [`Egress`] (who asks), [`Response`] (what comes back).
 //!
 //! What it is not: it keeps no cookies, knows no proxy (environment variables are ignored), adds no
-//! credentials, decompresses nothing and retries nothing. It knows nothing of geo data or jobs.
+//! credentials and retries nothing. It knows nothing of geo data or jobs.
 //!
 //! Invariants: no socket is opened to an address that the policy did not pass; no `client_text` names a
 //! resolved address, a redirect target or a byte of a foreign body.
@@ -42,6 +42,7 @@ mod reference;
 mod request;
 mod response;
 mod rule;
+mod unpack;
 
 pub use address::AddressClass;
 pub use error::{EgressError, Fault, Reason, Refused, Wait};

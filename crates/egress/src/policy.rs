@@ -30,8 +30,11 @@ pub struct Policy {
     pub hosts: BTreeMap<HostName, IpAddr>,
     /// PEM file with certificate authorities to trust besides the built-in ones.
     pub ca_file: Option<PathBuf>,
-    /// Largest response body, bytes. Default 2 GiB: a large scene passes, a disk doesn't fill.
+    /// Largest response body, bytes, as it came and unpacked. Default 2 GiB: a large scene passes, a disk doesn't fill.
     pub body_bytes_max: u64,
+    /// Most bytes that one byte of a gzip body may unpack to, on the whole; the first MiB is free. Default 100: features as
+    /// XML or JSON reach 10 to 50, bombs 1000.
+    pub unpacked_ratio_max: u64,
     /// Largest request body, bytes. Default 16 GiB: an agent's output may be larger than any input.
     pub request_body_bytes_max: u64,
     /// Longest look-up, and longest connection with its TLS handshake, milliseconds each. Default 10 s.
@@ -59,6 +62,7 @@ impl Default for Policy {
             hosts: BTreeMap::new(),
             ca_file: None,
             body_bytes_max: 2 << 30,
+            unpacked_ratio_max: 100,
             request_body_bytes_max: 16 << 30,
             connect_ms_max: 10_000,
             idle_ms_max: 60_000,
@@ -142,6 +146,7 @@ mod tests {
             hosts = { "Data.Example.org" = "10.1.0.7" }
             ca_file = "/etc/anabranch/ca.pem"
             body_bytes_max = 1
+            unpacked_ratio_max = 10
             request_body_bytes_max = 2
             connect_ms_max = 3
             idle_ms_max = 4

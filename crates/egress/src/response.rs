@@ -11,7 +11,9 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::error::{EgressError, Fault};
+use crate::policy::Policy;
 use crate::request::Method;
+use crate::unpack::Unpacker;
 
 /// Buffer before the file that a body is saved to, bytes: fewer trips to the blocking pool.
 const SAVE_BUFFER_BYTES: usize = 256 * 1024;
@@ -26,14 +28,32 @@ pub struct Response {
     pub status: u16,
     /// `Content-Type` as sent, where it is text.
     pub content_type: Option<String>,
-    /// `Content-Length` as sent, bytes. The body may be shorter only by failing.
+    /// `Content-Length` as sent, bytes; `None` where the body is unpacked, whose length nobody announces. The body may be
+    /// shorter only by failing.
     pub content_length: Option<u64>,
     url: Url,
     reference: String,
     inner: reqwest::Response,
     clock: Clock,
     bytes_max: u64,
+    /// As they came.
+    packed_bytes_read: u64,
+    /// As they are given out.
     bytes_read: u64,
+    unpacker: Option<Unpacker>,
+}
+
+/// What a body may be at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caps {
+    bytes_max: u64,
+    ratio_max: u64,
+}
+
+impl Caps {
+    pub(crate) fn of(policy: &Policy, bytes_max: u64) -> Self {
+        Self { bytes_max, ratio_max: policy.unpacked_ratio_max }
+    }
 }
 
 impl Response {
@@ -44,13 +64,15 @@ impl Response {
         url: Url,
         reference: &str,
         clock: Clock,
-        bytes_max: u64,
+        caps: Caps,
     ) -> Result<Self, Fault> {
         let content_length =
             text(inner.headers(), CONTENT_LENGTH.as_str()).and_then(|value| value.parse().ok());
+        let bytes_max = caps.bytes_max;
+        let mut unpacker = None;
         // A HEAD's headers speak of a body that doesn't follow.
         if method != Method::Head {
-            refuse_encoding(inner.headers())?;
+            unpacker = is_gzip(inner.headers())?.then(|| Unpacker::new(caps.ratio_max));
             if content_length.is_some_and(|bytes: u64| bytes > bytes_max) {
                 return Err(Fault::TooLarge { bytes_max });
             }
@@ -58,13 +80,15 @@ impl Response {
         Ok(Self {
             status: inner.status().as_u16(),
             content_type: text(inner.headers(), CONTENT_TYPE.as_str()).map(str::to_owned),
-            content_length,
+            content_length: content_length.filter(|_| unpacker.is_none()),
             url,
             reference: reference.to_owned(),
             inner,
             clock,
             bytes_max,
+            packed_bytes_read: 0,
             bytes_read: 0,
+            unpacker,
         })
     }
 
@@ -94,7 +118,7 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// [`Fault::TooLarge`], [`Fault::TimedOut`], [`Fault::Transfer`]. The body is unusable afterwards.
+    /// [`Fault::TooLarge`], [`Fault::Ratio`], [`Fault::Unpack`], [`Fault::TimedOut`], [`Fault::Transfer`]. The body is unusable afterwards.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, EgressError> {
         match self.next_piece().await {
             Ok(piece) => Ok(piece),
@@ -103,13 +127,41 @@ impl Response {
     }
 
     async fn next_piece(&mut self) -> Result<Option<Bytes>, Fault> {
+        let piece = match &mut self.unpacker {
+            None => self.next_packed_piece().await?,
+            Some(unpacker) => match unpacker.next()? {
+                Some(piece) => Some(piece),
+                None => self.unpack_more().await?,
+            },
+        };
+        self.bytes_read += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        self.refuse_above(self.bytes_read)?;
+        Ok(piece)
+    }
+
+    async fn unpack_more(&mut self) -> Result<Option<Bytes>, Fault> {
+        loop {
+            let packed = self.next_packed_piece().await?;
+            let Some(unpacker) = &mut self.unpacker else { return Ok(packed) };
+            let Some(packed) = packed else { return unpacker.finish() };
+            unpacker.feed(packed);
+            if let Some(piece) = unpacker.next()? {
+                return Ok(Some(piece));
+            }
+        }
+    }
+
+    async fn next_packed_piece(&mut self) -> Result<Option<Bytes>, Fault> {
         let piece = self.clock.wait(self.inner.chunk()).await?;
         let piece = piece.map_err(|e| Fault::Transfer(e.without_url()))?;
-        self.bytes_read += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        if self.bytes_read > self.bytes_max {
-            return Err(Fault::TooLarge { bytes_max: self.bytes_max });
-        }
+        self.packed_bytes_read += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        self.refuse_above(self.packed_bytes_read)?;
         Ok(piece)
+    }
+
+    fn refuse_above(&self, bytes: u64) -> Result<(), Fault> {
+        let bytes_max = self.bytes_max;
+        if bytes > bytes_max { Err(Fault::TooLarge { bytes_max }) } else { Ok(()) }
     }
 
     /// The body as a stream of pieces, with the errors of [`Response::chunk`]. It ends after an error.
@@ -158,19 +210,27 @@ impl Response {
     }
 
     fn error(&self, fault: Fault) -> EgressError {
-        EgressError { reference: self.reference.clone(), fault }
+        EgressError { reference: self.reference.clone(), fault, inside: false }
     }
 }
 
-fn refuse_encoding(headers: &HeaderMap) -> Result<(), Fault> {
+/// Whether the body is gzip, once; every other encoding is refused (RFC 9110 §8.4.1).
+fn is_gzip(headers: &HeaderMap) -> Result<bool, Fault> {
+    let mut gzip = false;
     for value in headers.get_all(CONTENT_ENCODING) {
         let encoding = String::from_utf8_lossy(value.as_bytes());
-        if !encoding.trim().is_empty() && !encoding.trim().eq_ignore_ascii_case("identity") {
+        match encoding.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => {}
+            "gzip" | "x-gzip" if !gzip => gzip = true,
             // 64 characters: longer than any registered coding.
-            return Err(Fault::Encoding(encoding.chars().take(64).flat_map(char::escape_debug).collect()));
+            _ => {
+                return Err(Fault::Encoding(
+                    encoding.chars().take(64).flat_map(char::escape_debug).collect(),
+                ));
+            }
         }
     }
-    Ok(())
+    Ok(gzip)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -184,6 +184,19 @@ mod tests {
     }
 
     #[test]
+    fn the_commented_keys_of_egress_are_its_defaults() {
+        let (_, egress) = DEFAULT.split_once("\n[egress]\n").unwrap();
+        let is_key = |line: &&str| line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" = ");
+        let keys: Vec<&str> =
+            egress.lines().map(|line| line.trim_start_matches('#')).filter(is_key).collect();
+        assert_eq!(keys.len(), 13, "every key of the policy: {keys:?}");
+        let shown: Policy = toml::from_str(&keys.join("\n")).unwrap();
+        // The three that are examples, because their default is to be empty.
+        let Policy { deny, hosts, ca_file, .. } = Policy::default();
+        assert_eq!(Policy { deny, hosts, ca_file, ..shown }, Policy::default());
+    }
+
+    #[test]
     fn a_file_changes_what_it_names_and_nothing_else() {
         let config =
             Config::parse("[limits]\nresults_keep_s = 60\n[egress]\nallow = [\"127.0.0.1:8099\"]").unwrap();

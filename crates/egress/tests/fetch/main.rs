@@ -5,6 +5,7 @@
 
 mod server;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use anabranch_egress::{Body, Egress, EgressError, Fault, Method, Policy, Reason, Request, Wait, parse_url};
@@ -45,7 +46,7 @@ async fn a_body_comes_back_with_its_facts() {
     assert_eq!(response.bytes(ENOUGH).await.unwrap(), "{}");
     let request = &server.received()[0];
     assert_eq!(request.line(), "GET /a?b=c");
-    assert_eq!(request.header("accept-encoding"), Some("identity"));
+    assert_eq!(request.header("accept-encoding"), Some("gzip"));
     assert_eq!(request.header("host"), Some(server.address.to_string().as_str()));
     assert!(request.header("user-agent").unwrap().starts_with("anabranch/"));
 }
@@ -235,7 +236,7 @@ async fn credentials_stay_with_their_origin() {
     assert_eq!((near.header("authorization"), near.header("x-api-key")), (Some("Bearer s"), Some("k")));
     let far = &other.received()[0];
     assert_eq!((far.header("authorization"), far.header("x-api-key")), (None, None));
-    assert_eq!((far.header("accept"), far.header("accept-encoding")), (Some("a/b"), Some("identity")));
+    assert_eq!((far.header("accept"), far.header("accept-encoding")), (Some("a/b"), Some("gzip")));
 }
 
 #[tokio::test]
@@ -305,7 +306,9 @@ async fn a_server_that_stalls_meets_the_idle_limit() {
         let server = Server::start(move |_| Reply::Stall(answer.into())).await;
         let error = failure(&opened(&server, "idle_ms_max = 30"), Request::get(server.url("/"))).await;
         assert!(matches!(error.fault, Fault::TimedOut { wait: Wait::Idle, ms: 30 }), "{what}: {error}");
-        assert!(error.client_text().ends_with("could not be fetched: time-out") && error.is_transient());
+        let expected = if what == "head" { "no answer by HTTP" } else { "time-out" };
+        assert!(error.client_text().ends_with(&format!("could not be fetched: {expected}")));
+        assert!(error.is_transient());
     }
 }
 
@@ -319,18 +322,93 @@ async fn the_whole_fetch_meets_the_total_limit() {
     assert!(matches!(tightened.fault, Fault::TimedOut { wait: Wait::Total, ms: 20 }), "{tightened}");
 }
 
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// An answer with a body in an encoding.
+fn packed(encoding: &str, body: &[u8]) -> Reply {
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {}\r\n\r\n", body.len());
+    Reply::Answer([head.as_bytes(), body].concat())
+}
+
 #[tokio::test]
-async fn packed_bodies_are_refused() {
-    let server = Server::start(|request| {
-        with_headers("200 OK", &[&format!("Content-Encoding: {}", &request.line()[5..])], "x")
+async fn gzip_bodies_are_unpacked() {
+    let plain: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
+    let body = gzip(&plain);
+    let server = Server::start(move |request| packed(&request.line()[5..], &body)).await;
+    let egress = opened(&server, "");
+    let folder = tempfile::tempdir().unwrap();
+    for encoding in ["gzip", "x-gzip", "GZIP"] {
+        let response = egress.fetch(Request::get(server.url(&format!("/{encoding}")))).await.unwrap();
+        assert_eq!(response.content_length, None);
+        let path = folder.path().join(encoding);
+        assert_eq!(response.save_to(&path).await.unwrap(), plain.len() as u64);
+        assert!(std::fs::read(path).unwrap() == plain);
+    }
+    let part = Request::get(server.url("/identity")).header("Range", "bytes=0-3");
+    egress.fetch(part).await.unwrap();
+    let asked: Vec<_> = server
+        .received()
+        .iter()
+        .map(|request| request.header("accept-encoding").unwrap().to_owned())
+        .collect();
+    assert_eq!(asked, ["gzip", "gzip", "gzip", "identity"]);
+}
+
+#[tokio::test]
+async fn gzip_bodies_are_capped_by_size_and_ratio() {
+    let body = gzip(&vec![0; 2 << 20]);
+    let packed_bytes = body.len() as u64;
+    let server = Server::start(move |request| match request.line() {
+        "GET /cut" => packed("gzip", &body[..body.len() - 4]),
+        _ => packed("gzip", &body),
     })
     .await;
+    let fails = async |table: &str, path: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let response = opened(&server, table).fetch(Request::get(server.url(path))).await.unwrap();
+        let error = response.save_to(&folder.path().join("body")).await.unwrap_err();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        error
+    };
+    let bomb = fails("", "/").await;
+    assert!(matches!(bomb.fault, Fault::Ratio { ratio_max: 100 }) && !bomb.is_transient(), "{bomb}");
+    assert!(bomb.client_text().ends_with("could not be fetched: it unpacks to more than 100 times its size"));
+    let large =
+        fails(&format!("unpacked_ratio_max = 2000\nbody_bytes_max = {}", packed_bytes * 2), "/").await;
+    assert!(matches!(large.fault, Fault::TooLarge { .. }), "{large}");
+    let cut = fails("unpacked_ratio_max = 2000", "/cut").await;
+    assert!(cut.client_text().ends_with("it was sent as gzip that is damaged"), "{cut}");
+}
+
+#[tokio::test]
+async fn other_encodings_are_refused() {
+    let server = Server::start(|request| packed(&request.line()[5..], b"x")).await;
     let egress = opened(&server, "");
-    for encoding in ["gzip", "br", "identity,gzip"] {
+    for encoding in ["br", "deflate", "zstd", "identity,gzip", "gzip,gzip"] {
         let error = failure(&egress, Request::get(server.url(&format!("/{encoding}")))).await;
         assert!(matches!(&error.fault, Fault::Encoding(named) if named == encoding), "{error}");
     }
     egress.fetch(Request::get(server.url("/identity"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_behind_an_allow_rule_is_not_told() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let silent = Server::start(|_| Reply::Stall(Vec::new())).await;
+    let foreign = Server::start(|_| Reply::Close(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec())).await;
+    let egress = Egress::new(policy("allow = ['127.0.0.1']\nidle_ms_max = 30"));
+    let plain = ["http", "http", "http", "https"];
+    let addresses = [closed, silent.address, foreign.address, foreign.address];
+    for (scheme, address) in plain.into_iter().zip(addresses) {
+        let url = parse_url(&format!("{scheme}://{address}/")).unwrap();
+        let text = failure(&egress, Request::get(url)).await.client_text();
+        assert!(text.ends_with("could not be fetched: no answer by HTTP"), "{text}");
+    }
 }
 
 #[tokio::test]
@@ -385,7 +463,7 @@ async fn a_broken_transfer_and_a_closed_port_are_transient() {
         failure(&egress, Request::get(Url::parse(&format!("http://{free}/?token=s")).unwrap())).await;
     assert!(matches!(closed.fault, Fault::Connect(_)) && closed.is_transient(), "{closed}");
     assert!(
-        closed.client_text().ends_with("could not be fetched: no connection")
+        closed.client_text().ends_with("could not be fetched: no answer by HTTP")
             && !closed.to_string().contains("token")
     );
 }
@@ -548,7 +626,7 @@ async fn tls_trusts_the_extra_authority_and_no_stranger() {
     assert_eq!(response.bytes(ENOUGH).await.unwrap(), "x");
     let stranger = failure(&Egress::new(policy(hosts)), Request::get(url)).await;
     assert!(matches!(stranger.fault, Fault::Tls(_)), "{stranger}");
-    assert!(stranger.client_text().ends_with("could not be fetched: no trusted TLS connection"));
+    assert!(stranger.client_text().ends_with("could not be fetched: no answer by HTTP"));
     let other_name = parse_url(&format!("https://other.example.invalid:{port}/")).unwrap();
     let misnamed = failure(&trusting, Request::get(other_name)).await;
     assert!(matches!(misnamed.fault, Fault::Tls(_)), "{misnamed}");
