@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anabranch_model::*;
+use anabranch_remote::AgentInfo;
 
 use crate::cluster::{Cluster, Job, Server};
 use crate::doubles::*;
@@ -36,10 +37,8 @@ async fn begin(server: &Server, count: usize) -> Vec<Job> {
 }
 
 async fn connected(server: &Server, count: usize) {
-    let mut agents = server.orchestrator.watch_agents();
-    let all =
-        agents.wait_for(|all| all.iter().filter(|a| a.connected && !a.services.is_empty()).count() == count);
-    all.await.unwrap();
+    let is_ready = |agent: &AgentInfo| agent.connected && !agent.services.is_empty();
+    server.agents_when(|all| all.iter().filter(|agent| is_ready(agent)).count() == count).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,7 +94,6 @@ async fn an_agent_that_is_full_after_all_gives_the_run_back() {
     let lost = server.execute("default:Slow", vec![]).await;
     lost.sink.until(|seen| !seen.started.is_empty()).await;
     cluster.room.cut("a1");
-    tokio::time::sleep(Duration::from_secs(14)).await;
     assert!(matches!(lost.end().await, Err(Error::AgentLost { .. })));
     cluster.room.restore("a1");
     // The server does not count the lost run any more; the agent does, until its process is dead.
@@ -127,11 +125,9 @@ async fn an_overloaded_agent_gets_nothing() {
     let cluster = Cluster::new();
     let server = cluster.server_with(|settings| settings.memory_percent_max = Some(1.5));
     let _agent = cluster.agent("a1", 1, vec![second()]);
-    connected(&server, 1).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let job = begin(&server, 1).await.pop().unwrap();
-    tokio::time::sleep(Duration::from_secs(100)).await;
-    assert!(!job.result.is_finished(), "its memory is at 2 %");
+    server.agents_when(|all| all.iter().any(|agent| agent.load.is_some())).await;
+    let mut job = begin(&server, 1).await.pop().unwrap();
+    job.goes_on_for(Duration::from_secs(100), "its memory is at 2 %").await;
     job.sink.cancel.cancel();
     assert_eq!(job.end().await, Err(Error::Dismissed));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anabranch_model::*;
 use anabranch_remote::*;
-use anabranch_xmpp::RoomJoin;
+use anabranch_xmpp::{Bus, BusEvent, RoomJoin};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +92,40 @@ fn join(nick: &str) -> RoomJoin {
     RoomJoin { room: ROOM.into(), nick: nick.into(), password: None }
 }
 
+/// Longest wait for anything, in virtual time: far beyond every timer of server and agent.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Waits for what sends no event, like a folder that goes. Time is virtual: looking once a millisecond costs nothing.
+pub(crate) async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("{what}: never"));
+}
+
+/// What must not happen does not, for so long: looks at each tenth of a second.
+pub(crate) async fn holds_for(time: Duration, what: &str, holds: impl Fn() -> bool) {
+    let end = tokio::time::Instant::now() + time;
+    while tokio::time::Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(holds(), "{what}: not for {time:?}");
+    }
+}
+
+/// Lets virtual time go by where how long something is gone is what the test is about. Nothing is waited for with it.
+pub(crate) async fn is_gone_for(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// Waits until a session is in the room.
+pub(crate) async fn entered(bus: &mut Bus) {
+    let joined =
+        async { while !matches!(bus.next().await.expect("the session goes on"), BusEvent::Joined { .. }) {} };
+    tokio::time::timeout(PATIENCE, joined).await.expect("in the room in time");
+}
+
 /// A run under way.
 pub(crate) struct Job {
     pub(crate) id: JobId,
@@ -100,13 +134,36 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// It does not end within this time.
+    pub(crate) async fn goes_on_for(&mut self, time: Duration, because: &str) {
+        assert!(tokio::time::timeout(time, &mut self.result).await.is_err(), "it ended, though {because}");
+    }
+
     /// How it ended.
     pub(crate) async fn end(self) -> Result<(), Error> {
         tokio::time::timeout(Duration::from_secs(3600), self.result).await.expect("ended in time").unwrap()
     }
 }
 
+impl RunningAgent {
+    /// Waits until so many runs have a folder.
+    pub(crate) async fn has_folders(&self, count: usize) {
+        eventually(&format!("{count} folders of runs"), || self.folders() == count).await;
+    }
+
+    pub(crate) fn folders(&self) -> usize {
+        std::fs::read_dir(self.folder.path()).unwrap().count()
+    }
+}
+
 impl Server {
+    /// Waits until the agents are as wanted.
+    pub(crate) async fn agents_when(&self, wanted: impl Fn(&[AgentInfo]) -> bool) {
+        let mut agents = self.orchestrator.watch_agents();
+        let waited = tokio::time::timeout(PATIENCE, agents.wait_for(|all| wanted(all))).await;
+        waited.expect("agents as wanted in time").unwrap();
+    }
+
     /// Executes a process when it is published.
     pub(crate) async fn execute(&self, process: &str, inputs: Vec<Value>) -> Job {
         self.execute_into(process, inputs, Sink::new()).await

@@ -11,7 +11,7 @@ use anabranch_remote::{Message, RunId};
 use tokio::time::Instant;
 
 use crate::balance::slow;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, entered, eventually, holds_for, is_gone_for};
 use crate::doubles::*;
 
 const NO_TIME: Duration = Duration::ZERO;
@@ -69,12 +69,11 @@ async fn a_run_dismissed_at_an_agent_that_is_gone_ends_with_the_agent() {
     let cluster = Cluster::new();
     let server = cluster.server();
     let _agent = cluster.agent("a1", 1, vec![slow("default:Slow", NO_TIME)]);
-    let job = server.execute("default:Slow", vec![]).await;
+    let mut job = server.execute("default:Slow", vec![]).await;
     job.sink.until(|seen| !seen.started.is_empty()).await;
     cluster.room.cut("a1");
     job.sink.cancel.cancel();
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    assert!(!job.result.is_finished(), "nobody knows yet that it is dead");
+    job.goes_on_for(Duration::from_secs(10), "nobody knows yet that it is dead").await;
     let log = job.sink.until(|seen| seen.log.iter().any(|line| line.contains("supervisor"))).await.log;
     assert!(log.last().unwrap().contains("a1@test/host"));
     assert_eq!(job.end().await, Err(Error::Dismissed));
@@ -89,7 +88,7 @@ async fn a_cut_of_ten_seconds_is_survived_and_the_process_does_not_flap() {
     let processes = server.registry.processes.subscribe();
     job.sink.until(|seen| seen.outputs.len() == 5).await;
     cluster.room.cut("a1");
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    is_gone_for(Duration::from_secs(10)).await;
     assert!(!server.orchestrator.agents()[0].connected);
     cluster.room.restore("a1");
     let sink = Arc::clone(&job.sink);
@@ -108,7 +107,7 @@ async fn what_a_cut_swallowed_is_said_again_at_once() {
     let job = server.execute("default:Clock", vec![]).await;
     job.sink.until(|seen| seen.outputs.len() == 5).await;
     cluster.room.swallow("a1", "output");
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    eventually("an output is swallowed", || cluster.room.messages_swallowed() > 0).await;
     cluster.room.cut("a1");
     cluster.room.stop_swallowing();
     cluster.room.restore("a1");
@@ -271,17 +270,16 @@ async fn an_agent_listens_to_the_account_of_the_server_only() {
     let server = cluster.server();
     let agent = cluster.agent("a1", 1, vec![clock(5)]);
     server.registry.published("default:Clock").await;
-    let intruder = cluster.room.connect("intruder");
+    let mut intruder = cluster.room.connect("intruder");
     let room = crate::room::ROOM.to_owned();
     let join = anabranch_xmpp::RoomJoin { room, nick: "boss".into(), password: None };
     intruder.sender().join(join).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    entered(&mut intruder).await;
     let run = RunId { job: JobId::random(), attempt: 1 };
     let process = ProcessId::new("default:Clock").unwrap();
     let execute = Message::Execute(Box::new(Execute { process, offer: 1, inputs: vec![], outputs: vec![] }));
     cluster.room.inject("intruder", "a1", about(run, 1, execute));
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(std::fs::read_dir(agent.folder.path()).unwrap().count(), 0);
+    holds_for(Duration::from_secs(1), "the agent begins nothing", || agent.folders() == 0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,7 +291,7 @@ async fn what_is_not_understood_is_answered_and_harms_nobody() {
     let room = crate::room::ROOM.to_owned();
     let join = anabranch_xmpp::RoomJoin { room, nick: "stranger".into(), password: None };
     stranger.sender().join(join).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    entered(&mut stranger).await;
     for payload in [
         "<anabranch xmlns='urn:anabranch:agent:1' type='dance'/>",
         "<anabranch xmlns='urn:anabranch:agent:9' type='hello'/>",
@@ -334,6 +332,6 @@ async fn a_process_without_namespace_or_output_is_not_published() {
     let empty = Script::described(empty, |_| async { Ok(()) });
     let _agent = cluster.agent("a1", 1, vec![plain, empty, clock(1)]);
     server.registry.published("default:Clock").await;
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(server.registry.processes.borrow().len(), 1);
+    let processes = &server.registry.processes;
+    holds_for(Duration::from_secs(10), "one process", || processes.borrow().len() == 1).await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anabranch_model::*;
 use bytes::Bytes;
 
-use crate::cluster::{Cluster, services};
+use crate::cluster::{Cluster, eventually, holds_for, services};
 use crate::doubles::*;
 use crate::room::Weather;
 
@@ -44,9 +44,8 @@ async fn a_run_goes_to_the_agent_and_back_without_waiting_for_any_timer() {
     assert_eq!(chunks(&sink), ["ONE", "TWO"]);
     assert_eq!((seen.started, seen.progress), (vec!["a1@test/host".to_owned()], vec![100.0]));
     assert!(seen.log.contains(&"begun".to_owned()));
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    let left = std::fs::read_dir(agent.folder.path()).unwrap().count();
-    assert_eq!(left, 0, "the run's folder is removed when the server is done with it");
+    // The run's folder is removed when the server is done with it.
+    agent.has_folders(0).await;
     let counters = server.orchestrator.counters();
     assert_eq!((counters.runs_completed, counters.messages_resent), (1, 0));
     assert_eq!(cluster.web.released.lock().unwrap().len(), 1);
@@ -132,7 +131,7 @@ async fn services_come_and_go_without_a_restart() {
     let cluster = Cluster::new();
     let server = cluster.server();
     let agent = cluster.agent("a1", 1, vec![]);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.agents_when(|all| all.iter().any(|agent| agent.connected)).await;
     agent.services.send_replace(services(vec![upper()]));
     let first = server.registry.published("default:Upper").await;
     let mut renamed = description("default:Upper");
@@ -166,9 +165,9 @@ async fn the_store_holds_back_the_process() {
     });
     let _agent = cluster.agent("a1", 1, vec![eager]);
     let job = server.execute_into("default:Eager", vec![], Sink::with_gate(10)).await;
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    let ahead = wrote.load(Ordering::SeqCst);
-    assert!((10..=100).contains(&ahead), "wrote {ahead} chunks while 10 were stored");
+    eventually("10 chunks are written", || wrote.load(Ordering::SeqCst) >= 10).await;
+    let ahead = || wrote.load(Ordering::SeqCst) <= 100;
+    holds_for(Duration::from_secs(60), "at most 100 chunks are written while 10 are stored", ahead).await;
     let sink = std::sync::Arc::clone(&job.sink);
     sink.gate.add_permits(1000);
     assert_eq!(job.end().await, Ok(()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anabranch_model::*;
 use anabranch_remote::RunId;
 
-use crate::cluster::{Cluster, Job};
+use crate::cluster::{Cluster, Job, is_gone_for};
 use crate::doubles::*;
 use crate::faults::{clock, numbers};
 
@@ -29,7 +29,7 @@ async fn a_run_goes_on_while_the_server_is_restarted_and_nothing_comes_twice() {
     interrupt(job).await;
     server.stop().await;
     assert!(cluster.web.released.lock().unwrap().is_empty(), "the agent may still fetch and upload");
-    tokio::time::sleep(Duration::from_secs(20)).await;
+    is_gone_for(Duration::from_secs(20)).await;
 
     let server = cluster.server();
     let next = Sink::new();
@@ -39,7 +39,6 @@ async fn a_run_goes_on_while_the_server_is_restarted_and_nothing_comes_twice() {
     assert_eq!(all, (0..60).collect::<Vec<_>>());
     assert_eq!(next.seen().started[0], "a1@test/host");
     assert_eq!(server.orchestrator.counters().runs_reattached, 1);
-    tokio::time::sleep(Duration::from_secs(10)).await;
     let again = server.execute("default:Clock", vec![]).await;
     again.sink.until(|seen| !seen.started.is_empty()).await;
 }
@@ -55,8 +54,8 @@ async fn a_run_that_ended_while_there_was_no_server_is_not_lost() {
     server.orchestrator.detach_all();
     interrupt(job).await;
     server.stop().await;
-    tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!(std::fs::read_dir(agent.folder.path()).unwrap().count(), 1);
+    is_gone_for(Duration::from_secs(3600)).await;
+    assert_eq!(agent.folders(), 1);
 
     let server = cluster.server();
     let next = Sink::new();
@@ -64,8 +63,7 @@ async fn a_run_that_ended_while_there_was_no_server_is_not_lost() {
     assert_eq!(job.end().await, Ok(()));
     let all: Vec<u32> = numbers(&sink).into_iter().chain(numbers(&next)).collect();
     assert_eq!(all, (0..100).collect::<Vec<_>>());
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(std::fs::read_dir(agent.folder.path()).unwrap().count(), 0);
+    agent.has_folders(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,8 +135,7 @@ async fn a_run_that_nobody_asks_for_is_ended_and_its_slot_is_free_again() {
     next.sink.until(|seen| !seen.started.is_empty()).await;
     assert!(before.elapsed() >= Duration::from_secs(120), "{:?}", before.elapsed());
     assert!(before.elapsed() <= Duration::from_secs(125), "{:?}", before.elapsed());
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(std::fs::read_dir(agent.folder.path()).unwrap().count(), 1);
+    agent.has_folders(1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,8 +146,7 @@ async fn a_run_that_was_dropped_is_ended() {
     let job = server.execute("default:Clock", vec![]).await;
     job.sink.until(|seen| !seen.outputs.is_empty()).await;
     job.result.abort();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(std::fs::read_dir(agent.folder.path()).unwrap().count(), 0);
+    agent.has_folders(0).await;
     assert_eq!(server.orchestrator.counters().runs_aborted, 1);
 }
 
@@ -234,7 +230,7 @@ async fn runs_without_a_server_end_after_a_while() {
     server.orchestrator.detach_all();
     interrupt(job).await;
     server.stop().await;
-    tokio::time::sleep(Duration::from_secs(400)).await;
+    is_gone_for(Duration::from_secs(400)).await;
 
     let server = cluster.server();
     let next = Sink::new();

@@ -37,6 +37,8 @@ struct State {
     messages: u64,
     /// Local parts of accounts whose messages of this type vanish.
     swallowed: Vec<(String, String)>,
+    /// How many have vanished so.
+    messages_swallowed: u64,
 }
 
 struct Session {
@@ -58,6 +60,10 @@ impl Room {
     /// From now on messages of this type from this account vanish.
     pub(crate) fn swallow(&self, account: &str, kind: &str) {
         self.state.lock().unwrap().swallowed.push((account.to_owned(), kind.to_owned()));
+    }
+
+    pub(crate) fn messages_swallowed(&self) -> u64 {
+        self.state.lock().unwrap().messages_swallowed
     }
 
     pub(crate) fn stop_swallowing(&self) {
@@ -188,7 +194,11 @@ impl State {
         let every = |n: u64| n > 0 && self.messages.is_multiple_of(n);
         let payloads: Vec<Element> = message.payloads.iter().map(over_the_wire).collect();
         let kind = payloads.first().and_then(|payload| payload.attr("type")).unwrap_or_default();
-        if every(lose_every) || self.swallowed.iter().any(|(who, what)| *who == account && what == kind) {
+        if self.swallowed.iter().any(|(who, what)| *who == account && what == kind) {
+            self.messages_swallowed += 1;
+            return;
+        }
+        if every(lose_every) {
             return;
         }
         let to = message.to.strip_prefix(&format!("{ROOM}/")).expect("addressed to an occupant");
