@@ -14,7 +14,7 @@ use anabranch_model::{
 };
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -118,7 +118,10 @@ impl Process for Converting {
                 sink: Arc::clone(&execution.sink),
                 made: AtomicU64::new(0),
             };
-            workshop.convert_inputs(&own, &mut execution.inputs).await?;
+            // A run that is found again was given its inputs when it was begun.
+            if !execution.resume {
+                workshop.convert_inputs(&own, &mut execution.inputs).await?;
+            }
             let asked = own_formats(&own, &mut execution);
             if !asked.is_empty() {
                 execution.sink = Arc::new(ConvertingSink { workshop, asked });
@@ -202,7 +205,7 @@ fn into_file(
     data: &Data,
     step: &Step,
     scratch: &Path,
-    path: &PathBuf,
+    path: &Path,
     stop: &dyn Fn() -> bool,
 ) -> Result<Data, FormatError> {
     let mut out = BufWriter::new(File::create_new(path)?);

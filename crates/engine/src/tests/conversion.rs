@@ -6,30 +6,32 @@ use anabranch_model::{OutputRequest, Transmission};
 const LINE: &str = r#"{"type":"FeatureCollection","features":[{"type":"Feature","properties":{"name":"Rhine"},"geometry":{"type":"LineString","coordinates":[[8,50],[7,51]]}}]}"#;
 const WKT: &str = "LINESTRING (8 50, 7 51)";
 
-/// Gives its data back, and only knows GeoJSON.
-fn geojson_only() -> Arc<dyn Process> {
+/// Only knows GeoJSON.
+fn geojson_only<F, R>(on_restart: OnRestart, script: F) -> Arc<dyn Process>
+where
+    F: Fn(Execution) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<(), Error>> + Send + 'static,
+{
     let mut description = describe("geojson", true);
     let domain = ComplexDomain { formats: vec![Format::new(Format::GEOJSON)], bytes_max: None };
     description.inputs[1].data = DataDescription::Complex(domain.clone());
     description.outputs[1].data = DataDescription::Complex(domain);
-    Arc::new(Scripted {
-        description: Arc::new(description),
-        on_restart: OnRestart::Requeue,
-        script: Box::new(|execution| {
-            Box::pin(async move {
-                let asked = execution.outputs[0].format.media_type.clone();
-                assert_eq!(asked.as_deref(), Some(Format::GEOJSON), "it is asked for its own format only");
-                for value in execution.inputs.all("data") {
-                    let Value::Complex(complex) = value else { panic!("complex") };
-                    assert_eq!(complex.format, Format::new(Format::GEOJSON));
-                    let content = complex.data.read_all(1 << 20).unwrap();
-                    assert!(content.starts_with(b"{"), "{content:?}");
-                    execution.sink.write("data", value.clone()).await?;
-                }
-                Ok(())
-            })
-        }),
-    })
+    let description = Arc::new(description);
+    Arc::new(Scripted { description, on_restart, script: Box::new(move |e| Box::pin(script(e))) })
+}
+
+/// Gives its data back.
+async fn give_back(execution: Execution) -> Result<(), Error> {
+    let asked = execution.outputs[0].format.media_type.clone();
+    assert_eq!(asked.as_deref(), Some(Format::GEOJSON), "it is asked for its own format only");
+    for value in execution.inputs.all("data") {
+        let Value::Complex(complex) = value else { panic!("complex") };
+        assert_eq!(complex.format, Format::new(Format::GEOJSON));
+        let content = complex.data.read_all(1 << 20).unwrap();
+        assert!(content.starts_with(b"{"), "{content:?}");
+        execution.sink.write("data", value.clone()).await?;
+    }
+    Ok(())
 }
 
 fn given(text: &str, media_type: Option<&str>) -> InputItem {
@@ -43,21 +45,27 @@ fn asked(media_type: &str) -> OutputRequest {
     OutputRequest { id: "data".into(), format, transmission: Transmission::Value, uom: None }
 }
 
+fn converting(mode: ExecutionMode, input: InputItem, output: OutputRequest) -> ExecuteRequest {
+    ExecuteRequest { inputs: vec![input], outputs: vec![output], ..request("geojson", mode) }
+}
+
 async fn execute(bench: &Bench, input: InputItem, output: OutputRequest) -> Result<(String, String), Error> {
-    let mut request = synchronous("geojson");
-    request.inputs = vec![input];
-    request.outputs = vec![output];
+    let request = converting(ExecutionMode::Sync, input, output);
     let mut job = bench.engine.submit(request).await?;
     soon(job.finished()).await;
-    let results = job.results()?;
+    Ok(content(&*job.results()?))
+}
+
+/// The media type and the text of the first chunk.
+fn content(results: &crate::Results) -> (String, String) {
     let Value::Complex(chunk) = &results.outputs[0].chunks[0] else { panic!("complex") };
     let content = chunk.data.read_all(1 << 20).unwrap();
-    Ok((chunk.format.media_type.clone(), String::from_utf8_lossy(&content).into_owned()))
+    (chunk.format.media_type.clone(), String::from_utf8_lossy(&content).into_owned())
 }
 
 async fn bench() -> Bench {
     let bench = Bench::new(Limits::default()).await;
-    bench.engine.registry().publish(geojson_only());
+    bench.engine.registry().publish(geojson_only(OnRestart::Requeue, give_back));
     bench
 }
 
@@ -119,4 +127,61 @@ async fn what_breaks_the_rules_of_its_format_is_a_fault_of_its_input() {
     assert!(faults[0].to_string().contains("WKT"), "{}", faults[0]);
     let refused = execute(&bench, given("x", Some("image/png")), asked(Format::GEOJSON)).await;
     assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+}
+
+/// A job with a converted input and output, in the middle of its run; the data folder as a crash at this moment leaves it.
+async fn crashed_while_running(on_restart: OnRestart) -> (JobId, TempDir) {
+    let bench = Bench::new(Limits::default()).await;
+    bench.engine.registry().publish(geojson_only(on_restart, |execution| async move {
+        execution.sink.started(None);
+        execution.sink.cancelled().await;
+        Err(Error::Dismissed)
+    }));
+    let input = given(WKT, Some("application/wkt"));
+    let request = converting(ExecutionMode::Async, input, asked("application/wkt"));
+    let id = bench.engine.submit(request).await.unwrap().id();
+    bench.running(id).await;
+    let copy = bench.crash().await;
+    let converted = copy.path().join("jobs").join(id.to_string()).join("scratch/converted/0");
+    assert!(converted.exists(), "the run had converted its input");
+    (id, copy)
+}
+
+async fn recovered(folder: &TempDir, id: JobId, process: Arc<dyn Process>) -> (Engine, Arc<JobView>) {
+    let engine = open(folder.path(), Limits::default()).await;
+    engine.registry().publish(process);
+    engine.recover().await.unwrap();
+    let mut watched = engine.watch(id).await.unwrap();
+    let view = Arc::clone(&*soon(watched.wait_for(|view| view.job.is_finished())).await.unwrap());
+    (engine, view)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_repeated_after_a_crash_converts_its_inputs_afresh() {
+    let (id, folder) = crashed_while_running(OnRestart::Requeue).await;
+    let process = geojson_only(OnRestart::Requeue, give_back);
+    let (engine, view) = recovered(&folder, id, process).await;
+    assert_eq!(view.job.attempt, 2);
+    let (media_type, text) = content(&engine.results(id).await.unwrap());
+    assert_eq!(media_type, "application/wkt");
+    assert!(text.starts_with("LINESTRING"), "{text}");
+    assert!(!folder.path().join("jobs").join(id.to_string()).join("scratch").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_found_again_has_its_inputs_and_its_outputs_are_converted() {
+    let (id, folder) = crashed_while_running(OnRestart::Reattach).await;
+    let process = geojson_only(OnRestart::Reattach, |execution| async move {
+        assert!(execution.resume);
+        let value = ComplexValue { data: Data::Bytes(LINE.into()), format: Format::new(Format::GEOJSON) };
+        execution.sink.write("data", Value::Complex(value)).await
+    });
+    let (engine, view) = recovered(&folder, id, process).await;
+    assert_eq!(view.job.attempt, 1);
+    let (media_type, text) = content(&engine.results(id).await.unwrap());
+    assert_eq!(media_type, "application/wkt");
+    assert!(text.starts_with("LINESTRING"), "{text}");
+    let log = engine.log(id, 0, 100).await.unwrap();
+    let conversions = log.lines.iter().filter(|line| line.text.contains("converting input"));
+    assert_eq!(conversions.count(), 1, "{log:?}");
 }
