@@ -65,11 +65,11 @@ fn of_xml(text: &[u8]) -> &'static str {
     }
     // The namespace tells 3.2 from older versions; those differ in the elements of their coordinates only.
     if names("opengis.net/gml/3.2") {
-        "application/gml+xml; version=3.2"
+        VectorFormat::Gml32.media_types()[0]
     } else if names(":coordinates") || names(":coord>") || names("<coordinates") {
-        "text/xml; subtype=gml/2.1.2"
+        VectorFormat::Gml2.media_types()[0]
     } else {
-        "text/xml; subtype=gml/3.1.1"
+        VectorFormat::Gml31.media_types()[0]
     }
 }
 

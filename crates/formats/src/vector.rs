@@ -14,6 +14,7 @@ mod format;
 pub mod fuzz;
 pub mod geojson;
 pub mod geopackage;
+pub mod gml;
 pub mod kml;
 mod limits;
 mod names;
@@ -25,6 +26,7 @@ mod summary;
 mod testing;
 mod wkb;
 pub mod wkt;
+mod xml;
 
 pub use convert::{convert, create, open};
 pub use feature::{Feature, Geometry, LineString, Polygon, Position, Property};

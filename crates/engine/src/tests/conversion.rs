@@ -115,6 +115,22 @@ async fn content_tells_where_nothing_is_said_or_too_little() {
     let kml = r#"<kml xmlns="http://www.opengis.net/kml/2.2"><Placemark><name>Rhine</name><Point><coordinates>8,50</coordinates></Point></Placemark></kml>"#;
     let (_, text) = execute(&bench, given(kml, None), asked(Format::GEOJSON)).await.unwrap();
     assert!(text.contains("Rhine") && text.contains("[8,50]"), "{text}");
+    // What clients of WPS call GML.
+    let gml = r#"<a:r xmlns:a="urn:a" xmlns:gml="http://www.opengis.net/gml"><a:name>Rhine</a:name><a:g><gml:Point srsName="urn:ogc:def:crs:EPSG::4326"><gml:pos>50 8</gml:pos></gml:Point></a:g></a:r>"#;
+    for said in [None, Some("text/xml"), Some("text/xml; charset=utf-8"), Some("text/xml; subtype=gml/3.1.1")]
+    {
+        let (_, text) = execute(&bench, given(gml, said), asked(Format::GEOJSON)).await.unwrap();
+        assert!(text.contains("Rhine") && text.contains("[8,50]"), "{said:?} {text}");
+    }
+    for (said, version) in [
+        ("application/gml+xml", "application/gml+xml; version=3.2"),
+        ("application/gml-2.1.2", "text/xml; subtype=gml/2.1.2"),
+        ("text/xml; subtype=gml/3.2.1", "application/gml+xml; version=3.2"),
+    ] {
+        let (media_type, text) = execute(&bench, given(LINE, None), asked(said)).await.unwrap();
+        assert_eq!(media_type, version, "{said}");
+        assert!(text.contains("FeatureCollection") && text.contains("LineString"), "{said} {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

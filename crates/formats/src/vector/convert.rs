@@ -3,7 +3,7 @@
 use super::geojson::Framing;
 use super::{
     Feature, FeatureReader, FeatureWriter, FormatError, Summary, VectorFormat, csv, flatgeobuf, geojson,
-    geopackage, kml, shapefile, wkt,
+    geopackage, gml, kml, shapefile, wkt,
 };
 use crate::crs::{Crs, Transform};
 use anabranch_model::Data;
@@ -17,6 +17,7 @@ use std::path::Path;
 pub fn open(format: VectorFormat, data: &Data) -> Result<Box<dyn FeatureReader>, FormatError> {
     Ok(match format {
         VectorFormat::GeoJson | VectorFormat::GeoJsonSeq => Box::new(geojson::Reader::open(data)?),
+        VectorFormat::Gml2 | VectorFormat::Gml31 | VectorFormat::Gml32 => Box::new(gml::Reader::open(data)?),
         VectorFormat::Kml => Box::new(kml::Reader::open(data)?),
         VectorFormat::Wkt => Box::new(wkt::Reader::open(data)?),
         VectorFormat::Csv => Box::new(csv::Reader::open(data)?),
@@ -40,6 +41,9 @@ pub fn create<'a>(
     Ok(match format {
         VectorFormat::GeoJson => Box::new(geojson::Writer::new(Framing::Collection, out)?),
         VectorFormat::GeoJsonSeq => Box::new(geojson::Writer::new(Framing::Sequence, out)?),
+        VectorFormat::Gml2 => Box::new(gml::Writer::new(gml::Version::V2, summary, out)?),
+        VectorFormat::Gml31 => Box::new(gml::Writer::new(gml::Version::V3_1, summary, out)?),
+        VectorFormat::Gml32 => Box::new(gml::Writer::new(gml::Version::V3_2, summary, out)?),
         VectorFormat::Kml => Box::new(kml::Writer::new(summary, out)?),
         VectorFormat::Wkt => Box::new(wkt::Writer::new(out)),
         VectorFormat::Csv => Box::new(csv::Writer::new(summary, out)?),
@@ -53,7 +57,10 @@ pub fn create<'a>(
 fn only_crs(format: VectorFormat) -> Option<Crs> {
     match format {
         VectorFormat::GeoJson | VectorFormat::GeoJsonSeq | VectorFormat::Kml => Some(Crs::Crs84),
-        VectorFormat::Wkt
+        VectorFormat::Gml2
+        | VectorFormat::Gml31
+        | VectorFormat::Gml32
+        | VectorFormat::Wkt
         | VectorFormat::Csv
         | VectorFormat::Shapefile
         | VectorFormat::FlatGeobuf

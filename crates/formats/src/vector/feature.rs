@@ -34,6 +34,28 @@ pub enum Property {
 }
 
 impl Property {
+    /// What a text says in a format that has no types: digits are a number, `true` and `false` are booleans, nothing is nothing, and
+    /// the rest is text; so are numbers with leading zeros, which are names of things, and whole numbers beyond 64 bits.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        match text {
+            "" => return Self::Null,
+            "true" | "TRUE" | "True" => return Self::Boolean(true),
+            "false" | "FALSE" | "False" => return Self::Boolean(false),
+            _ => {}
+        }
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let leading_zero = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
+        let numeric = digits.starts_with(|c: char| c.is_ascii_digit()) && !leading_zero;
+        if numeric && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return text.parse().map_or_else(|_| Self::Text(text.to_owned()), Self::Integer);
+        }
+        match text.parse::<f64>() {
+            Ok(number) if numeric && number.is_finite() => Self::Number(number),
+            _ => Self::Text(text.to_owned()),
+        }
+    }
+
     /// Its characters; none where it is nothing.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
@@ -127,6 +149,33 @@ impl Geometry {
             Self::GeometryCollection(geometries) => {
                 geometries.iter_mut().try_for_each(|geometry| geometry.try_map(change))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_tell_what_they_are() {
+        for (text, expected) in [
+            ("", Property::Null),
+            ("true", Property::Boolean(true)),
+            ("0", Property::Integer(0)),
+            ("-12", Property::Integer(-12)),
+            ("0.5", Property::Number(0.5)),
+            ("-0.5e3", Property::Number(-500.0)),
+            ("1e999", Property::Text("1e999".to_owned())),
+            ("007", Property::Text("007".to_owned())),
+            ("00.5", Property::Text("00.5".to_owned())),
+            ("+5", Property::Text("+5".to_owned())),
+            (" 5", Property::Text(" 5".to_owned())),
+            ("nan", Property::Text("nan".to_owned())),
+            ("inf", Property::Text("inf".to_owned())),
+            ("9223372036854775808", Property::Text("9223372036854775808".to_owned())),
+        ] {
+            assert_eq!(Property::of_text(text), expected, "{text:?}");
         }
     }
 }

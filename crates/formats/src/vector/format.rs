@@ -10,6 +10,12 @@ pub enum VectorFormat {
     GeoJson,
     /// GeoJSON text sequences, RFC 8142; read without record separators too.
     GeoJsonSeq,
+    /// GML 2.1.2 (OGC 02-069).
+    Gml2,
+    /// GML 3.1.1 (OGC 03-105r1).
+    Gml31,
+    /// GML 3.2.1 (OGC 07-036).
+    Gml32,
     /// Well-known text, one geometry a line (OGC 06-103r4).
     Wkt,
     /// Comma-separated values with coordinates or WKT in columns.
@@ -26,9 +32,12 @@ pub enum VectorFormat {
 
 impl VectorFormat {
     /// All of them, the ones that people ask for first in front.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::GeoJson,
         Self::GeoJsonSeq,
+        Self::Gml32,
+        Self::Gml31,
+        Self::Gml2,
         Self::Kml,
         Self::Wkt,
         Self::Csv,
@@ -43,6 +52,9 @@ impl VectorFormat {
         match self {
             Self::GeoJson => "GeoJSON",
             Self::GeoJsonSeq => "GeoJSON text sequence",
+            Self::Gml32 => "GML 3.2.1",
+            Self::Gml31 => "GML 3.1.1",
+            Self::Gml2 => "GML 2.1.2",
             Self::Kml => "KML",
             Self::Wkt => "WKT",
             Self::Csv => "CSV",
@@ -58,6 +70,22 @@ impl VectorFormat {
         match self {
             Self::GeoJson => &[Format::GEOJSON, "application/vnd.geo+json"],
             Self::GeoJsonSeq => &["application/geo+json-seq", "application/vnd.geo+json-seq"],
+            Self::Gml32 => &[
+                "application/gml+xml; version=3.2",
+                "text/xml; subtype=gml/3.2",
+                "text/xml; subtype=gml/3.2.1",
+                "application/gml-3.2.1",
+            ],
+            Self::Gml31 => {
+                &["text/xml; subtype=gml/3.1.1", "application/gml+xml; version=3.1", "application/gml-3.1.1"]
+            }
+            // 2.1.2.1 is a correction of the schemas.
+            Self::Gml2 => &[
+                "text/xml; subtype=gml/2.1.2",
+                "text/xml; subtype=gml/2.1.2.1",
+                "application/gml+xml; version=2.1",
+                "application/gml-2.1.2",
+            ],
             Self::Kml => &["application/vnd.google-earth.kml+xml"],
             Self::Wkt => &["application/wkt", "text/wkt"],
             Self::Csv => &["text/csv"],
@@ -84,9 +112,13 @@ impl VectorFormat {
     #[must_use]
     pub fn of_media_type(media_type: &str) -> Option<Self> {
         let essence = media_type_essence(media_type);
-        let of_several =
-            matches!(essence.as_str(), "text/xml" | "application/gml+xml") && !media_type.contains('=');
-        if of_several {
+        // Without their parameter these fit several.
+        let parameter = match essence.as_str() {
+            "text/xml" => "subtype=",
+            "application/gml+xml" => "version=",
+            _ => "",
+        };
+        if !media_type.contains(parameter) {
             return None;
         }
         Self::ALL
@@ -106,7 +138,9 @@ mod tests {
                 assert_eq!(VectorFormat::of_media_type(media_type), Some(format), "{media_type}");
             }
         }
-        for unclear in ["text/xml", "application/gml+xml", "application/json", "image/tiff"] {
+        for unclear in
+            ["text/xml", "text/xml; charset=utf-8", "application/gml+xml", "application/json", "image/tiff"]
+        {
             assert_eq!(VectorFormat::of_media_type(unclear), None, "{unclear}");
         }
     }

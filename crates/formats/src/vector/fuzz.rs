@@ -1,7 +1,7 @@
 //! Any bytes through a reader, and what it gives through the writer, as the fuzzers do: errors are welcome, panics are not.
 
 use super::{Feature, FeatureReader, FeatureWriter, FormatError, Summary};
-use super::{csv, flatgeobuf, geopackage, kml, shapefile};
+use super::{csv, flatgeobuf, geopackage, gml, kml, shapefile};
 use anabranch_model::Data;
 use std::io::{Cursor, Write as _, sink};
 
@@ -40,6 +40,14 @@ fn write<W: FeatureWriter>(features: &[Feature], writer: Result<W, FormatError>)
 pub fn fuzz_csv(data: &[u8]) {
     let features = features(csv::Reader::open, data);
     write(&features, csv::Writer::new(&summary(&features), &mut sink()));
+}
+
+/// GML.
+pub fn fuzz_gml(data: &[u8]) {
+    let features = features(gml::Reader::open, data);
+    for version in [gml::Version::V2, gml::Version::V3_1, gml::Version::V3_2] {
+        write(&features, gml::Writer::new(version, &summary(&features), &mut sink()));
+    }
 }
 
 /// KML.

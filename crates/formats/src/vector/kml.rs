@@ -11,7 +11,8 @@
 mod geometry;
 mod reader;
 mod writer;
-mod xml;
+
+use super::xml::Language;
 
 pub use reader::Reader;
 pub use writer::Writer;
@@ -20,6 +21,14 @@ const FORMAT: &str = "KML";
 
 /// The namespace; readers take Google's of older versions too, and none.
 const NAMESPACE: &str = "http://www.opengis.net/kml/2.2";
+
+const LANGUAGE: Language = Language { format: FORMAT, feature: "placemark", owns: is_kml };
+
+fn is_kml(namespace: Option<&str>) -> bool {
+    namespace.is_none_or(|namespace| {
+        namespace == NAMESPACE || namespace.starts_with("http://earth.google.com/kml/2")
+    })
+}
 
 #[cfg(test)]
 mod tests;

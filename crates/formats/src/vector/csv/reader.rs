@@ -95,7 +95,9 @@ impl FeatureReader for Reader {
             .columns
             .properties
             .iter()
-            .map(|(index, name)| (name.clone(), value(self.record.get(*index).unwrap_or_default())))
+            .map(|(index, name)| {
+                (name.clone(), Property::of_text(self.record.get(*index).unwrap_or_default()))
+            })
             .collect();
         Ok(Some(Feature { id: None, geometry, crs: crs.unwrap_or(Crs::Crs84), properties }))
     }
@@ -123,26 +125,6 @@ fn coordinate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(value),
         _ => Err(format!("must have numbers as coordinates, not {:?}", names::cut(text, 100))),
-    }
-}
-
-/// What a cell says.
-fn value(cell: &str) -> Property {
-    match cell {
-        "" => return Property::Null,
-        "true" | "TRUE" | "True" => return Property::Boolean(true),
-        "false" | "FALSE" | "False" => return Property::Boolean(false),
-        _ => {}
-    }
-    let digits = cell.strip_prefix('-').unwrap_or(cell);
-    let leading_zero = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
-    let numeric = digits.starts_with(|c: char| c.is_ascii_digit()) && !leading_zero;
-    if numeric && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return cell.parse().map_or_else(|_| Property::Text(cell.to_owned()), Property::Integer);
-    }
-    match cell.parse::<f64>() {
-        Ok(number) if numeric && number.is_finite() => Property::Number(number),
-        _ => Property::Text(cell.to_owned()),
     }
 }
 
@@ -193,28 +175,6 @@ fn of_csv(error: &csv::Error) -> FormatError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cells_tell_what_they_are() {
-        for (cell, expected) in [
-            ("", Property::Null),
-            ("true", Property::Boolean(true)),
-            ("0", Property::Integer(0)),
-            ("-12", Property::Integer(-12)),
-            ("0.5", Property::Number(0.5)),
-            ("-0.5e3", Property::Number(-500.0)),
-            ("1e999", Property::Text("1e999".to_owned())),
-            ("007", Property::Text("007".to_owned())),
-            ("00.5", Property::Text("00.5".to_owned())),
-            ("+5", Property::Text("+5".to_owned())),
-            (" 5", Property::Text(" 5".to_owned())),
-            ("nan", Property::Text("nan".to_owned())),
-            ("inf", Property::Text("inf".to_owned())),
-            ("9223372036854775808", Property::Text("9223372036854775808".to_owned())),
-        ] {
-            assert_eq!(value(cell), expected, "{cell:?}");
-        }
-    }
 
     #[test]
     fn the_first_line_tells_the_delimiter() {

@@ -1,6 +1,6 @@
 //! Geometries of KML (OGC 07-147r2 chapter 10).
 
-use super::xml::{Element, Xml};
+use crate::vector::xml::{Element, Xml};
 use crate::vector::{FormatError, Geometry, LineString, Polygon, Position};
 use std::io::{self, Write};
 
@@ -47,8 +47,8 @@ pub(super) fn read(xml: &mut Xml, element: &Element) -> Result<Option<Geometry>,
             }
             collected(members)
         }
-        other => {
-            let name = other.trim_start_matches("other:");
+        _ => {
+            let name = element.local_name();
             return Err(xml.malformed(format!("may hold points, lines and polygons, and not a {name}")));
         }
     })

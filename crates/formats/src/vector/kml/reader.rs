@@ -1,9 +1,9 @@
 //! Walks through documents and folders to their placemarks.
 
-use super::geometry;
-use super::xml::Xml;
+use super::{LANGUAGE, geometry};
 use crate::crs::Crs;
 use crate::vector::limits::COLUMNS_MAX;
+use crate::vector::xml::{Event, Xml};
 use crate::vector::{Feature, FeatureReader, FormatError, Property, names};
 use anabranch_model::Data;
 use std::collections::HashMap;
@@ -24,14 +24,13 @@ impl Reader {
     /// # Errors
     /// Where it is no KML.
     pub fn open(data: &Data) -> Result<Self, FormatError> {
-        let mut xml = Xml::new(data.open()?);
+        let mut xml = Xml::new(data.open()?, &LANGUAGE);
         match xml.child()? {
             Some(root) if matches!(root.name.as_str(), "kml" | "Document" | "Folder") => {
                 Ok(Self { xml, fields: HashMap::new() })
             }
             Some(root) => {
-                let name = root.name.trim_start_matches("other:").to_owned();
-                Err(xml.malformed(format!("must have the root element kml, not {name}")))
+                Err(xml.malformed(format!("must have the root element kml, not {}", root.local_name())))
             }
             None => Err(xml.malformed("must have the root element kml")),
         }
@@ -152,7 +151,7 @@ impl FeatureReader for Reader {
         loop {
             self.xml.forget();
             let Some(event) = self.xml.next()? else { return Ok(None) };
-            let super::xml::Event::Start(element) = event else { continue };
+            let Event::Start(element) = event else { continue };
             match element.name.as_str() {
                 "Document" | "Folder" => {}
                 "Placemark" => return self.placemark(element.attribute("id").map(str::to_owned)).map(Some),

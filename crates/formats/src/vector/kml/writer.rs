@@ -1,6 +1,7 @@
 //! Writes a document with a schema and placemarks.
 
 use super::{FORMAT, NAMESPACE, geometry};
+use crate::vector::xml::{self, is_xml_id};
 use crate::vector::{ColumnKind, Feature, FeatureWriter, FormatError, Property, Summary, names};
 use std::collections::HashMap;
 use std::io::Write;
@@ -107,31 +108,6 @@ impl FeatureWriter for Writer<'_> {
     }
 }
 
-/// An `NCName` of ASCII characters.
-fn is_xml_id(id: &str) -> bool {
-    id.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
-}
-
-/// A text for an element or attribute.
 fn escaped(text: &str) -> Result<String, FormatError> {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\r' => escaped.push_str("&#13;"),
-            // XML 1.0 section 2.2
-            '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'.. => {
-                escaped.push(character)
-            }
-            other => {
-                let what = format!("the character U+{:04X}, which XML has no place for", u32::from(other));
-                return Err(FormatError::Unrepresentable { format: FORMAT, what });
-            }
-        }
-    }
-    Ok(escaped)
+    xml::escaped(text, FORMAT)
 }

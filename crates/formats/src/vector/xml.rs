@@ -1,8 +1,7 @@
-//! A document as events, with guards: no DTD, no entities, bounded depth and size.
+//! An XML document as events, with guards: no DTD, no entities, bounded depth and size.
 
-use super::{FORMAT, NAMESPACE};
-use crate::vector::limits::FEATURE_BYTES_MAX;
-use crate::vector::{FormatError, Place};
+use super::limits::FEATURE_BYTES_MAX;
+use super::{FormatError, Place};
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesStart, Event as XmlEvent};
 use quick_xml::name::ResolveResult;
@@ -15,6 +14,20 @@ const DEPTH_MAX: usize = 64;
 /// Attributes of an element: each is compared with all others.
 const ATTRIBUTES_MAX: usize = 256;
 
+/// Begins the names of elements that are not the language's own.
+const OTHER: &str = "other:";
+
+/// The language of a document.
+#[derive(Debug)]
+pub(super) struct Language {
+    /// Its name, for errors.
+    pub(super) format: &'static str,
+    /// What a feature is called in it.
+    pub(super) feature: &'static str,
+    /// Whether elements of a namespace are its own; `None` is no namespace.
+    pub(super) owns: fn(Option<&str>) -> bool,
+}
+
 /// What is next in a document.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -26,30 +39,42 @@ pub(super) enum Event {
 /// A start tag.
 #[derive(Debug)]
 pub(super) struct Element {
-    /// With the prefix where it is no element of KML, so that it is never taken for one.
+    /// Begins with `other:` where it is no element of the language, so that it is never taken for one.
     pub(super) name: String,
     attributes: Vec<(String, String)>,
 }
 
 impl Element {
+    /// The name in its namespace, whichever that is.
+    pub(super) fn local_name(&self) -> &str {
+        self.name.strip_prefix(OTHER).unwrap_or(&self.name)
+    }
+
     /// The value of an attribute.
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of an attribute of any namespace.
+    pub(super) fn attribute_of_any(&self, local_name: &str) -> Option<&str> {
+        let is_it = |known: &str| known.rsplit(':').next() == Some(local_name);
+        self.attributes.iter().find(|(known, _)| is_it(known)).map(|(_, value)| value.as_str())
     }
 }
 
 /// Reads events.
 pub(super) struct Xml {
+    language: &'static Language,
     inner: NsReader<Counted>,
     buffer: Vec<u8>,
     depth: usize,
 }
 
 impl Xml {
-    pub(super) fn new(bytes: Box<dyn Read>) -> Self {
+    pub(super) fn new(bytes: Box<dyn Read>, language: &'static Language) -> Self {
         let mut inner = NsReader::from_reader(Counted { inner: BufReader::new(bytes), bytes: 0, line: 1 });
         inner.config_mut().expand_empty_elements = true;
-        Self { inner, buffer: Vec::new(), depth: 0 }
+        Self { language, inner, buffer: Vec::new(), depth: 0 }
     }
 
     /// Nothing of what was read is held any more.
@@ -59,7 +84,7 @@ impl Xml {
 
     pub(super) fn malformed(&self, rule: impl Into<String>) -> FormatError {
         let place = Some(Place::Line(self.inner.get_ref().line));
-        FormatError::Malformed { format: FORMAT, rule: rule.into(), place }
+        FormatError::Malformed { format: self.language.format, rule: rule.into(), place }
     }
 
     /// The next event; `None` after the end of the root element.
@@ -148,16 +173,13 @@ impl Xml {
 
     fn element(&self, tag: &BytesStart<'_>) -> Result<Element, FormatError> {
         let (namespace, local) = self.inner.resolver().resolve_element(tag.name());
-        let is_kml = match namespace {
-            ResolveResult::Bound(namespace) => {
-                let namespace = namespace.into_inner();
-                namespace == NAMESPACE || namespace.starts_with("http://earth.google.com/kml/2")
-            }
-            ResolveResult::Unbound => true,
+        let is_own = match namespace {
+            ResolveResult::Bound(namespace) => (self.language.owns)(Some(namespace.into_inner())),
+            ResolveResult::Unbound => (self.language.owns)(None),
             ResolveResult::Unknown(_) => false,
         };
-        let name =
-            if is_kml { local.into_inner().to_owned() } else { format!("other:{}", local.into_inner()) };
+        let local = local.into_inner();
+        let name = if is_own { local.to_owned() } else { format!("{OTHER}{local}") };
         let mut attributes = Vec::new();
         for attribute in tag.attributes() {
             let attribute =
@@ -175,7 +197,8 @@ impl Xml {
 
     fn of_io(&self, error: &io::Error) -> FormatError {
         if error.get_ref().is_some_and(|inner| inner.is::<TooLong>()) {
-            return self.malformed(format!("may have {FEATURE_BYTES_MAX} bytes in one placemark"));
+            return self
+                .malformed(format!("may have {FEATURE_BYTES_MAX} bytes in one {}", self.language.feature));
         }
         if error.kind() == io::ErrorKind::InvalidData {
             return self.malformed("must be in UTF-8");
@@ -219,4 +242,33 @@ impl BufRead for Counted {
         self.bytes += count;
         self.inner.consume(count);
     }
+}
+
+/// An `NCName` of ASCII characters.
+pub(super) fn is_xml_id(id: &str) -> bool {
+    id.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+}
+
+/// A text for an element or attribute of a document in a format.
+pub(super) fn escaped(text: &str, format: &'static str) -> Result<String, FormatError> {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\r' => escaped.push_str("&#13;"),
+            // XML 1.0 section 2.2
+            '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'.. => {
+                escaped.push(character)
+            }
+            other => {
+                let what = format!("the character U+{:04X}, which XML has no place for", u32::from(other));
+                return Err(FormatError::Unrepresentable { format, what });
+            }
+        }
+    }
+    Ok(escaped)
 }
