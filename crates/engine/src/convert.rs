@@ -6,7 +6,8 @@
 //! own formats first, so that the defaults stay what they are.
 
 use crate::folders::{self, blocking, io_error};
-use anabranch_formats::{Convertible, FormatError, convert};
+use anabranch_formats::{Convertible, FormatError, Room, convert};
+use anabranch_model::description::media_types_match;
 use anabranch_model::{
     BoxFuture, ComplexDomain, ComplexValue, Data, DataDescription, Error, Execution, Fault, FaultKind,
     Format, FormatHint, Inputs, JobId, LogLine, OnRestart, OutputSink, Process, ProcessDescription, Subject,
@@ -16,25 +17,35 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 /// The folder of conversions in a run's scratch folder.
 const FOLDER: &str = "converted";
 
-/// Where conversions wait for their turn: one for each CPU thread is at work at a time. Not on the threads of algorithms, because an
-/// algorithm holds its own while its output is converted.
-pub(crate) type Turns = Arc<Semaphore>;
+/// What conversions share.
+pub(crate) struct Conversions {
+    /// Where they wait for their turn: one for each CPU thread is at work at a time. Not on the threads of algorithms, because an
+    /// algorithm holds its own while its output is converted.
+    turns: Semaphore,
+    /// Most bytes that the conversions of one run make.
+    bytes_max: u64,
+}
+
+impl Conversions {
+    pub(crate) fn new(threads: usize, bytes_max: u64) -> Self {
+        Self { turns: Semaphore::new(threads), bytes_max }
+    }
+}
 
 struct Converting {
     inner: Arc<dyn Process>,
     offered: Arc<ProcessDescription>,
-    turns: Turns,
+    conversions: Arc<Conversions>,
 }
 
 /// The process with every format that its own can be converted from or to; the very process where there is none.
-pub(crate) fn converting(process: Arc<dyn Process>, turns: &Turns) -> Arc<dyn Process> {
+pub(crate) fn converting(process: Arc<dyn Process>, conversions: &Arc<Conversions>) -> Arc<dyn Process> {
     let own = process.description();
     let mut offered = own.as_ref().clone();
     let inputs = offered.inputs.iter_mut().map(|input| &mut input.data);
@@ -46,7 +57,7 @@ pub(crate) fn converting(process: Arc<dyn Process>, turns: &Turns) -> Arc<dyn Pr
     if offered == *own {
         return process;
     }
-    Arc::new(Converting { inner: process, offered: Arc::new(offered), turns: Arc::clone(turns) })
+    Arc::new(Converting { inner: process, offered: Arc::new(offered), conversions: Arc::clone(conversions) })
 }
 
 fn widen(domain: &mut ComplexDomain) {
@@ -85,16 +96,16 @@ fn into_domain(format: &Format, domain: &ComplexDomain) -> Option<Step> {
     Some(Step { from, to, format: format.clone() })
 }
 
-/// The step to the format that a client asks for; `None` where the value has it.
-fn to_asked(format: &Format, asked: &FormatHint) -> Option<Step> {
-    let media_type = asked.media_type.as_ref()?;
-    let (from, to) = (Convertible::of(&format.media_type)?, Convertible::of(media_type)?);
-    let format = Format {
-        media_type: media_type.clone(),
-        encoding: asked.encoding.clone(),
-        schema: asked.schema.clone(),
-    };
-    (from != to && from.is_convertible_to(to)).then_some(Step { from, to, format })
+/// The step to the format that a client asks for; `None` where there is none.
+fn to_asked(format: &Format, asked: &Format) -> Option<Step> {
+    let (from, to) = (Convertible::of(&format.media_type)?, Convertible::of(&asked.media_type)?);
+    from.is_convertible_to(to).then(|| Step { from, to, format: asked.clone() })
+}
+
+fn is_same(a: &Format, b: &Format) -> bool {
+    let known = Convertible::of(&a.media_type);
+    media_types_match(&a.media_type, &b.media_type)
+        || known.is_some() && known == Convertible::of(&b.media_type)
 }
 
 impl Process for Converting {
@@ -114,9 +125,9 @@ impl Process for Converting {
         Box::pin(async move {
             let own = self.inner.description();
             let workshop = Workshop {
-                turns: Arc::clone(&self.turns),
+                conversions: Arc::clone(&self.conversions),
                 sink: Arc::clone(&execution.sink),
-                made: AtomicU64::new(0),
+                made: Mutex::default(),
             };
             // A run that is found again was given its inputs when it was begun.
             if !execution.resume {
@@ -132,7 +143,7 @@ impl Process for Converting {
 }
 
 /// Asks the process for its own formats only; gives the outputs that have to be converted, with the formats that clients asked for.
-fn own_formats(own: &ProcessDescription, execution: &mut Execution) -> Vec<(String, FormatHint)> {
+fn own_formats(own: &ProcessDescription, execution: &mut Execution) -> Vec<(String, Format)> {
     let mut converted = Vec::new();
     for output in &mut execution.outputs {
         let Some(DataDescription::Complex(domain)) = own.output(&output.id).map(|described| &described.data)
@@ -144,8 +155,8 @@ fn own_formats(own: &ProcessDescription, execution: &mut Execution) -> Vec<(Stri
         let wanted = Format { media_type, encoding: asked.encoding.clone(), schema: asked.schema.clone() };
         if let Some(step) = into_domain(&wanted, domain) {
             let Format { media_type, encoding, schema } = step.format;
-            let own = FormatHint { media_type: Some(media_type), encoding, schema };
-            converted.push((output.id.clone(), std::mem::replace(&mut output.format, own)));
+            output.format = FormatHint { media_type: Some(media_type), encoding, schema };
+            converted.push((output.id.clone(), wanted));
         }
     }
     converted
@@ -153,10 +164,17 @@ fn own_formats(own: &ProcessDescription, execution: &mut Execution) -> Vec<(Stri
 
 /// Where values of one run are converted.
 struct Workshop {
-    turns: Turns,
+    conversions: Arc<Conversions>,
     sink: Arc<dyn OutputSink>,
-    /// Numbers the files.
-    made: AtomicU64,
+    /// Held while a value is converted: one at a time, so that each knows how much room is left.
+    made: Mutex<Made>,
+}
+
+/// What the conversions of a run have made so far.
+#[derive(Default)]
+struct Made {
+    files: u64,
+    bytes: u64,
 }
 
 impl Workshop {
@@ -169,31 +187,52 @@ impl Workshop {
             let Value::Complex(complex) = value else { continue };
             let Some(step) = into_domain(&complex.format, domain) else { continue };
             self.say(&format!("converting input '{id}' from {} to {}", step.from.name(), step.to.name()));
-            let converted = self.convert(complex.data.clone(), step).await;
+            let converted = self.convert(&format!("input '{id}'"), complex.data.clone(), step).await;
             *complex = converted?.map_err(|error| refused_input(id, &error))?;
         }
         Ok(())
     }
 
-    /// Converts into a file of the run. The outer error is ours, the inner one the data's.
-    async fn convert(&self, data: Data, step: Step) -> Result<Result<ComplexValue, FormatError>, Error> {
+    /// Converts the value called `what` into a file of the run. The outer error is ours, the inner one the data's.
+    async fn convert(
+        &self,
+        what: &str,
+        data: Data,
+        step: Step,
+    ) -> Result<Result<ComplexValue, FormatError>, Error> {
+        let mut made = self.made.lock().await;
         let folder = self.sink.scratch().join(FOLDER);
-        let path = folder.join(self.made.fetch_add(1, Ordering::Relaxed).to_string());
+        let path = folder.join(made.files.to_string());
+        made.files += 1;
+        let bytes_max = self.conversions.bytes_max.saturating_sub(made.bytes);
         let stop = Arc::clone(&self.sink);
+        let (from, to) = (step.from, step.to);
         let work = move || {
             folders::make(&folder).map_err(|error| io_error("can't make", &folder, &error))?;
-            match into_file(&data, &step, &folder, &path, &|| stop.is_cancelled()) {
+            let room = Room { scratch: &folder, bytes_max };
+            match into_file(&data, &step, &room, &path, &|| stop.is_cancelled()) {
                 Err(FormatError::Stopped) => Err(Error::Dismissed),
                 Err(FormatError::Io(error)) => Err(io_error("can't convert into", &path, &error)),
                 Err(error) => Ok(Err(error)),
                 Ok(data) => Ok(Ok(ComplexValue { data, format: step.format })),
             }
         };
-        let _turn = tokio::select! {
-            turn = self.turns.acquire() => turn.map_err(|_closed| Error::internal("conversions are closed"))?,
+        let turn = tokio::select! {
+            turn = self.conversions.turns.acquire() => turn,
             () = self.sink.cancelled() => return Err(Error::Dismissed),
         };
-        blocking(work).await?
+        let _turn = turn.map_err(|_closed| Error::internal("conversions are closed"))?;
+        let converted = blocking(work).await??;
+        match &converted {
+            Ok(value) => made.bytes += value.data.len(),
+            Err(FormatError::TooLarge { .. }) => {
+                let before = if made.bytes > 0 { ", with what was converted before," } else { "" };
+                let what = format!("{what} converted from {} to {}{before}", from.name(), to.name());
+                return Err(Error::TooLarge { what, bytes_max: self.conversions.bytes_max });
+            }
+            Err(_) => {}
+        }
+        Ok(converted)
     }
 
     fn say(&self, text: &str) {
@@ -204,41 +243,47 @@ impl Workshop {
 fn into_file(
     data: &Data,
     step: &Step,
-    scratch: &Path,
+    room: &Room<'_>,
     path: &Path,
     stop: &dyn Fn() -> bool,
 ) -> Result<Data, FormatError> {
     let mut out = BufWriter::new(File::create_new(path)?);
-    convert(data, step.from, step.to, scratch, &mut out, stop)?;
+    convert(data, step.from, step.to, room, &mut out, stop)?;
     out.flush()?;
     Ok(Data::file(path)?)
 }
 
 fn refused_input(id: &str, error: &FormatError) -> Error {
-    Error::invalid(Fault::new(Subject::Input(id.to_owned()), FaultKind::Malformed, error.to_string()))
+    let rule = match error {
+        FormatError::Unrepresentable { .. } => format!("can't be converted for the process: {error}"),
+        _ => format!("can't be read: {error}"),
+    };
+    Error::invalid(Fault::new(Subject::Input(id.to_owned()), FaultKind::Malformed, rule))
 }
 
 /// Converts the outputs that were asked for in other formats than the process's own; everything else passes.
 struct ConvertingSink {
     workshop: Workshop,
-    asked: Vec<(String, FormatHint)>,
+    asked: Vec<(String, Format)>,
 }
 
 impl ConvertingSink {
-    async fn write_converted(&self, output: &str, asked: &FormatHint, chunk: Value) -> Result<(), Error> {
-        let chunk = match chunk {
-            Value::Complex(complex) => match to_asked(&complex.format, asked) {
-                Some(step) => {
-                    let converted = self.workshop.convert(complex.data, step).await?;
-                    Value::Complex(converted.map_err(|error| {
-                        Error::process_failed(format!("output '{output}' can't be given as asked: {error}"))
-                    })?)
-                }
-                None => Value::Complex(complex),
-            },
-            chunk @ (Value::Literal(_) | Value::BoundingBox(_)) => chunk,
+    async fn write_converted(&self, output: &str, asked: &Format, chunk: Value) -> Result<(), Error> {
+        let asked_for = &asked.media_type;
+        let refused = |why: String| {
+            Error::process_failed(format!("output '{output}' can't be given as {asked_for}: {why}"))
         };
-        self.workshop.sink.write(output, chunk).await
+        let Value::Complex(mut complex) = chunk else {
+            return Err(refused("the process wrote a value without a format".into()));
+        };
+        if !is_same(&complex.format, asked) {
+            let step = to_asked(&complex.format, asked).ok_or_else(|| {
+                refused(format!("the process wrote {}, which can't be converted", complex.format.media_type))
+            })?;
+            let converted = self.workshop.convert(&format!("output '{output}'"), complex.data, step).await?;
+            complex = converted.map_err(|error| refused(error.to_string()))?;
+        }
+        self.workshop.sink.write(output, Value::Complex(complex)).await
     }
 }
 

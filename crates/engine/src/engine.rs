@@ -340,7 +340,7 @@ impl Inner {
         let pool = CpuPool::new(limits.cpu_threads, limits.cpu_stack_bytes)?;
         let logs = LogWriter::start().map_err(at(&data))?;
         Ok(Self {
-            registry: Registry::new(Arc::new(pool)),
+            registry: Registry::new(Arc::new(pool), limits.converted_bytes_max),
             dispatcher: Dispatcher::new(&limits),
             stop: CancellationToken::new(),
             detach: CancellationToken::new(),

@@ -41,6 +41,9 @@ pub struct Limits {
     pub inline_job_bytes_max: u64,
     /// Most bytes all outputs of one job may have. Default 16 GiB: a country's mosaic passes, a disk doesn't fill.
     pub output_bytes_max: u64,
+    /// Most bytes that converting the inputs and outputs of one run may make together. Default 32 GiB: its inputs, and outputs of
+    /// `output_bytes_max`. A table of a few bytes a row may become one of kilobytes a row.
+    pub converted_bytes_max: u64,
     /// Most chunks of one job. Default 1 000 000: entries of live jobs are held in memory, 200 bytes each.
     pub chunks_max: u64,
     /// Most bytes of a job's log; after that one line says that it was cut. Default 1 MiB: 10 000 lines.
@@ -95,6 +98,7 @@ impl Default for Limits {
             inline_chunk_bytes_max: 16 << 10,
             inline_job_bytes_max: 64 << 10,
             output_bytes_max: 16 << 30,
+            converted_bytes_max: 32 << 30,
             chunks_max: 1_000_000,
             log_bytes_max: 1 << 20,
             references_parallel_max: 4,

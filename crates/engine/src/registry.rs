@@ -1,11 +1,11 @@
 //! The processes that can be executed at this moment.
 
-use crate::convert::{Turns, converting};
+use crate::convert::{Conversions, converting};
 use crate::cpu::{CpuPool, CpuProcess};
 use anabranch_model::{Algorithm, Error, Process, ProcessId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 /// Published processes by identifier. Cheap to read; changes are rare and can be watched.
 pub struct Registry {
@@ -13,12 +13,12 @@ pub struct Registry {
     /// Counts changes. A watch channel holds one value: nobody ever waits to send.
     changed: watch::Sender<u64>,
     pool: Arc<CpuPool>,
-    conversions: Turns,
+    conversions: Arc<Conversions>,
 }
 
 impl Registry {
-    pub(crate) fn new(pool: Arc<CpuPool>) -> Self {
-        let conversions = Arc::new(Semaphore::new(pool.threads()));
+    pub(crate) fn new(pool: Arc<CpuPool>, converted_bytes_max: u64) -> Self {
+        let conversions = Arc::new(Conversions::new(pool.threads(), converted_bytes_max));
         Self { processes: RwLock::default(), changed: watch::Sender::new(0), pool, conversions }
     }
 

@@ -1,9 +1,9 @@
 //! Conversions between formats of the same kind.
 
+use crate::room::{Capped, Room};
 use crate::vector::{self, FormatError, VectorFormat};
 use anabranch_model::{Data, Format};
 use std::io::Write;
-use std::path::Path;
 
 /// A format that can be converted to every other one of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Convertible {
 
 /// Writes `data`, which is in the format `from`, to `out` in the format `to`.
 ///
-/// `scratch` is a folder for what formats can't hold in memory; `stop` is asked again and again whether to go on.
+/// `stop` is asked again and again whether to go on.
 ///
 /// # Errors
 /// [`FormatError`]; `out` then holds part of the result.
@@ -65,13 +65,18 @@ pub fn convert(
     data: &Data,
     from: Convertible,
     to: Convertible,
-    scratch: &Path,
+    room: &Room<'_>,
     out: &mut dyn Write,
     stop: &dyn Fn() -> bool,
 ) -> Result<(), FormatError> {
-    match (from, to) {
+    let mut out = Capped::new(out, room.bytes_max);
+    let converted = match (from, to) {
         (Convertible::Vector(from), Convertible::Vector(to)) => {
-            vector::convert(data, from, to, scratch, out, stop).map(|_summary| ())
+            vector::convert(data, from, to, room, &mut out, stop).map(|_summary| ())
         }
-    }
+    };
+    if out.is_full() { Err(FormatError::TooLarge { bytes_max: room.bytes_max }) } else { converted }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ mod convert;
 pub mod crs;
 pub mod detect;
 pub mod geojson;
+mod room;
 pub mod vector;
 
 pub use convert::{Convertible, convert};
@@ -18,4 +19,5 @@ pub use detect::{DETECT_BYTES, detect};
 
 #[doc(hidden)]
 pub use geojson::fuzz_geojson;
+pub use room::Room;
 pub use vector::FormatError;

@@ -82,6 +82,12 @@ pub enum FormatError {
         /// What it can't hold, to be read after "… can't hold".
         what: String,
     },
+    /// More bytes than there is room for.
+    #[error("the result has more than {bytes_max} bytes")]
+    TooLarge {
+        /// The room, in bytes.
+        bytes_max: u64,
+    },
     /// A coordinate reference system that is not known here.
     #[error(transparent)]
     UnsupportedCrs(#[from] UnsupportedCrs),

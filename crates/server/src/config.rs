@@ -102,6 +102,7 @@ pub(crate) struct Limits {
     pub(crate) queued_jobs_max: usize,
     pub(crate) parallel_runs_max: usize,
     pub(crate) output_bytes_max: u64,
+    pub(crate) converted_bytes_max: u64,
     pub(crate) results_keep_s: u64,
     pub(crate) reattach_s_max: u64,
     pub(crate) drain_s_max: u64,

@@ -126,6 +126,7 @@ fn engine_config(config: &Config, folder: &Folder) -> EngineConfig {
         parallel_runs_max: given.parallel_runs_max,
         process_runs_max: given.parallel_runs_max.div_ceil(2),
         output_bytes_max: given.output_bytes_max,
+        converted_bytes_max: given.converted_bytes_max,
         results_keep_s: given.results_keep_s,
         reattach_ms_max: given.reattach_s_max.saturating_mul(1000),
         callback_attempts_max: config.callbacks.attempts_max,

@@ -140,9 +140,51 @@ async fn what_breaks_the_rules_of_its_format_is_a_fault_of_its_input() {
         execute(&bench, given("LINESTRING (8", Some("application/wkt")), asked(Format::GEOJSON)).await;
     let Err(Error::Invalid(faults)) = refused else { panic!("{refused:?}") };
     assert_eq!(faults[0].subject, anabranch_model::Subject::Input("data".into()));
-    assert!(faults[0].to_string().contains("WKT"), "{}", faults[0]);
+    let text = faults[0].to_string();
+    assert!(text.starts_with("input 'data' can't be read: WKT data "), "{text}");
     let refused = execute(&bench, given("x", Some("image/png")), asked(Format::GEOJSON)).await;
     assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_its_own_format_can_t_hold_is_a_fault_of_its_input() {
+    let bench = bench().await;
+    let far = "SRID=32632;POINT (1e9 1e9)";
+    let refused = execute(&bench, given(far, Some("application/wkt")), asked(Format::GEOJSON)).await;
+    let Err(Error::Invalid(faults)) = refused else { panic!("{refused:?}") };
+    let text = faults[0].to_string();
+    assert!(text.starts_with("input 'data' can't be read: ") && text.contains("1000000000"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_too_large_in_another_format_is_refused() {
+    let bench = Bench::new(Limits { converted_bytes_max: 250, ..Limits::default() }).await;
+    bench.engine.registry().publish(geojson_only(OnRestart::Requeue, give_back));
+    let many = format!("MULTIPOINT ({}9 9)", "1 2,".repeat(50));
+    let refused = execute(&bench, given(&many, Some("application/wkt")), asked(Format::GEOJSON)).await;
+    let what = "input 'data' converted from WKT to GeoJSON".to_owned();
+    assert_eq!(refused, Err(Error::TooLarge { what, bytes_max: 250 }));
+    let refused = execute(&bench, given(WKT, Some("application/wkt")), asked("application/zip")).await;
+    let what = "output 'data' converted from GeoJSON to zipped Shapefile, with what was converted before,"
+        .to_owned();
+    assert_eq!(refused, Err(Error::TooLarge { what, bytes_max: 250 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_in_a_format_that_can_t_be_converted_to_the_one_asked_for_fails() {
+    let bench = Bench::new(Limits::default()).await;
+    bench.engine.registry().publish(geojson_only(OnRestart::Requeue, |execution| async move {
+        execution.sink.write("data", bytes("neither")).await
+    }));
+    let kml = "application/vnd.google-earth.kml+xml";
+    let refused = execute(&bench, given(LINE, None), asked(kml)).await;
+    let Err(Error::ProcessFailed { message, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(
+        message,
+        format!(
+            "output 'data' can't be given as {kml}: the process wrote text/plain, which can't be converted"
+        )
+    );
 }
 
 /// A job with a converted input and output, in the middle of its run; the data folder as a crash at this moment leaves it.

@@ -6,9 +6,9 @@ use super::{
     geopackage, gml, kml, shapefile, wkt,
 };
 use crate::crs::{Crs, Transform};
+use crate::room::Room;
 use anabranch_model::Data;
 use std::io::Write;
-use std::path::Path;
 
 /// Reads data of a format.
 ///
@@ -27,15 +27,14 @@ pub fn open(format: VectorFormat, data: &Data) -> Result<Box<dyn FeatureReader>,
     })
 }
 
-/// Writes features in a format. The summary is of all features that will come; `scratch` is a folder for what has to lie in
-/// files meanwhile.
+/// Writes features in a format. The summary is of all features that will come; `room` is for what has to lie in files meanwhile.
 ///
 /// # Errors
 /// Where the format can't hold such features, or the bytes can't be written.
 pub fn create<'a>(
     format: VectorFormat,
     summary: &Summary,
-    scratch: &Path,
+    room: &Room<'_>,
     out: &'a mut dyn Write,
 ) -> Result<Box<dyn FeatureWriter + 'a>, FormatError> {
     Ok(match format {
@@ -47,9 +46,9 @@ pub fn create<'a>(
         VectorFormat::Kml => Box::new(kml::Writer::new(summary, out)?),
         VectorFormat::Wkt => Box::new(wkt::Writer::new(out)),
         VectorFormat::Csv => Box::new(csv::Writer::new(summary, out)?),
-        VectorFormat::Shapefile => Box::new(shapefile::Writer::new(summary, scratch, out)?),
-        VectorFormat::FlatGeobuf => Box::new(flatgeobuf::Writer::new(summary, scratch, out)?),
-        VectorFormat::GeoPackage => Box::new(geopackage::Writer::new(summary, scratch, out)?),
+        VectorFormat::Shapefile => Box::new(shapefile::Writer::new(summary, room, out)?),
+        VectorFormat::FlatGeobuf => Box::new(flatgeobuf::Writer::new(summary, room, out)?),
+        VectorFormat::GeoPackage => Box::new(geopackage::Writer::new(summary, room, out)?),
     })
 }
 
@@ -79,7 +78,7 @@ pub fn convert(
     data: &Data,
     from: VectorFormat,
     to: VectorFormat,
-    scratch: &Path,
+    room: &Room<'_>,
     out: &mut dyn Write,
     stop: &dyn Fn() -> bool,
 ) -> Result<Summary, FormatError> {
@@ -90,7 +89,7 @@ pub fn convert(
     })?;
     let target = only_crs(to).or(summary.crs).unwrap_or(Crs::Crs84);
     summary.crs = Some(target);
-    let mut writer = create(to, &summary, scratch, out)?;
+    let mut writer = create(to, &summary, room, out)?;
     let mut transform: Option<(Crs, Transform)> = None;
     for_each(data, from, stop, |mut feature| {
         if feature.crs != target {

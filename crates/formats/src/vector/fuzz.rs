@@ -2,8 +2,10 @@
 
 use super::{Feature, FeatureReader, FeatureWriter, FormatError, Summary};
 use super::{csv, flatgeobuf, geopackage, gml, kml, shapefile};
+use crate::room::Room;
 use anabranch_model::Data;
 use std::io::{Cursor, Write as _, sink};
+use std::path::Path;
 
 /// Features that are kept to be written: more are the same again.
 const FEATURES_MAX: usize = 1000;
@@ -27,6 +29,10 @@ fn summary(features: &[Feature]) -> Summary {
     let mut summary = Summary::default();
     features.iter().for_each(|feature| summary.add(feature));
     summary
+}
+
+fn room(scratch: &Path) -> Room<'_> {
+    Room { scratch, bytes_max: 1 << 30 }
 }
 
 fn write<W: FeatureWriter>(features: &[Feature], writer: Result<W, FormatError>) {
@@ -70,13 +76,13 @@ pub fn fuzz_shapefile(data: &[u8]) {
     }
     let Ok(archive) = archive.finish() else { return };
     let features = features(shapefile::Reader::open, &archive.into_inner());
-    write(&features, shapefile::Writer::new(&summary(&features), &std::env::temp_dir(), &mut sink()));
+    write(&features, shapefile::Writer::new(&summary(&features), &room(&std::env::temp_dir()), &mut sink()));
 }
 
 /// FlatGeobuf.
 pub fn fuzz_flatgeobuf(data: &[u8]) {
     let features = features(flatgeobuf::Reader::open, data);
-    write(&features, flatgeobuf::Writer::new(&summary(&features), &std::env::temp_dir(), &mut sink()));
+    write(&features, flatgeobuf::Writer::new(&summary(&features), &room(&std::env::temp_dir()), &mut sink()));
 }
 
 /// GeoPackage; reading only, as writing is SQLite's.

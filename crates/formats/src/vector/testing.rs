@@ -4,6 +4,7 @@ use super::{
     Feature, FeatureReader, FeatureWriter, FormatError, Geometry, LineString, Position, Property, Summary,
 };
 use crate::crs::Crs;
+use crate::room::Room;
 use anabranch_model::Data;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 pub(super) type MakeWriter =
-    for<'a> fn(&Summary, &Path, &'a mut dyn Write) -> Result<Box<dyn FeatureWriter + 'a>, FormatError>;
+    for<'a> fn(&Summary, &Room<'_>, &'a mut dyn Write) -> Result<Box<dyn FeatureWriter + 'a>, FormatError>;
 pub(super) type MakeReader = fn(&Data) -> Result<Box<dyn FeatureReader>, FormatError>;
 
 pub(super) fn position(x: f64, y: f64, z: Option<f64>) -> Position {
@@ -95,7 +96,8 @@ pub(super) fn summary(features: &[Feature]) -> Summary {
 pub(super) fn write(make: MakeWriter, features: &[Feature]) -> Result<Vec<u8>, FormatError> {
     let scratch = tempfile::tempdir().unwrap();
     let mut bytes = Vec::new();
-    let mut writer = make(&summary(features), scratch.path(), &mut bytes)?;
+    let mut writer =
+        make(&summary(features), &Room { scratch: scratch.path(), bytes_max: u64::MAX }, &mut bytes)?;
     for feature in features {
         writer.write(feature)?;
     }

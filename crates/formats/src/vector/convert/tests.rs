@@ -1,10 +1,14 @@
 use super::super::{Geometry, Position, Property};
 use super::*;
 
+fn room(scratch: &tempfile::TempDir) -> Room<'_> {
+    Room { scratch: scratch.path(), bytes_max: u64::MAX }
+}
+
 fn converted(text: &[u8], from: VectorFormat, to: VectorFormat) -> Result<Vec<u8>, FormatError> {
     let scratch = tempfile::tempdir().unwrap();
     let mut bytes = Vec::new();
-    convert(&Data::Bytes(text.to_vec().into()), from, to, scratch.path(), &mut bytes, &|| false)?;
+    convert(&Data::Bytes(text.to_vec().into()), from, to, &room(&scratch), &mut bytes, &|| false)?;
     Ok(bytes)
 }
 
@@ -79,6 +83,6 @@ fn a_conversion_stops_when_it_is_told_to() {
     let scratch = tempfile::tempdir().unwrap();
     let data = Data::Bytes(RIVERS.as_bytes().into());
     let (from, to) = (VectorFormat::GeoJson, VectorFormat::Csv);
-    let stopped = convert(&data, from, to, scratch.path(), &mut Vec::new(), &|| true);
+    let stopped = convert(&data, from, to, &room(&scratch), &mut Vec::new(), &|| true);
     assert!(matches!(stopped, Err(FormatError::Stopped)));
 }

@@ -3,7 +3,7 @@ use crate::vector::Feature;
 use crate::vector::testing::{self, MakeReader, MakeWriter};
 
 const READER: MakeReader = |data| Ok(Box::new(Reader::open(data)?));
-const WRITER: MakeWriter = |summary, scratch, out| Ok(Box::new(Writer::new(summary, scratch, out)?));
+const WRITER: MakeWriter = |summary, room, out| Ok(Box::new(Writer::new(summary, room, out)?));
 
 /// With and without one that has no geometry, so without and with an index.
 fn samples() -> Vec<Vec<Feature>> {

@@ -2,6 +2,7 @@
 
 use super::{FORMAT, MAGIC, geometry, properties};
 use crate::crs::Crs;
+use crate::room::Room;
 use crate::vector::{Column, ColumnKind, Feature, FeatureWriter, FormatError, Geometry, Summary, projection};
 use flatbuffers::FlatBufferBuilder;
 use flatgeobuf::packed_r_tree::{NodeItem, PackedRTree, calc_extent, hilbert_sort};
@@ -9,7 +10,6 @@ use flatgeobuf::{ColumnArgs, CrsArgs, FeatureArgs, GeometryType, HeaderArgs};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::Path;
 
 /// Features that get an index: it is made in memory, 80 bytes for each.
 pub(super) const INDEXED_FEATURES_MAX: u64 = 1_000_000;
@@ -27,6 +27,7 @@ pub struct Writer<'a> {
     indices: HashMap<String, u16>,
     features: BufWriter<File>,
     bytes: u64,
+    bytes_max: u64,
     count: u64,
     /// Boxes and places of the features, until there is a reason for no index.
     nodes: Option<Vec<NodeItem>>,
@@ -38,7 +39,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// Where the columns are too many, or the scratch file can't be made.
-    pub fn new(summary: &Summary, scratch: &Path, out: &'a mut dyn Write) -> Result<Self, FormatError> {
+    pub fn new(summary: &Summary, room: &Room<'_>, out: &'a mut dyn Write) -> Result<Self, FormatError> {
         let indices: HashMap<String, u16> = summary
             .columns
             .iter()
@@ -59,8 +60,9 @@ impl<'a> Writer<'a> {
             has_z: summary.has_z,
             columns: summary.columns.clone(),
             indices,
-            features: BufWriter::new(tempfile::tempfile_in(scratch)?),
+            features: BufWriter::new(tempfile::tempfile_in(room.scratch)?),
             bytes: 0,
+            bytes_max: room.bytes_max,
             count: 0,
             nodes: indexed.then(Vec::new),
             buffer: FlatBufferBuilder::new(),
@@ -135,6 +137,9 @@ impl FeatureWriter for Writer<'_> {
             (None, Some(_)) => {}
         }
         self.bytes += bytes.len() as u64;
+        if self.bytes > self.bytes_max {
+            return Err(FormatError::TooLarge { bytes_max: self.bytes_max });
+        }
         self.count += 1;
         Ok(())
     }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use std::path::PathBuf;
 
 const READER: MakeReader = |data| Ok(Box::new(Reader::open(data)?));
-const WRITER: MakeWriter = |summary, scratch, out| Ok(Box::new(Writer::new(summary, scratch, out)?));
+const WRITER: MakeWriter = |summary, room, out| Ok(Box::new(Writer::new(summary, room, out)?));
 
 fn mixed(z: Option<f64>) -> Vec<crate::vector::Feature> {
     let mut geometries = testing::groups(z).concat();

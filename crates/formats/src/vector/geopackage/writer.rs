@@ -2,6 +2,7 @@
 
 use super::{FORMAT, binary, quoted};
 use crate::crs::Crs;
+use crate::room::Room;
 use crate::vector::{
     ColumnKind, Feature, FeatureWriter, FormatError, Property, Summary, limits, names, projection,
 };
@@ -9,7 +10,6 @@ use rusqlite::{Connection, params};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
 use tempfile::NamedTempFile;
 
 /// Columns beside key and geometry.
@@ -76,6 +76,8 @@ pub struct Writer<'a> {
     insert: String,
     /// Lowest x, highest x, lowest y, highest y.
     bounds: Option<[f64; 4]>,
+    /// Of the scratch file.
+    bytes_max: u64,
 }
 
 impl<'a> Writer<'a> {
@@ -83,14 +85,14 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// Where the columns are too many, the system has no well-known text here, or the scratch file can't be made.
-    pub fn new(summary: &Summary, scratch: &Path, out: &'a mut dyn Write) -> Result<Self, FormatError> {
+    pub fn new(summary: &Summary, room: &Room<'_>, out: &'a mut dyn Write) -> Result<Self, FormatError> {
         if summary.columns.len() > COLUMNS_MAX {
             return Err(FormatError::Unrepresentable {
                 format: FORMAT,
                 what: format!("{} properties: {COLUMNS_MAX} are its most", summary.columns.len()),
             });
         }
-        let file = NamedTempFile::new_in(scratch)?;
+        let file = NamedTempFile::new_in(room.scratch)?;
         let connection = Connection::open(file.path()).map_err(of_sqlite)?;
         connection.execute_batch(SCHEMA).map_err(of_sqlite)?;
         let crs = summary.crs.unwrap_or(Crs::Crs84);
@@ -128,6 +130,7 @@ impl<'a> Writer<'a> {
             columns,
             insert: format!("INSERT INTO {TABLE} ({GEOMETRY}{named}) VALUES (?{marks})"),
             bounds: None,
+            bytes_max: room.bytes_max,
         })
     }
 }
@@ -164,6 +167,10 @@ impl FeatureWriter for Writer<'_> {
             .map_err(bind)?;
         }
         statement.raw_execute().map_err(of_sqlite)?;
+        // But for the few pages that SQLite still holds.
+        if self.file.as_file().metadata()?.len() > self.bytes_max {
+            return Err(FormatError::TooLarge { bytes_max: self.bytes_max });
+        }
         Ok(())
     }
 

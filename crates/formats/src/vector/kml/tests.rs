@@ -4,7 +4,7 @@ use crate::vector::testing::{self, MakeReader, MakeWriter, position};
 use crate::vector::{Feature, Geometry, Position, Property};
 
 const READER: MakeReader = |data| Ok(Box::new(Reader::open(data)?));
-const WRITER: MakeWriter = |summary, _scratch, out| Ok(Box::new(Writer::new(summary, out)?));
+const WRITER: MakeWriter = |summary, _room, out| Ok(Box::new(Writer::new(summary, out)?));
 
 fn samples() -> Vec<Vec<Feature>> {
     [None, Some(12.5)]

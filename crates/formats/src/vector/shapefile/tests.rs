@@ -6,7 +6,7 @@ use std::io::Write;
 use zip::write::SimpleFileOptions;
 
 const READER: MakeReader = |data| Ok(Box::new(Reader::open(data)?));
-const WRITER: MakeWriter = |summary, scratch, out| Ok(Box::new(Writer::new(summary, scratch, out)?));
+const WRITER: MakeWriter = |summary, room, out| Ok(Box::new(Writer::new(summary, room, out)?));
 
 fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(io::Cursor::new(Vec::new()));

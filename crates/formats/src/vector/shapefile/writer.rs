@@ -4,11 +4,11 @@ use super::shape::{self, Bounds, Kind};
 use super::table::{self, NewField};
 use super::{FILE_CODE, FORMAT, HEAD_BYTES};
 use crate::crs::Crs;
+use crate::room::Room;
 use crate::vector::{ColumnKind, Feature, FeatureWriter, FormatError, Property, Summary, projection};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
-use std::path::Path;
 use zip::write::SimpleFileOptions;
 
 /// Bytes of a `.shp` or `.dbf`: what every reader takes.
@@ -38,7 +38,10 @@ pub struct Writer<'a> {
     shape_bytes: u64,
     /// Cells, each after the byte of its length: widths are known at the end.
     cells: BufWriter<File>,
+    cell_bytes: u64,
     rows: u64,
+    /// Of all that lies in the scratch folder.
+    bytes_max: u64,
 }
 
 impl<'a> Writer<'a> {
@@ -46,7 +49,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// Where the columns are too many, the system has no well-known text here, or a scratch file can't be made.
-    pub fn new(summary: &Summary, scratch: &Path, out: &'a mut dyn Write) -> Result<Self, FormatError> {
+    pub fn new(summary: &Summary, room: &Room<'_>, out: &'a mut dyn Write) -> Result<Self, FormatError> {
         if summary.columns.len() > COLUMNS_MAX {
             return Err(unrepresentable(format!(
                 "{} properties: {COLUMNS_MAX} are its most",
@@ -67,7 +70,7 @@ impl<'a> Writer<'a> {
             // A table without columns is none.
             fields.push(NewField::new("row".to_owned(), ColumnKind::Integer));
         }
-        let scratch = || tempfile::tempfile_in(scratch).map(BufWriter::new);
+        let scratch = || tempfile::tempfile_in(room.scratch).map(BufWriter::new);
         Ok(Self {
             out,
             crs,
@@ -80,7 +83,9 @@ impl<'a> Writer<'a> {
             index: scratch()?,
             shape_bytes: HEAD_BYTES as u64,
             cells: scratch()?,
+            cell_bytes: 0,
             rows: 0,
+            bytes_max: room.bytes_max,
         })
     }
 
@@ -100,6 +105,7 @@ impl<'a> Writer<'a> {
             let cell = field.cell(value).map_err(unrepresentable)?;
             self.cells.write_all(&[u8::try_from(cell.len()).unwrap_or(u8::MAX)])?;
             self.cells.write_all(cell.as_bytes())?;
+            self.cell_bytes += 1 + cell.len() as u64;
         }
         Ok(())
     }
@@ -129,6 +135,9 @@ impl FeatureWriter for Writer<'_> {
         self.shape_bytes += 8 + content.len() as u64;
         if self.shape_bytes > FILE_BYTES_MAX {
             return Err(unrepresentable(format!("more than {FILE_BYTES_MAX} bytes of shapes")));
+        }
+        if self.shape_bytes + self.cell_bytes > self.bytes_max {
+            return Err(FormatError::TooLarge { bytes_max: self.bytes_max });
         }
         self.index.write_all(&words(offset))?;
         self.index.write_all(&words(content.len() as u64))?;
