@@ -26,7 +26,7 @@ pub(super) fn read(
     let context = around.of(xml, element)?;
     let mut parts = Parts { xml, crs: None };
     let found = geometry(&mut parts, element, context)?;
-    Ok((found, parts.crs.unwrap_or(context.crs())))
+    Ok((found, parts.crs.unwrap_or_else(|| context.crs())))
 }
 
 /// A document at a geometry.
@@ -39,7 +39,8 @@ struct Parts<'a> {
 impl Parts<'_> {
     /// Positions stand under the system of this context.
     fn note(&mut self, context: Context) -> Result<(), FormatError> {
-        let (new, crs) = (context.crs(), *self.crs.get_or_insert(context.crs()));
+        let new = context.crs();
+        let crs = *self.crs.get_or_insert(new);
         if new.epsg_code() != crs.epsg_code() {
             let rule = format!("must have one srsName in a geometry, not {crs} and {new}");
             return Err(self.xml.malformed(rule));

@@ -189,7 +189,7 @@ impl Draft {
     }
 
     fn finish(self) -> Feature {
-        let (geometry, crs) = self.found.unwrap_or((None, self.context.crs()));
+        let (geometry, crs) = self.found.unwrap_or_else(|| (None, self.context.crs()));
         let unique = names::unique(self.properties.iter().map(|(name, _)| name.clone()));
         let properties =
             unique.into_iter().zip(self.properties).map(|(name, (_, value))| (name, value)).collect();

@@ -33,10 +33,10 @@ impl<'a> Writer<'a> {
         write!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{collection} xmlns:gml=\"{gml}\"")?;
         match version {
             // GML 2 has no collection of its own, and wants its bounds, which nothing needs.
-            Version::V2 => write!(
+            Version::V2 => writeln!(
                 out,
                 " xmlns:wfs=\"http://www.opengis.net/wfs\" xmlns:a=\"{FEATURES_NAMESPACE}\">\
-                 <gml:boundedBy><gml:null>unknown</gml:null></gml:boundedBy>\n"
+                 <gml:boundedBy><gml:null>unknown</gml:null></gml:boundedBy>"
             )?,
             Version::V3_1 => writeln!(out, " xmlns:a=\"{FEATURES_NAMESPACE}\">")?,
             Version::V3_2 => writeln!(out, " xmlns:a=\"{FEATURES_NAMESPACE}\" gml:id=\"collection\">")?,
