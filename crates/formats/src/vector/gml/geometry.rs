@@ -297,5 +297,5 @@ fn refused(parts: &Parts<'_>, element: &Element) -> FormatError {
     let name = element.local_name();
     parts
         .xml
-        .malformed(format!("may hold points, straight lines and areas between them, and not a {name} here"))
+        .malformed(format!("may hold points, straight lines and areas between them, and no {name} here"))
 }

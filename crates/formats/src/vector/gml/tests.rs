@@ -261,10 +261,10 @@ fn what_can_t_be_read_is_said_with_its_name_and_line() {
     {
         let curve = format!("<gml:Curve>\n<gml:segments><gml:{kind}/></gml:segments></gml:Curve>");
         let error = refused(&curve);
-        assert!(error.contains(&format!("not a {kind} here")) && error.contains("line 2"), "{error}");
+        assert!(error.contains(&format!("no {kind} here")) && error.contains("line 2"), "{error}");
     }
     for kind in ["Solid", "MultiSolid", "GeometricComplex", "RectifiedGrid", "OffsetCurve"] {
-        assert!(refused(&format!("<gml:{kind}></gml:{kind}>")).contains(&format!("not a {kind}")), "{kind}");
+        assert!(refused(&format!("<gml:{kind}></gml:{kind}>")).contains(&format!("no {kind}")), "{kind}");
     }
     let elsewhere = "<gml:MultiCurve><gml:curveMember xlink:href='#c1'/></gml:MultiCurve>";
     assert!(refused(elsewhere).contains("curveMember with an xlink:href"));
