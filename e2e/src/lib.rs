@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // all of it is test code
 
 pub mod link;
+pub mod xmpp_servers;
 
 use anabranch_egress::{Egress, Method, Policy, Request};
 use rustix::process::{Pid, Signal, kill_process};

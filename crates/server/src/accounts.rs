@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 /// The account of the agents on this machine; each is told from the others by its name.
 pub(crate) const LOCAL_ACCOUNT: &str = "local";
-/// The server's own account: it needs no password, because its session lives in the process.
+/// The server's own account. It needs no password where its session lives in the process of the XMPP server.
 pub(crate) const ORCHESTRATOR: &str = "orchestrator";
 /// Longest account name: it becomes part of a JID, and of log lines.
 const NAME_CHARS_MAX: usize = 64;
@@ -77,12 +77,20 @@ fn read(path: &std::path::Path) -> anyhow::Result<BTreeMap<String, ScramKeys>> {
 /// Where the name is no account name or the file can't be written.
 pub(crate) fn create(folder: &Folder, name: &str) -> anyhow::Result<String> {
     check_name(name)?;
-    let mut accounts = read(&folder.accounts())?;
     let secret = new_secret();
-    accounts.insert(name.to_owned(), ScramKeys::derive(&secret));
-    let lines: String = accounts.iter().map(|(name, keys)| format!("{name} {keys}\n")).collect();
-    write_private(&folder.accounts(), &lines)?;
+    set(folder, name, &secret)?;
     Ok(secret)
+}
+
+/// Gives an account this secret, making it if need be.
+///
+/// # Errors
+/// Where the file can't be read or written.
+pub(crate) fn set(folder: &Folder, name: &str, secret: &str) -> anyhow::Result<()> {
+    let mut accounts = read(&folder.accounts())?;
+    accounts.insert(name.to_owned(), ScramKeys::derive(secret));
+    let lines: String = accounts.iter().map(|(name, keys)| format!("{name} {keys}\n")).collect();
+    write_private(&folder.accounts(), &lines)
 }
 
 fn check_name(name: &str) -> anyhow::Result<()> {

@@ -22,6 +22,8 @@ Log level: ANABRANCH_LOG (error, warn, info, debug, or a filter such as anabranc
 pub(crate) enum Command {
     /// Start the server: OGC interfaces, job engine and XMPP server in one process
     Serve(Serve),
+    /// Start the XMPP server alone, for servers that are to come and go without it
+    Xmpp(Xmpp),
     /// Start an agent, which announces the service files of a folder and runs them for a server
     Agent(Agent),
     /// Check service and configuration files, and list every fault with line and column
@@ -48,14 +50,40 @@ pub(crate) struct Serve {
     /// Address and port for HTTP; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, env = "ANABRANCH_LISTEN")]
     pub(crate) listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) xmpp: XmppPorts,
+    #[command(flatten)]
+    pub(crate) data: Data,
+}
+
+#[derive(Args)]
+pub(crate) struct Xmpp {
+    /// Configuration file (TOML), of which [xmpp] counts
+    #[arg(long, env = "ANABRANCH_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) xmpp: XmppPorts,
+    #[command(flatten)]
+    pub(crate) data: Data,
+}
+
+/// Where the embedded XMPP server listens.
+#[derive(Args)]
+pub(crate) struct XmppPorts {
     /// Address and port for XMPP with STARTTLS [default: 127.0.0.1:5222]
     #[arg(long, env = "ANABRANCH_XMPP_LISTEN")]
     pub(crate) xmpp_listen: Option<SocketAddr>,
     /// Address and port for XMPP with direct TLS [default: 127.0.0.1:5223]
     #[arg(long, env = "ANABRANCH_XMPP_TLS_LISTEN")]
     pub(crate) xmpp_tls_listen: Option<SocketAddr>,
-    #[command(flatten)]
-    pub(crate) data: Data,
+}
+
+impl XmppPorts {
+    /// What is given here counts more than the configuration.
+    pub(crate) fn overlay(&self, config: &mut crate::config::Xmpp) {
+        config.listen = self.xmpp_listen.unwrap_or(config.listen);
+        config.listen_tls = self.xmpp_tls_listen.unwrap_or(config.listen_tls);
+    }
 }
 
 /// The folder where everything is kept.

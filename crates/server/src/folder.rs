@@ -5,6 +5,8 @@
 //! | `xmpp/cert.pem`, `xmpp/key.pem` | the embedded XMPP server's certificate | 0600 |
 //! | `xmpp/accounts` | one line an account: name, salted keys | 0600 |
 //! | `xmpp/room-password` | of the room where agents and server meet | 0600 |
+//! | `xmpp/orchestrator-password` | of the account of servers, where `anabranch xmpp` runs | 0600 |
+//! | `external.toml` | the configuration by which servers come to `anabranch xmpp` | 0600 |
 //! | `local.join` | the line by which an agent on this machine joins | 0600 |
 //! | `agent-data.key` | signs the URLs under which agents fetch and upload | 0600 |
 //! | `agent-data/` | what agents fetch and upload, a folder a run | |

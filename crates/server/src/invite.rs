@@ -14,7 +14,10 @@ pub(crate) fn invite(arguments: &cli::Invite) -> anyhow::Result<()> {
     let path = arguments.data.folder();
     let folder = Folder::open(&path)?;
     let line = std::fs::read_to_string(folder.local_join()).with_context(|| {
-        format!("no server has run with the data folder {}: start `anabranch serve` first", path.display())
+        format!(
+            "no server has run with the data folder {}: start `anabranch serve` or `anabranch xmpp` first",
+            path.display()
+        )
     })?;
     let local = Join::parse(&line)?;
     let host = match &arguments.host {

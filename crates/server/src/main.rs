@@ -24,6 +24,7 @@ mod publisher;
 mod serve;
 mod signals;
 mod terminal;
+mod xmpp_server;
 mod xmpp_session;
 
 use anabranch_remote::AgentError;
@@ -48,7 +49,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log();
     let threads = match &cli.command {
-        Command::Serve(_) => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        Command::Serve(_) | Command::Xmpp(_) => {
+            std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+        }
         _ => 1,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
 async fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(arguments) => serve::serve(arguments).await?,
+        Command::Xmpp(arguments) => xmpp_server::xmpp(arguments).await?,
         Command::Agent(arguments) => agent::agent(arguments).await?,
         Command::Check(arguments) if check::check(&arguments.files)? => {}
         Command::Check(_) => return Ok(EXIT_FAILED.into()),

@@ -1,6 +1,6 @@
 //! `anabranch serve`: puts the parts together, and takes them down in order.
 
-use crate::accounts::{self, FileAccounts, LOCAL_ACCOUNT, ORCHESTRATOR};
+use crate::accounts::ORCHESTRATOR;
 use crate::app::{App, Parts};
 use crate::callbacks;
 use crate::cli;
@@ -8,9 +8,8 @@ use crate::config::{Config, ExternalXmpp};
 use crate::data_plane::DataPlane;
 use crate::folder::{Folder, write_private};
 use crate::http::{self, UPLOADS_MAX, listen};
-use crate::join::Join;
 use crate::publisher::RegistryPublisher;
-use crate::{local_services, signals, terminal, xmpp_session};
+use crate::{local_services, signals, terminal, xmpp_server, xmpp_session};
 use anabranch_egress::Egress;
 use anabranch_engine::{Engine, EngineConfig};
 use anabranch_model::Process;
@@ -18,10 +17,8 @@ use anabranch_ogc::ogcapi::BaseUrl;
 use anabranch_ogc::{Provider, ServiceInfo};
 use anabranch_remote::{Orchestrator, OrchestratorSettings};
 use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Timing};
-use anabranch_xmpp::server::{
-    Limits as XmppLimits, Listeners, LocalSession, RoomConfig, Server, ServerConfig, ServerHandle,
-};
-use anabranch_xmpp::{Bus, Identity, RoomJoin};
+use anabranch_xmpp::server::{LocalSession, ServerHandle};
+use anabranch_xmpp::{Bus, RoomJoin};
 use anyhow::{Context as _, bail};
 use serde_json::json;
 use std::net::SocketAddr;
@@ -114,8 +111,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
 fn load_config(arguments: &cli::Serve) -> anyhow::Result<Config> {
     let mut config = Config::load(arguments.config.as_deref())?;
     config.http.listen = arguments.listen.unwrap_or(config.http.listen);
-    config.xmpp.listen = arguments.xmpp_listen.unwrap_or(config.xmpp.listen);
-    config.xmpp.listen_tls = arguments.xmpp_tls_listen.unwrap_or(config.xmpp.listen_tls);
+    arguments.xmpp.overlay(&mut config.xmpp);
     Ok(config)
 }
 
@@ -167,7 +163,11 @@ fn service_info(config: &Config) -> ServiceInfo {
     }
 }
 
-async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+/// Takes a port.
+///
+/// # Errors
+/// Names the address and what it is for.
+pub(crate) async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("can't listen on {address} for {what}"))
 }
 
@@ -181,66 +181,12 @@ async fn connect(
         let (bus, room) = connect_external(external, &config.xmpp.room)?;
         return Ok((None, bus, room));
     }
-    let room_password = folder.secret("xmpp/room-password")?;
-    let identity = Identity::load_or_create(&folder.xmpp(), std::slice::from_ref(&config.xmpp.domain))?;
-    let starttls = bind(config.xmpp.listen, "XMPP").await?;
-    let direct_tls = bind(config.xmpp.listen_tls, "XMPP with direct TLS").await?;
-    let port = starttls.local_addr()?;
-    let server = ServerConfig {
-        domain: config.xmpp.domain.clone(),
-        rooms: vec![RoomConfig::new(&config.xmpp.room, Some(&room_password))],
-        create_rooms: false,
-        owners: vec![ORCHESTRATOR.into()],
-        accounts: Arc::new(FileAccounts::new(folder)),
-        identity: Some(identity.clone()),
-        plaintext_login: config.xmpp.plaintext_login,
-        software_name: "Anabranch".into(),
-        software_version: env!("CARGO_PKG_VERSION").into(),
-        limits: XmppLimits::default(),
-    };
-    let room = format!("{}@{}", config.xmpp.room, server.rooms_domain());
-    let join = Join {
-        account: LOCAL_ACCOUNT.into(),
-        secret: String::new(),
-        host: loopback_of(port).ip().to_string(),
-        port: port.port(),
-        domain: config.xmpp.domain.clone(),
-        room: room.clone(),
-        room_password: room_password.clone(),
-        pin: identity.fingerprint()?.to_string(),
-    };
-    renew_local_join(folder, join)?;
-    let listeners = Listeners { starttls: vec![starttls], direct_tls: vec![direct_tls] };
-    let handle = Server::start(server, listeners, shutdown.clone())?;
-    let joined = RoomJoin { room, nick: ORCHESTRATOR.into(), password: Some(room_password) };
+    let embedded = xmpp_server::start(&config.xmpp, folder, shutdown.clone()).await?;
+    let room = RoomJoin { nick: ORCHESTRATOR.into(), ..embedded.room };
     let session =
-        LocalSession { user: ORCHESTRATOR.into(), resource: "server".into(), rooms: vec![joined.clone()] };
-    let bus = handle.local_session(session)?;
-    Ok((Some(handle), bus, joined))
-}
-
-/// The address under which this machine reaches a listener.
-pub(crate) fn loopback_of(address: SocketAddr) -> SocketAddr {
-    let mut address = address;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            [127, 0, 0, 1].into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    address
-}
-
-/// Writes the line by which agents on this machine join. The secret is kept over restarts, so that agents that are already
-/// running come back; ports and certificate are those of now.
-fn renew_local_join(folder: &Folder, mut join: Join) -> anyhow::Result<()> {
-    let known = std::fs::read_to_string(folder.local_join()).ok().and_then(|line| Join::parse(&line).ok());
-    join.secret = match known {
-        Some(known) if known.account == LOCAL_ACCOUNT => known.secret,
-        _ => accounts::create(folder, LOCAL_ACCOUNT)?,
-    };
-    write_private(&folder.local_join(), &join.to_string())
+        LocalSession { user: ORCHESTRATOR.into(), resource: "server".into(), rooms: vec![room.clone()] };
+    let bus = embedded.handle.local_session(session)?;
+    Ok((Some(embedded.handle), bus, room))
 }
 
 fn connect_external(external: &ExternalXmpp, room: &str) -> anyhow::Result<(Bus, RoomJoin)> {

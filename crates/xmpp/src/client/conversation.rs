@@ -183,7 +183,10 @@ impl Conversation {
             link.ping = Ping::Next(now + every);
         }
         match stanza.name() {
-            "message" => actions.extend(self.message(stanza)),
+            "message" => {
+                self.of_room(stanza, now, &mut actions);
+                actions.extend(self.message(stanza));
+            }
             "presence" => self.presence(stanza, now, &mut actions),
             "iq" => self.iq(stanza, now, &mut actions),
             _ => {}
@@ -247,6 +250,14 @@ impl Conversation {
             _ => return Action::Send(stanza),
         };
         Action::Emit(BusEvent::Dropped { to: message.to, id: message.id, reason })
+    }
+
+    /// What a room says about itself (XEP-0045 §10.2.1).
+    fn of_room(&mut self, stanza: &Element, now: Instant, actions: &mut Vec<Action>) {
+        let (room, nick) = split(stanza.attr("from").unwrap_or_default());
+        if let (Some(room), None) = (self.rooms.get_mut(room), nick) {
+            room.configured(stanza, now, &self.timing, actions);
+        }
     }
 
     fn message(&self, stanza: &Element) -> Option<Action> {

@@ -3,7 +3,6 @@
 // A test that cannot go on should say where; the lint allows that in test functions only.
 #![allow(clippy::unwrap_used)]
 
-mod conformance;
 mod hostile;
 mod login;
 mod reconnect;

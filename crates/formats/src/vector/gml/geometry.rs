@@ -295,7 +295,5 @@ fn expect(parts: &Parts<'_>, element: &Element, names: &[&str]) -> Result<(), Fo
 
 fn refused(parts: &Parts<'_>, element: &Element) -> FormatError {
     let name = element.local_name();
-    parts
-        .xml
-        .malformed(format!("may hold points, straight lines and areas between them, and no {name} here"))
+    parts.xml.malformed(format!("may hold points, straight lines and areas between them, and no {name} here"))
 }

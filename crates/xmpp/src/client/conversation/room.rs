@@ -142,6 +142,23 @@ impl Room {
         }
     }
 
+    /// Status 172: the room shows accounts from now on. Those of who was there before are only told to who enters. That happens where two
+    /// enter a new room at once, of a server that does not lock it until its maker has configured it.
+    pub(super) fn configured(
+        &mut self,
+        message: &Element,
+        now: Instant,
+        timing: &Timing,
+        actions: &mut Vec<Action>,
+    ) {
+        let shows = message.get_child("x", ns::MUC_USER).is_some_and(|user| statuses(user).contains(&"172"));
+        if shows && self.is_settled() && self.occupants.values().any(|seen| seen.real_jid.is_none()) {
+            self.leave(actions);
+            self.everyone_left(actions);
+            self.enter(now, timing, actions);
+        }
+    }
+
     /// XEP-0410 §3: some errors prove that we are inside, one that we are not; the others prove nothing.
     pub(super) fn self_ping_answer(
         &mut self,

@@ -177,6 +177,34 @@ fn a_room_that_lost_us_is_entered_again() {
 }
 
 #[test]
+fn a_room_that_begins_to_show_accounts_is_entered_again_to_learn_them() {
+    let (mut talk, now) = (conversation(), Instant::now());
+    talk.link_up("orch@x/1".into(), now);
+    talk.handle(&own_presence("orch"), now);
+    let configured = xml(&format!(
+        "<message from='{ROOM}' type='groupchat'><x xmlns='http://jabber.org/protocol/muc#user'><status code='172'/></x></message>"
+    ));
+    assert_eq!(talk.handle(&configured, now), [], "every account is known");
+    let ann = |jid: &str| {
+        xml(&format!(
+            "<presence from='{ROOM}/ann'><x xmlns='http://jabber.org/protocol/muc#user'><item role='participant'{jid}/></x></presence>"
+        ))
+    };
+    talk.handle(&ann(""), now);
+    let actions = talk.handle(&configured, now);
+    let left = actions.iter().filter(|action| {
+        matches!(action, Action::Emit(BusEvent::Occupant { change: OccupantChange::Left, .. }))
+    });
+    assert_eq!(left.count(), 2);
+    assert_eq!(nick_asked(&actions[actions.len() - 1..]).as_deref(), Some("orch"));
+    assert!(!talk.is_settled(now));
+    talk.handle(&ann(" jid='ann@x/1'"), now);
+    talk.handle(&own_presence("orch"), now);
+    assert!(talk.is_settled(now));
+    assert_eq!(talk.handle(&configured, now), []);
+}
+
+#[test]
 fn what_cannot_be_written_is_reported_at_once() {
     let mut talk = conversation();
     let send = |to: &str, body: &str| Command::Send(Outgoing::text(to, MessageKind::Chat, body));

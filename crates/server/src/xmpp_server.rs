@@ -1,0 +1,144 @@
+//! The embedded XMPP server: within `anabranch serve`, or by `anabranch xmpp` as a process of its own, for several servers or for
+//! restarts of the one without losing the other.
+
+use crate::accounts::{self, FileAccounts, LOCAL_ACCOUNT, ORCHESTRATOR};
+use crate::cli;
+use crate::config::{Config, Xmpp};
+use crate::folder::{Folder, write_private};
+use crate::join::Join;
+use crate::serve::bind;
+use crate::{signals, terminal};
+use anabranch_xmpp::server::{Limits, Listeners, RoomConfig, Server, ServerConfig, ServerHandle};
+use anabranch_xmpp::{Identity, RoomJoin};
+use anyhow::ensure;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// A running server.
+pub(crate) struct Embedded {
+    pub(crate) handle: ServerHandle,
+    /// The room where agents and server meet; the nick is to be chosen.
+    pub(crate) room: RoomJoin,
+    /// Where this machine reaches its STARTTLS port.
+    address: SocketAddr,
+    /// SHA-256 of its certificate, in hexadecimal.
+    pin: String,
+}
+
+/// Starts it with the accounts of the data folder, and writes the line by which agents on this machine join.
+///
+/// # Errors
+/// Where ports, certificate or accounts can't be had.
+pub(crate) async fn start(
+    config: &Xmpp,
+    folder: &Folder,
+    shutdown: CancellationToken,
+) -> anyhow::Result<Embedded> {
+    let room_password = folder.secret("xmpp/room-password")?;
+    let identity = Identity::load_or_create(&folder.xmpp(), std::slice::from_ref(&config.domain))?;
+    let starttls = bind(config.listen, "XMPP").await?;
+    let direct_tls = bind(config.listen_tls, "XMPP with direct TLS").await?;
+    let address = loopback_of(starttls.local_addr()?);
+    let server = ServerConfig {
+        domain: config.domain.clone(),
+        rooms: vec![RoomConfig::new(&config.room, Some(&room_password))],
+        create_rooms: false,
+        owners: vec![ORCHESTRATOR.into()],
+        accounts: Arc::new(FileAccounts::new(folder)),
+        identity: Some(identity.clone()),
+        plaintext_login: config.plaintext_login,
+        software_name: "Anabranch".into(),
+        software_version: env!("CARGO_PKG_VERSION").into(),
+        limits: Limits::default(),
+    };
+    let room = format!("{}@{}", config.room, server.rooms_domain());
+    let pin = identity.fingerprint()?.to_string();
+    let join = Join {
+        account: LOCAL_ACCOUNT.into(),
+        secret: String::new(),
+        host: address.ip().to_string(),
+        port: address.port(),
+        domain: config.domain.clone(),
+        room: room.clone(),
+        room_password: room_password.clone(),
+        pin: pin.clone(),
+    };
+    renew_local_join(folder, join)?;
+    let listeners = Listeners { starttls: vec![starttls], direct_tls: vec![direct_tls] };
+    let handle = Server::start(server, listeners, shutdown)?;
+    let room = RoomJoin { room, nick: String::new(), password: Some(room_password) };
+    Ok(Embedded { handle, room, address, pin })
+}
+
+/// `anabranch xmpp`: runs it until a signal asks it to stop. Writes a configuration by which servers come to it.
+///
+/// # Errors
+/// As [`start`], or where the configuration is for another XMPP server.
+pub(crate) async fn xmpp(arguments: &cli::Xmpp) -> anyhow::Result<()> {
+    let mut config = Config::load(arguments.config.as_deref())?;
+    arguments.xmpp.overlay(&mut config.xmpp);
+    let config = config.xmpp;
+    ensure!(
+        config.external.is_none(),
+        "the configuration has [xmpp.external]: `anabranch xmpp` is that server"
+    );
+    let shutdown = signals::shutdown_token()?;
+    let folder = Folder::open(&arguments.data.folder())?;
+    let password = folder.secret(ORCHESTRATOR_PASSWORD)?;
+    accounts::set(&folder, ORCHESTRATOR, &password)?;
+    let embedded = start(&config, &folder, shutdown.clone()).await?;
+    let external = folder.path().join("external.toml");
+    write_private(&external, &external_toml(&config, &folder, &embedded))?;
+    terminal::line(format_args!("XMPP at {}", embedded.address));
+    terminal::line(format_args!("anabranch serve --config {}", external.display()));
+    tracing::info!(address = %embedded.address, data = %folder.path().display(), "ready");
+    shutdown.cancelled().await;
+    embedded.handle.stopped().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// File of the password of the account that servers log in with.
+const ORCHESTRATOR_PASSWORD: &str = "xmpp/orchestrator-password";
+
+fn external_toml(config: &Xmpp, folder: &Folder, embedded: &Embedded) -> String {
+    let file = |name: &str| toml::Value::from(folder.path().join(name).display().to_string());
+    let (host, port) = (embedded.address.ip(), embedded.address.port());
+    format!(
+        "# Written by `anabranch xmpp` at each start: how `anabranch serve` on this machine comes to it.\n\
+         [xmpp]\nroom = {room}\n\n[xmpp.external]\nhost = \"{host}\"\nport = {port}\ntls = \"starttls\"\n\
+         account = \"{ORCHESTRATOR}@{domain}\"\npassword_file = {password}\nconference = \"{conference}\"\n\
+         room_password_file = {room_password}\ncertificate = \"sha256:{pin}\"\n",
+        room = toml::Value::from(config.room.clone()),
+        domain = config.domain,
+        password = file(ORCHESTRATOR_PASSWORD),
+        conference = embedded.room.room.split('@').next_back().unwrap_or_default(),
+        room_password = file("xmpp/room-password"),
+        pin = embedded.pin,
+    )
+}
+
+/// The address under which this machine reaches a listener.
+fn loopback_of(address: SocketAddr) -> SocketAddr {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    address
+}
+
+/// Writes the line by which agents on this machine join. The secret is kept over restarts, so that agents that are already
+/// running come back; ports and certificate are those of now.
+fn renew_local_join(folder: &Folder, mut join: Join) -> anyhow::Result<()> {
+    let known = std::fs::read_to_string(folder.local_join()).ok().and_then(|line| Join::parse(&line).ok());
+    join.secret = match known {
+        Some(known) if known.account == LOCAL_ACCOUNT => known.secret,
+        _ => accounts::create(folder, LOCAL_ACCOUNT)?,
+    };
+    write_private(&folder.local_join(), &join.to_string())
+}
