@@ -1,6 +1,7 @@
 //! Wire forms: how a [`Message`] stands in a stanza. One file each.
 
 mod native;
+pub mod pickle;
 
 use anabranch_xmpp::Element;
 
