@@ -2,6 +2,7 @@
 
 mod native;
 pub mod pickle;
+pub mod wps_remote;
 
 use anabranch_xmpp::Element;
 
