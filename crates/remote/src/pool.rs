@@ -7,6 +7,7 @@ mod owner;
 mod runs;
 mod session;
 mod sweep;
+mod wps_remote;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +88,8 @@ pub struct OrchestratorSettings {
     pub rooms: Vec<RoomJoin>,
     /// Version of the server program, told to agents.
     pub version: String,
+    /// Root of the web service, told to agents of WPS Remote, which do nothing with it.
+    pub base_url: String,
     /// See [`OrchestratorSettings::AGENT_LOST`].
     pub agent_lost: Duration,
     /// See [`OrchestratorSettings::AGENT_SILENT`].
@@ -133,6 +136,7 @@ impl OrchestratorSettings {
         Self {
             rooms,
             version: version.into(),
+            base_url: String::new(),
             agent_lost: Self::AGENT_LOST,
             agent_silent: Self::AGENT_SILENT,
             withdraw: Self::WITHDRAW,

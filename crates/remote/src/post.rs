@@ -25,6 +25,17 @@ pub(crate) fn envelope(run: RunId, segment: Segment<Message>) -> Envelope {
     Envelope { run: Some(run), seq, ack: segment.ack, message }
 }
 
+/// Hands a text to the session without waiting.
+pub(crate) fn post_body(
+    sender: &BusSender,
+    address: &str,
+    text: String,
+    id: Option<String>,
+) -> Result<(), SendError> {
+    let (to, kind) = (address.to_owned(), MessageKind::Chat);
+    sender.try_send(Outgoing { to, kind, id, body: Some(text), payloads: Vec::new() })
+}
+
 /// Hands a message to the session without waiting.
 pub(crate) fn post(sender: &BusSender, address: &str, envelope: &Envelope) -> Result<(), SendError> {
     match wire::encode(envelope) {

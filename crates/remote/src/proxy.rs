@@ -67,6 +67,8 @@ struct Run {
     mailbox: mpsc::Receiver<RunEvent>,
     /// The agent it was sent to.
     agent: Option<String>,
+    /// Outputs asked for: what else an agent gives is taken from nowhere.
+    outputs: Vec<String>,
     /// Where it was found again after a restart: chunks of each output that were stored before.
     stored: Option<BTreeMap<String, u64>>,
     /// It is being ended, and this is what the job ends with.
@@ -103,6 +105,7 @@ impl Run {
             sink: execution.sink,
             mailbox,
             agent: None,
+            outputs: execution.outputs.into_iter().map(|request| request.id).collect(),
             stored: None,
             ending: None,
             closed: false,
@@ -159,7 +162,7 @@ impl Run {
             Message::Started => self.sink.started(self.agent.as_deref()),
             Message::Progress(progress) => self.sink.progress(progress.percent, progress.message.as_deref()),
             Message::Log(log) => self.take_log(log),
-            Message::Output(output) if self.ending.is_none() => {
+            Message::Output(output) if self.ending.is_none() && self.outputs.contains(&output.id) => {
                 if let Err(error) = self.take_output(output).await {
                     if self.pool.detached.is_cancelled() {
                         // Not acknowledged: the next server gets it again.
@@ -175,7 +178,8 @@ impl Run {
                 return self.close(seq, Err(error)).await;
             }
             Message::Aborted => return self.close(seq, Err(Error::Dismissed)).await,
-            // Outputs of a run that is being ended are of no use; anything else is no message about a run.
+            // Outputs of a run that is being ended, or that nobody asked for, are of no use; anything else is no message about a
+            // run.
             _ => {}
         }
         self.pool.send(PoolCommand::Done { run: self.id, seq }).await?;

@@ -47,8 +47,19 @@ impl fmt::Display for AgentKey {
     }
 }
 
+/// Which wire form an agent speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wire {
+    Native,
+    /// That of WPS Remote: it tells its load only when it is asked, the next time then.
+    WpsRemote {
+        ask: Instant,
+    },
+}
+
 /// One agent.
 pub(super) struct AgentEntry {
+    pub(super) wire: Wire,
     pub(super) address: String,
     pub(super) incarnation: String,
     pub(super) version: String,
@@ -89,6 +100,24 @@ pub(super) struct Slot {
 }
 
 impl AgentEntry {
+    /// Seen for the first time.
+    pub(super) fn new(wire: Wire, stamp: Timestamp, now: Instant) -> Self {
+        Self {
+            wire,
+            address: String::new(),
+            incarnation: String::new(),
+            version: String::new(),
+            capacity: 0,
+            services: BTreeMap::new(),
+            runs: HashMap::new(),
+            load: None,
+            since: stamp,
+            last_seen: stamp,
+            presence: Presence::Here { heard: now },
+            refuses_until: None,
+        }
+    }
+
     pub(super) fn is_here(&self) -> bool {
         matches!(self.presence, Presence::Here { .. })
     }

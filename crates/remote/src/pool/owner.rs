@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agents::{AgentEntry, AgentKey};
 use super::command::{Ending, PoolCommand, PoolHandle, RunEvent};
+use super::wps_remote::{WpsRemote, WpsRun};
 use super::{AgentInfo, Counters, OrchestratorSettings, Publisher};
 use crate::link::Link;
 use crate::message::{Execute, HeldRun, Message};
@@ -34,7 +35,7 @@ pub(super) struct Pool {
     pub(super) settings: OrchestratorSettings,
     pub(super) publisher: Arc<dyn Publisher>,
     pub(super) handle: PoolHandle,
-    sender: BusSender,
+    pub(super) sender: BusSender,
     pub(super) agents: BTreeMap<AgentKey, AgentEntry>,
     /// Who says Hello from which address.
     pub(super) sessions: HashMap<String, AgentKey>,
@@ -49,8 +50,10 @@ pub(super) struct Pool {
     pub(super) ended: Recent<RunId>,
     /// When strangers were last asked to introduce themselves.
     pub(super) invited: Recent<(String, u64)>,
+    /// What is known of agents of WPS Remote besides.
+    pub(super) wps: WpsRemote,
     pub(super) counters: Counters,
-    started: Instant,
+    pub(super) started: Instant,
     retry_send: Option<Instant>,
     info: watch::Sender<Vec<AgentInfo>>,
     info_due: Option<Instant>,
@@ -83,6 +86,13 @@ pub(super) enum Phase {
         agent: AgentKey,
         link: Box<Link<Message>>,
         /// Kept until the agent has accepted, for another one if it refuses.
+        execute: Option<Box<Execute>>,
+    },
+    /// At an agent of WPS Remote.
+    WpsRemote {
+        agent: AgentKey,
+        run: Box<WpsRun>,
+        /// Kept until the run has shown itself, for another agent if this one refuses.
         execute: Option<Box<Execute>>,
     },
 }
@@ -131,6 +141,7 @@ impl Pool {
             closing: HashMap::new(),
             ended: Recent::keeping(ENDED_RUNS_MAX),
             invited: Recent::keeping(super::agents::AGENTS_MAX),
+            wps: WpsRemote::default(),
             counters: Counters::default(),
             started: now(),
             retry_send: None,
@@ -180,8 +191,8 @@ impl Pool {
             BusEvent::Up { jid } => self.session_up(&jid, now),
             BusEvent::Down { reason } => self.session_down(&reason),
             BusEvent::Fatal(error) => tracing::error!(%error, "the XMPP session has ended for good"),
-            BusEvent::Occupant { room, nick, change, .. } => {
-                self.occupant(&format!("{room}/{nick}"), change, now)
+            BusEvent::Occupant { room, nick, real_jid, change, .. } => {
+                self.occupant(&room, &nick, real_jid.as_deref(), change, now)
             }
             BusEvent::Joined { room, nick } => tracing::info!(room, nick, "waiting for agents"),
             BusEvent::Message(incoming) => self.on_message(&incoming, now),
@@ -213,7 +224,7 @@ impl Pool {
         self.note_send(sent, now);
     }
 
-    fn note_send(&mut self, sent: Result<(), SendError>, now: Instant) {
+    pub(super) fn note_send(&mut self, sent: Result<(), SendError>, now: Instant) {
         if sent == Err(SendError::Full) {
             self.retry_send = Some(now + RETRY_SEND);
         }
@@ -247,6 +258,14 @@ impl Pool {
             self.info_due = None;
             self.info_published = Some(now);
             self.info.send_replace(self.agents.iter().map(|(key, agent)| agent.info(key)).collect());
+        }
+    }
+
+    /// A run that takes a slot from now on.
+    pub(super) fn take_slot(&mut self, agent: &AgentKey, run: RunId, process: &ProcessId) {
+        if let Some(entry) = self.agents.get_mut(agent) {
+            let slot = entry.slot(process);
+            entry.runs.insert(run, slot);
         }
     }
 

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use anabranch_model::{Error, ProcessId};
 
-use super::agents::AgentKey;
+use super::agents::{AgentKey, Wire};
 use super::choose::choose;
 use super::command::{Ending, PoolCommand, RunEvent, Submission, Task};
 use super::owner::{Closing, FinishAt, Phase, Pool, Run, Unclaimed};
 use crate::link::{Link, Segment};
-use crate::message::{CannotExecute, HeldRun, Hello, Message};
+use crate::message::{CannotExecute, Execute, HeldRun, Hello, Message};
 use crate::run_id::RunId;
 use crate::wire::Envelope;
 
@@ -33,6 +33,7 @@ impl Pool {
                 }
                 self.deliver(run, now);
                 self.flush_run(run, now);
+                self.with_wps_run(run, now, |run| run.done(seq));
             }
             PoolCommand::Abort { run } => self.abort(run, now),
             PoolCommand::Ended { run, seq, ending } => self.ended(run, seq, ending, now),
@@ -77,6 +78,7 @@ impl Pool {
                 if let Some(unclaimed) = self.unclaimed.remove(&run) {
                     self.reattach(&unclaimed.agent, &unclaimed.held, now);
                 }
+                self.wps_resume(run, now);
             }
         }
     }
@@ -97,7 +99,10 @@ impl Pool {
             if let Some(queue) = self.queues.get_mut(process) {
                 queue.pop_front();
             }
-            self.send_to(run, &agent, now);
+            match self.agents.get(&agent).map(|entry| entry.wire) {
+                Some(Wire::WpsRemote { .. }) => self.wps_send_to(run, &agent, now),
+                Some(Wire::Native) | None => self.send_to(run, &agent, now),
+            }
         }
         self.queues.remove(process);
     }
@@ -113,10 +118,7 @@ impl Pool {
         tell(&run.mailbox, RunEvent::Sent { agent: agent.to_string(), reattached: false });
         tracing::debug!(run = %id, %agent, "run sent");
         let process = run.process.clone();
-        if let Some(entry) = self.agents.get_mut(agent) {
-            let slot = entry.slot(&process);
-            entry.runs.insert(id, slot);
-        }
+        self.take_slot(agent, id, &process);
         self.counters.runs_sent += 1;
         self.flush_run(id, now);
         self.agents_changed(now);
@@ -188,19 +190,13 @@ impl Pool {
 
     /// The agent does not take it: back to the head of the queue, or the end of the run where it never will.
     fn refused(&mut self, id: RunId, refusal: &CannotExecute, now: Instant) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(run) = self.runs.get(&id) else { return };
         let Phase::Sent { agent, execute: Some(execute), .. } = &run.phase else { return };
         if execute.offer != refusal.offer {
             return;
         }
-        let (agent, mut execute) = (agent.clone(), execute.clone());
+        let (agent, execute, process) = (agent.clone(), execute.clone(), run.process.clone());
         tracing::info!(run = %id, %agent, reason = refusal.reason, "an agent refused a run");
-        execute.offer += 1;
-        run.phase = Phase::Queued { execute };
-        tell(&run.mailbox, RunEvent::Waiting);
-        let process = run.process.clone();
-        self.counters.runs_refused += 1;
-        self.free_slot(&agent, id);
         if let Some(entry) = self.agents.get_mut(&agent) {
             if refusal.never {
                 entry.services.remove(&process);
@@ -208,6 +204,24 @@ impl Pool {
                 entry.refuses_until = Some(now + REFUSED);
             }
         }
+        self.queue_again(id, &agent, execute, now);
+    }
+
+    /// Puts a run that its agent did not take back at the head of the queue.
+    pub(super) fn queue_again(
+        &mut self,
+        id: RunId,
+        agent: &AgentKey,
+        mut execute: Box<Execute>,
+        now: Instant,
+    ) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        execute.offer += 1;
+        run.phase = Phase::Queued { execute };
+        tell(&run.mailbox, RunEvent::Waiting);
+        let process = run.process.clone();
+        self.counters.runs_refused += 1;
+        self.free_slot(agent, id);
         self.queues.entry(process.clone()).or_default().push_front(id);
         self.dispatch(&process, now);
         self.review_offers(now);
@@ -222,7 +236,11 @@ impl Pool {
                 let _ = link.send(Message::Abort);
                 self.flush_run(id, now);
             }
-            Phase::Queued { .. } => {
+            Phase::WpsRemote { run: wps_run, .. } if wps_run.request.is_none() => {
+                wps_run.abort(now);
+                self.flush_wps_run(id, now);
+            }
+            Phase::Queued { .. } | Phase::WpsRemote { .. } => {
                 if let Some(run) = self.take_run(id) {
                     tell(&run.mailbox, RunEvent::NeverSent);
                 }
@@ -240,26 +258,32 @@ impl Pool {
     /// The job has got the end of its run.
     fn ended(&mut self, id: RunId, seq: u64, ending: Ending, now: Instant) {
         self.count_ending(ending);
-        let at = match ending {
-            Ending::Completed => now + FINISH_DELAY,
-            Ending::Failed => now,
-        };
-        self.close(id, Some(FinishAt { at, seq }), now);
+        self.close(id, Some((ending, seq)), now);
     }
 
     /// Nobody wants it: whoever has it is to end it.
     pub(super) fn abandon(&mut self, id: RunId, now: Instant) {
         self.counters.runs_aborted += 1;
-        self.close(id, Some(FinishAt { at: now, seq: 0 }), now);
+        self.close(id, None, now);
     }
 
-    fn close(&mut self, id: RunId, finish: Option<FinishAt>, now: Instant) {
+    /// Forgets a run here; `ended` is how it did, and the message that said so.
+    fn close(&mut self, id: RunId, ended: Option<(Ending, u64)>, now: Instant) {
         self.ended.note(id);
         let Some(run) = self.take_run(id) else { return };
-        if let Phase::Sent { agent, link, .. } = run.phase {
-            let key = (agent, id);
-            self.closing.insert(key.clone(), Closing { link: *link, finish });
-            self.finish_due(&key, now);
+        match run.phase {
+            Phase::Sent { agent, link, .. } => {
+                let finish = match ended {
+                    Some((Ending::Completed, seq)) => FinishAt { at: now + FINISH_DELAY, seq },
+                    Some((Ending::Failed, seq)) => FinishAt { at: now, seq },
+                    None => FinishAt { at: now, seq: 0 },
+                };
+                let key = (agent, id);
+                self.closing.insert(key.clone(), Closing { link: *link, finish: Some(finish) });
+                self.finish_due(&key, now);
+            }
+            Phase::WpsRemote { run, .. } => self.wps_close(id, &run, ended.map(|(ending, _)| ending), now),
+            Phase::Queued { .. } | Phase::Awaiting { .. } => {}
         }
         self.dispatch_all(now);
         self.agents_changed(now);
@@ -279,7 +303,7 @@ impl Pool {
     }
 
     /// Takes a run off the tables; what is to be said of it is the caller's business.
-    fn take_run(&mut self, id: RunId) -> Option<Run> {
+    pub(super) fn take_run(&mut self, id: RunId) -> Option<Run> {
         let run = self.runs.remove(&id)?;
         match &run.phase {
             Phase::Queued { .. } => {
@@ -288,7 +312,7 @@ impl Pool {
                 }
             }
             Phase::Awaiting { .. } => {}
-            Phase::Sent { agent, .. } => {
+            Phase::Sent { agent, .. } | Phase::WpsRemote { agent, .. } => {
                 let agent = agent.clone();
                 self.free_slot(&agent, id);
             }
@@ -301,7 +325,7 @@ impl Pool {
         let Some(run) = self.take_run(id) else { return };
         self.ended.note(id);
         self.counters.runs_lost += 1;
-        if let Phase::Sent { agent, .. } = &run.phase {
+        if let Phase::Sent { agent, .. } | Phase::WpsRemote { agent, .. } = &run.phase {
             let reason = format!("agent {agent} {how}");
             tracing::warn!(run = %id, reason, "run lost");
             tell(&run.mailbox, RunEvent::Lost { reason });
@@ -327,7 +351,8 @@ impl Pool {
                 Phase::Sent { agent, execute, .. } => {
                     agent == key && !held(id) && (restarted || execute.is_none())
                 }
-                Phase::Queued { .. } | Phase::Awaiting { .. } => false,
+                // Those have their own occupants, and say no Hello.
+                Phase::WpsRemote { .. } | Phase::Queued { .. } | Phase::Awaiting { .. } => false,
             })
             .map(|(id, _)| *id)
             .collect();
@@ -366,16 +391,15 @@ impl Pool {
                 self.reattach(key, &held, now);
             }
             // With another agent now.
-            Some(Phase::Sent { .. }) => self.finish_held(key, &held, now),
+            Some(Phase::Sent { .. } | Phase::WpsRemote { .. }) => self.finish_held(key, &held, now),
             None if self.ended.has(&held.run) => self.finish_held(key, &held, now),
             None => self.note_unclaimed(key, held, now),
         }
     }
 
     fn note_unclaimed(&mut self, key: &AgentKey, held: HeldRun, now: Instant) {
-        if let Some(agent) = self.agents.get_mut(key).filter(|_| !held.ended) {
-            let slot = agent.slot(&held.process);
-            agent.runs.insert(held.run, slot);
+        if !held.ended {
+            self.take_slot(key, held.run, &held.process);
         }
         let until = match self.unclaimed.get(&held.run) {
             Some(before) => before.until,
@@ -404,10 +428,7 @@ impl Pool {
         tell(&run.mailbox, RunEvent::Sent { agent: key.to_string(), reattached: true });
         tracing::info!(run = %held.run, agent = %key, "run found again");
         self.counters.runs_reattached += 1;
-        if let Some(agent) = self.agents.get_mut(key) {
-            let slot = agent.slot(&held.process);
-            agent.runs.insert(held.run, slot);
-        }
+        self.take_slot(key, held.run, &held.process);
         self.flush_run(held.run, now);
         self.agents_changed(now);
     }

@@ -1,6 +1,5 @@
 //! What happens on the session: agents come, introduce themselves, register, and go.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,8 +8,9 @@ use anabranch_model::{DataDescription, ProcessDescription, ProcessId, id::check_
 use anabranch_xmpp::{Incoming, MessageKind, OccupantChange};
 use jiff::Timestamp;
 
-use super::agents::{AGENTS_MAX, AgentEntry, AgentKey, Presence, SERVICES_MAX, Service};
+use super::agents::{AGENTS_MAX, AgentEntry, AgentKey, Presence, SERVICES_MAX, Service, Wire};
 use super::owner::{Offer, Pool};
+use super::wps_remote::nick::Nick;
 use crate::message::{Hello, LoadReport, Message, RUNS_HELD_MAX, Register, Registered, Unregister, Welcome};
 use crate::proxy::RemoteProcess;
 use crate::wire::{self, Envelope};
@@ -26,12 +26,14 @@ impl Pool {
                 agent.presence = Presence::Away { lost: Some(now + self.settings.agent_lost) };
             }
         }
+        self.wps_session_up(now);
     }
 
     /// Nothing is known of agents while our own session is down, so their clocks stand still.
     pub(super) fn session_down(&mut self, reason: &str) {
         tracing::warn!(reason, "disconnected from the XMPP server");
         self.sessions.clear();
+        self.wps_session_down();
         for agent in self.agents.values_mut() {
             if matches!(agent.presence, Presence::Here { .. } | Presence::Away { .. }) {
                 agent.presence = Presence::Away { lost: None };
@@ -39,14 +41,25 @@ impl Pool {
         }
     }
 
-    pub(super) fn occupant(&mut self, address: &str, change: OccupantChange, now: Instant) {
+    pub(super) fn occupant(
+        &mut self,
+        room: &str,
+        nick: &str,
+        real_jid: Option<&str>,
+        change: OccupantChange,
+        now: Instant,
+    ) {
+        let address = &format!("{room}/{nick}");
+        if let Some(nick) = Nick::parse(nick) {
+            self.wps_occupant(address, nick, real_jid, change, now);
+        }
         match change {
             // It introduces itself when it sees us.
             OccupantChange::Joined => {}
             OccupantChange::Left => {
                 let Some(key) = self.sessions.remove(address) else { return };
                 let lost = now + self.settings.agent_lost;
-                if let Some(agent) = self.agents.get_mut(&key).filter(|agent| agent.address == address)
+                if let Some(agent) = self.agents.get_mut(&key).filter(|agent| agent.address == *address)
                     && agent.is_here()
                 {
                     tracing::info!(agent = %key, "agent left the room");
@@ -66,10 +79,17 @@ impl Pool {
                 condition = incoming.error_condition(),
                 "a message bounced"
             );
+            self.on_wps_bounce(incoming, now);
             return;
         }
         match wire::find(&incoming.payloads) {
-            None => {}
+            None => {
+                if let Some(body) =
+                    incoming.body.as_deref().and_then(|text| wire::wps_remote::decode(text, None))
+                {
+                    self.on_wps_body(incoming, body, now);
+                }
+            }
             Some(Ok(envelope)) => {
                 self.counters.messages_received += 1;
                 self.on_envelope(incoming, envelope, now);
@@ -151,24 +171,14 @@ impl Pool {
     /// The agent is here, at this address.
     fn greet(&mut self, key: &AgentKey, address: &str, hello: &Hello, now: Instant) {
         let (stamp, presence) = (Timestamp::now(), Presence::Here { heard: now });
-        let agent = self.agents.entry(key.clone()).or_insert_with(|| AgentEntry {
-            address: String::new(),
-            incarnation: String::new(),
-            version: String::new(),
-            capacity: 0,
-            services: BTreeMap::new(),
-            runs: HashMap::new(),
-            load: None,
-            since: stamp,
-            last_seen: stamp,
-            presence,
-            refuses_until: None,
-        });
+        let new = || AgentEntry::new(Wire::Native, stamp, now);
+        let agent = self.agents.entry(key.clone()).or_insert_with(new);
         if agent.address != address {
             self.sessions.remove(&agent.address);
             address.clone_into(&mut agent.address);
         }
         self.sessions.insert(address.to_owned(), key.clone());
+        agent.wire = Wire::Native;
         agent.version.clone_from(&hello.version);
         agent.capacity = hello.capacity;
         agent.last_seen = stamp;
@@ -201,8 +211,19 @@ impl Pool {
     }
 
     fn register(&mut self, key: &AgentKey, register: Register, now: Instant) {
+        let (process, revision) = (register.description.id.clone(), register.revision);
+        let refused = self.take_registration(key, register, now);
+        self.answer_registration(key, Registered { revision, process, refused }, now);
+    }
+
+    /// Publishes what an agent offers; gives the reason where it is not taken.
+    pub(super) fn take_registration(
+        &mut self,
+        key: &AgentKey,
+        register: Register,
+        now: Instant,
+    ) -> Option<String> {
         let process = register.description.id.clone();
-        let revision = register.revision;
         let refused = match self.take_service(key, register) {
             Ok(description) => {
                 self.offer(&process, description, now);
@@ -213,9 +234,9 @@ impl Pool {
                 Some(reason)
             }
         };
-        self.answer_registration(key, Registered { revision, process: process.clone(), refused }, now);
         self.agents_changed(now);
         self.dispatch(&process, now);
+        refused
     }
 
     /// Notes the service; gives the description where it is to be published.

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use anabranch_model::ProcessId;
 
 use super::OrchestratorSettings;
-use super::agents::{AgentKey, Presence};
+use super::agents::{AgentKey, Presence, Wire};
 use super::command::RunEvent;
 use super::owner::{Offer, Phase, Pool};
 use super::runs::tell;
+use super::wps_remote;
 use crate::post::now;
 
 /// How long a lost agent is shown to operators.
@@ -18,8 +19,11 @@ const SHOWN: Duration = Duration::from_secs(15 * 60);
 const IDLE: Duration = Duration::from_secs(5);
 
 /// Silence is measured against what agents are asked to say.
-fn silent_after(settings: &OrchestratorSettings) -> Duration {
-    settings.agent_silent.max(settings.load_interval * 3)
+fn silent_after(settings: &OrchestratorSettings, wire: Wire) -> Duration {
+    match wire {
+        Wire::Native => settings.agent_silent.max(settings.load_interval * 3),
+        Wire::WpsRemote { .. } => wps_remote::SILENT,
+    }
 }
 
 impl Pool {
@@ -28,7 +32,7 @@ impl Pool {
         let idle = now() + IDLE;
         let settings = &self.settings;
         let agents = self.agents.values().filter_map(|agent| match agent.presence {
-            Presence::Here { heard } => Some(heard + silent_after(settings)),
+            Presence::Here { heard } => Some(heard + silent_after(settings, agent.wire)),
             Presence::Away { lost } => lost,
             Presence::Lost { forgotten } => Some(forgotten),
         });
@@ -38,13 +42,21 @@ impl Pool {
             Phase::Queued { .. } => None,
             Phase::Awaiting { until } => Some(*until),
             Phase::Sent { agent, link, .. } => link.deadline().filter(|_| self.is_here(agent)),
+            Phase::WpsRemote { run, .. } => run.deadline(),
         });
         let unclaimed = self.unclaimed.values().map(|unclaimed| unclaimed.until);
         let closing = self.closing.iter().filter_map(|((agent, _), closing)| match closing.finish {
             Some(finish) => Some(finish.at),
             None => closing.link.deadline().filter(|_| self.is_here(agent)),
         });
-        let first = agents.chain(refusals).chain(offers).chain(runs).chain(unclaimed).chain(closing).min();
+        let first = agents
+            .chain(self.wps_deadline())
+            .chain(refusals)
+            .chain(offers)
+            .chain(runs)
+            .chain(unclaimed)
+            .chain(closing)
+            .min();
         let own = [*self.retry_send(), self.info_due()].into_iter().flatten().min();
         first.into_iter().chain(own).fold(idle, Instant::min)
     }
@@ -61,14 +73,15 @@ impl Pool {
         self.sweep_agents(now);
         self.sweep_runs(now);
         self.sweep_closing(now);
+        self.wps_sweep(now);
         self.review_offers(now);
         self.dispatch_all(now);
     }
 
     fn sweep_agents(&mut self, now: Instant) {
         let mut lost = Vec::new();
-        let silent = silent_after(&self.settings);
         for (key, agent) in &mut self.agents {
+            let silent = silent_after(&self.settings, agent.wire);
             if agent.refuses_until.is_some_and(|until| until <= now) {
                 agent.refuses_until = None;
             }
@@ -99,7 +112,12 @@ impl Pool {
         tracing::warn!(agent = %key, how, "agent lost");
         agent.presence = Presence::Lost { forgotten: now + SHOWN };
         self.sessions.retain(|_, at| at != key);
-        let held = |phase: &Phase| matches!(phase, Phase::Sent { agent, .. } if agent == key);
+        let held = |phase: &Phase| match phase {
+            Phase::Sent { agent, .. } => agent == key,
+            // What has an occupant of its own goes on without the agent.
+            Phase::WpsRemote { agent, run, .. } => agent == key && !run.is_here(),
+            Phase::Queued { .. } | Phase::Awaiting { .. } => false,
+        };
         let runs: Vec<_> = self.runs.iter().filter(|(_, run)| held(&run.phase)).map(|(id, _)| *id).collect();
         for run in runs {
             self.lose_run(run, how, now);
@@ -120,7 +138,7 @@ impl Pool {
             match &run.phase {
                 _ if run.mailbox.is_closed() => unwanted.push(*id),
                 Phase::Awaiting { until } if *until <= now => late.push(*id),
-                Phase::Sent { .. } => sent.push(*id),
+                Phase::Sent { .. } | Phase::WpsRemote { .. } => sent.push(*id),
                 Phase::Queued { .. } | Phase::Awaiting { .. } => {}
             }
         }
@@ -139,6 +157,7 @@ impl Pool {
         }
         for id in sent {
             self.flush_run(id, now);
+            self.flush_wps_run(id, now);
         }
     }
 

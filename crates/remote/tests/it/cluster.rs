@@ -174,6 +174,12 @@ impl Server {
         begin(process, JobId::random(), inputs, sink, false)
     }
 
+    /// Executes a process when it is published, with inputs of all names.
+    pub(crate) async fn execute_with(&self, process: &str, inputs: Inputs) -> Job {
+        let process = self.registry.published(process).await;
+        begin_with(process, JobId::random(), inputs, Sink::new(), false)
+    }
+
     /// Goes on with a job from before a restart, when its process is published again.
     pub(crate) async fn resume(&self, process: &str, id: JobId, sink: Arc<Sink>) -> Job {
         let process = self.registry.published(process).await;
@@ -194,8 +200,13 @@ impl Server {
 }
 
 fn begin(process: Arc<dyn Process>, id: JobId, inputs: Vec<Value>, sink: Arc<Sink>, resume: bool) -> Job {
-    let out = OutputRequest {
-        id: "out".into(),
+    begin_with(process, id, Inputs::new(vec![("text".into(), inputs)]), sink, resume)
+}
+
+/// All outputs are asked for.
+fn begin_with(process: Arc<dyn Process>, id: JobId, inputs: Inputs, sink: Arc<Sink>, resume: bool) -> Job {
+    let output = |output: &OutputDescription| OutputRequest {
+        id: output.id.clone(),
         format: FormatHint::default(),
         transmission: Transmission::Value,
         uom: None,
@@ -205,8 +216,8 @@ fn begin(process: Arc<dyn Process>, id: JobId, inputs: Vec<Value>, sink: Arc<Sin
         attempt: 1,
         // As the engine does it.
         resume: resume && process.may_live_on(id, 1),
-        inputs: Inputs::new(vec![("text".into(), inputs)]),
-        outputs: vec![out],
+        inputs,
+        outputs: process.description().outputs.iter().map(output).collect(),
         sink: Arc::clone(&sink) as Arc<dyn OutputSink>,
     };
     Job { id, sink, result: tokio::spawn(process.execute(execution)) }

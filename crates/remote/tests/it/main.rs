@@ -8,8 +8,11 @@
 mod cluster;
 mod doubles;
 mod room;
+mod stock;
 
 mod balance;
 mod faults;
 mod happy;
 mod restart;
+mod transcripts;
+mod wps_remote;

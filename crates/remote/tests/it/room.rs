@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anabranch_xmpp::{
-    Bus, BusDriver, BusEvent, Command, Element, Incoming, OccupantChange, Outgoing, Role, RoomJoin,
+    Bus, BusDriver, BusEvent, Command, Element, Incoming, MessageKind, OccupantChange, Outgoing, Role,
+    RoomJoin,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -120,7 +121,7 @@ impl Room {
         let mut state = self.state.lock().unwrap();
         let id = state.sessions_of(from_account)[0];
         let to = format!("{ROOM}/{to_nick}");
-        let kind = anabranch_xmpp::MessageKind::Chat;
+        let kind = MessageKind::Chat;
         state.route(id, Outgoing { to, kind, id: None, body: None, payloads: vec![payload] });
     }
 
@@ -202,7 +203,12 @@ impl State {
             return;
         }
         let to = message.to.strip_prefix(&format!("{ROOM}/")).expect("addressed to an occupant");
-        let Some(receiver) = self.sessions.values().find(|s| s.nick.as_deref() == Some(to)) else { return };
+        let Some(receiver) = self.sessions.values().find(|s| s.nick.as_deref() == Some(to)) else {
+            if let Some(sender) = self.sessions.get(&from).filter(|_| message.id.is_some()) {
+                sender.tell(BusEvent::Message(bounce(to, message.id)), delay);
+            }
+            return;
+        };
         let incoming = Incoming {
             from: format!("{ROOM}/{nick}"),
             room: Some(ROOM.into()),
@@ -232,6 +238,22 @@ fn over_the_wire(payload: &Element) -> Element {
     let text = String::from(payload);
     assert!(text.len() < 256 * 1024, "{} bytes are too large for a stanza", text.len());
     text.parse().expect("well-formed")
+}
+
+/// A message to someone who is not in the room (XEP-0045 §7.5).
+fn bounce(to: &str, id: Option<String>) -> Incoming {
+    let error = "<error xmlns='jabber:client' type='cancel'><item-not-found \
+                 xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+    Incoming {
+        from: format!("{ROOM}/{to}"),
+        room: Some(ROOM.into()),
+        nick: Some(to.into()),
+        real_jid: None,
+        kind: MessageKind::Error,
+        id,
+        body: None,
+        payloads: vec![error.parse().expect("well-formed")],
+    }
 }
 
 fn occupant(nick: &str, jid: &str, change: OccupantChange) -> BusEvent {
