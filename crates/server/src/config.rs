@@ -20,6 +20,7 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) xmpp: Xmpp,
     pub(crate) services: Services,
+    pub(crate) wps_remote: WpsRemote,
     pub(crate) limits: Limits,
     pub(crate) callbacks: Callbacks,
     pub(crate) egress: Policy,
@@ -96,6 +97,14 @@ pub(crate) struct Services {
     pub(crate) folder: PathBuf,
 }
 
+/// How this server gets on with agents of GeoServer's WPS Remote.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WpsRemote {
+    pub(crate) shared_folders: Vec<PathBuf>,
+    pub(crate) uploads_folder: PathBuf,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
@@ -144,6 +153,12 @@ impl Config {
             "http.upload_bytes_max must be at least http.body_bytes_max, not {}",
             config.http.upload_bytes_max
         );
+        for folder in &config.wps_remote.shared_folders {
+            anyhow::ensure!(
+                folder.is_absolute() && folder.components().count() > 1,
+                "wps_remote.shared_folders must hold absolute paths of folders, not {folder:?}"
+            );
+        }
         anyhow::ensure!(config.callbacks.attempts_max > 0, "callbacks.attempts_max must be at least 1");
         anyhow::ensure!(config.limits.parallel_runs_max > 0, "limits.parallel_runs_max must be at least 1");
         anyhow::ensure!(!config.service.languages.is_empty(), "service.languages must name at least one");
@@ -215,6 +230,8 @@ mod tests {
         assert!(error("[http]\npublic_url = \"nonsense\"").contains("public_url"));
         assert!(error("[service]\nlanguages = []").contains("service.languages"));
         assert!(error("[service]\nlanguages = [\"en US\"]").contains("en US"));
+        assert!(error("[wps_remote]\nshared_folders = [\"share\"]").contains("absolute paths"));
+        assert!(error("[wps_remote]\nshared_folders = [\"/\"]").contains("absolute paths"));
         assert!(error("[http]\nasync_grace_ms = 251").contains("at most 250, not 251"));
         assert!(error("[http]\nupload_bytes_max = 1").contains("at least http.body_bytes_max, not 1"));
     }

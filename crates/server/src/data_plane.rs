@@ -3,6 +3,7 @@
 //! A URL holds a keyed hash of its run, so that nobody can make one up. All that is kept of a run lies in a folder of its own,
 //! because runs outlive the server: what was offered, uploaded or noted is still there after a restart.
 
+use crate::shared_folder::{SharedError, SharedFolders};
 use anabranch_engine::{Engine, JobView};
 use anabranch_model::{BoxFuture, Data, Error, JobId};
 use anabranch_remote::{RunId, ServerData};
@@ -21,13 +22,20 @@ pub(crate) struct DataPlane {
     key: Vec<u8>,
     /// One folder a run, in which `in-*` is offered, `out-*` was uploaded, and [`SENT`] is noted.
     folder: PathBuf,
+    shared: SharedFolders,
 }
 
 const SENT: &str = "sent";
 
 impl DataPlane {
-    pub(crate) fn new(engine: Engine, base: String, key: &str, folder: PathBuf) -> Self {
-        Self { engine, base, key: key.as_bytes().to_vec(), folder }
+    pub(crate) fn new(
+        engine: Engine,
+        base: String,
+        key: &str,
+        folder: PathBuf,
+        shared: SharedFolders,
+    ) -> Self {
+        Self { engine, base, key: key.as_bytes().to_vec(), folder, shared }
     }
 
     /// Removes what runs of jobs that are over have left, e.g. when the server was killed. To be called before agents come.
@@ -162,6 +170,27 @@ impl ServerData for DataPlane {
         })
     }
 
+    fn take_shared<'a>(
+        &'a self,
+        run: RunId,
+        output: &'a str,
+        path: &'a str,
+    ) -> BoxFuture<'a, Result<Data, Error>> {
+        let (shared, from, to) = (self.shared.clone(), path.to_owned(), self.file(run, "shared", output, 0));
+        Box::pin(async move {
+            let copied = tokio::task::spawn_blocking(move || {
+                shared.copy(&from, &to)?;
+                Ok::<_, SharedError>(Data::file(to)?)
+            });
+            copied.await.map_err(Error::internal)?.map_err(|error| {
+                let message = format!("the result that the agent named for output '{output}' can't be taken");
+                let detail = format!("{path:?}: {error}");
+                tracing::warn!(%run, output, detail, "a shared result is not taken");
+                Error::ProcessFailed { message, detail }
+            })
+        })
+    }
+
     fn chunks_stored<'a>(&'a self, run: RunId, output: &'a str) -> BoxFuture<'a, Option<u64>> {
         Box::pin(async move {
             let view = self.engine.job(run.job).await.ok()?;
@@ -220,7 +249,13 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let config = EngineConfig { data: temp.path().join("data"), limits: Limits::default() };
         let engine = Engine::open(config, Egress::new(Policy::default())).await.unwrap();
-        let plane = DataPlane::new(engine, "http://127.0.0.1:1".into(), key, temp.path().join("agent-data"));
+        let plane = DataPlane::new(
+            engine,
+            "http://127.0.0.1:1".into(),
+            key,
+            temp.path().join("agent-data"),
+            SharedFolders::default(),
+        );
         (temp, plane)
     }
 

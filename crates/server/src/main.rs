@@ -22,6 +22,7 @@ mod load;
 mod local_services;
 mod publisher;
 mod serve;
+mod shared_folder;
 mod signals;
 mod terminal;
 mod xmpp_server;

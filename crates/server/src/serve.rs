@@ -9,6 +9,7 @@ use crate::data_plane::DataPlane;
 use crate::folder::{Folder, write_private};
 use crate::http::{self, UPLOADS_MAX, listen};
 use crate::publisher::RegistryPublisher;
+use crate::shared_folder::SharedFolders;
 use crate::{local_services, signals, terminal, xmpp_server, xmpp_session};
 use anabranch_egress::Egress;
 use anabranch_engine::{Engine, EngineConfig};
@@ -47,8 +48,13 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         url => url.trim_end_matches('/').to_owned(),
     };
     let key = folder.secret("agent-data.key")?;
-    let data_plane =
-        Arc::new(DataPlane::new(engine.clone(), base.clone(), &key, folder.path().join("agent-data")));
+    let data_plane = Arc::new(DataPlane::new(
+        engine.clone(),
+        base.clone(),
+        &key,
+        folder.path().join("agent-data"),
+        SharedFolders::new(&config.wps_remote),
+    ));
     data_plane.sweep().await;
     // The XMPP side outlives the jobs: agents are told of dismissals while the engine drains.
     let links = CancellationToken::new();
@@ -58,6 +64,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         OrchestratorSettings {
             // The engine bounds the runs there can be: an accepted job is never refused by a second, smaller queue.
             queue_runs_max: config.limits.parallel_runs_max,
+            base_url: format!("{base}/"),
             ..OrchestratorSettings::new(vec![room], env!("CARGO_PKG_VERSION"))
         },
         Arc::new(RegistryPublisher::new(engine.clone())),
