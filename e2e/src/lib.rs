@@ -231,15 +231,23 @@ impl Agent {
         for (file, text) in services {
             std::fs::write(files.join(file), text).unwrap();
         }
-        let child = Self::spawn(name, folder.path(), arguments);
+        let child = Self::spawn(name, folder.path(), &files, arguments);
         Self { child, folder }
     }
 
-    fn spawn(name: &str, folder: &Path, arguments: &[String]) -> Child {
+    /// With a folder of service files that is there, on the server's machine.
+    pub fn start_in(server: &Server, name: &str, services: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = ["--data".into(), server.data_folder().display().to_string()];
+        let child = Self::spawn(name, folder.path(), services, &arguments);
+        Self { child, folder }
+    }
+
+    fn spawn(name: &str, folder: &Path, services: &Path, arguments: &[String]) -> Child {
         let log = std::fs::File::create(folder.join("log")).unwrap();
         command(binary())
             .args(["agent", "--name", name, "--capacity", "4", "--services"])
-            .arg(folder.join("services"))
+            .arg(services)
             .arg("--work")
             .arg(folder.join("runs"))
             .args(arguments)
