@@ -1,5 +1,6 @@
 //! Conversions between formats of the same kind.
 
+use crate::raster::{self, RasterFormat};
 use crate::room::{Capped, Room};
 use crate::vector::{self, FormatError, VectorFormat};
 use anabranch_model::{Data, Format};
@@ -10,13 +11,16 @@ use std::io::Write;
 pub enum Convertible {
     /// Features.
     Vector(VectorFormat),
+    /// Cells.
+    Raster(RasterFormat),
 }
 
 impl Convertible {
     /// The format of a media type; `None` where it is none of ours, or could be several (`text/xml`).
     #[must_use]
     pub fn of(media_type: &str) -> Option<Self> {
-        VectorFormat::of_media_type(media_type).map(Self::Vector)
+        let vector = VectorFormat::of_media_type(media_type).map(Self::Vector);
+        vector.or_else(|| RasterFormat::of_media_type(media_type).map(Self::Raster))
     }
 
     /// The same for a format that a process describes as its own. Archives and tables are more often something else than features.
@@ -31,6 +35,7 @@ impl Convertible {
     pub fn name(self) -> &'static str {
         match self {
             Self::Vector(format) => format.name(),
+            Self::Raster(format) => format.name(),
         }
     }
 
@@ -39,18 +44,22 @@ impl Convertible {
     pub fn is_convertible_to(self, other: Self) -> bool {
         match (self, other) {
             (Self::Vector(from), Self::Vector(to)) => from != to,
+            (Self::Raster(from), Self::Raster(to)) => from != to,
+            (Self::Vector(_), Self::Raster(_)) | (Self::Raster(_), Self::Vector(_)) => false,
         }
     }
 
     /// All formats that this one can be converted to, and from, as clients see them.
     pub fn others(self) -> impl Iterator<Item = Format> {
-        let all = VectorFormat::ALL.into_iter().map(Self::Vector);
+        let vector = VectorFormat::ALL.into_iter().map(Self::Vector);
+        let all = vector.chain(RasterFormat::ALL.into_iter().map(Self::Raster));
         all.filter(move |other| self.is_convertible_to(*other)).map(Self::format)
     }
 
     fn format(self) -> Format {
         match self {
             Self::Vector(format) => format.format(),
+            Self::Raster(format) => format.format(),
         }
     }
 }
@@ -74,6 +83,14 @@ pub fn convert(
         (Convertible::Vector(from), Convertible::Vector(to)) => {
             vector::convert(data, from, to, room, &mut out, stop).map(|_summary| ())
         }
+        (Convertible::Raster(from), Convertible::Raster(to)) => {
+            raster::convert(data, from, to, room, &mut out, stop)
+        }
+        (from @ Convertible::Vector(_), to @ Convertible::Raster(_))
+        | (from @ Convertible::Raster(_), to @ Convertible::Vector(_)) => Err(FormatError::Unrepresentable {
+            format: to.name(),
+            what: format!("what {} holds", from.name()),
+        }),
     };
     if out.is_full() { Err(FormatError::TooLarge { bytes_max: room.bytes_max }) } else { converted }
 }

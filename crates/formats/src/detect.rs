@@ -1,5 +1,6 @@
 //! What some bytes are, by how they begin.
 
+use crate::raster::RasterFormat;
 use crate::vector::VectorFormat;
 use anabranch_model::Format;
 use memchr::memmem::find;
@@ -50,6 +51,7 @@ pub fn detect(first_bytes: &[u8]) -> Option<&'static str> {
         b'{' if names_geojson(text) => Some(Format::GEOJSON),
         b'{' | b'[' => Some("application/json"),
         b'<' => Some(of_xml(text)),
+        _ if is_esri_grid(text) => Some(RasterFormat::EsriGrid.media_types()[0]),
         _ if is_wkt(text) => Some(VectorFormat::Wkt.media_types()[0]),
         _ => None,
     }
@@ -78,6 +80,13 @@ fn names_shapefile(bytes: &[u8]) -> bool {
     [".shp", ".SHP", ".shx", ".SHX", ".dbf", ".DBF", ".prj", ".cpg"]
         .iter()
         .any(|end| find(bytes, end.as_bytes()).is_some())
+}
+
+/// The first two names of its head are how many columns and rows there are, in any case.
+fn is_esri_grid(text: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(&text[..text.len().min(100)]).to_ascii_lowercase();
+    let mut words = head.split_ascii_whitespace().step_by(2);
+    matches!((words.next(), words.next()), (Some("ncols"), Some("nrows")) | (Some("nrows"), Some("ncols")))
 }
 
 fn is_wkt(text: &[u8]) -> bool {
@@ -165,6 +174,9 @@ mod tests {
             (b"\nSRID=4326;Polygon Z ((1 2 3", Some("application/wkt")),
             (b"POINT EMPTY", Some("application/wkt")),
             (b"POINTS of interest", None),
+            (b"NCOLS 4\r\nNROWS 3\r\n", Some("application/arcgrid")),
+            (b"ncols        403\nnrows        344\nxllcorner", Some("application/arcgrid")),
+            (b"ncols of a table", None),
             (b"\x89PNG\r\n\x1a\n\0", Some("image/png")),
             (b"PK\x03\x04............................rivers/rivers.shp", Some("application/x-zipped-shp")),
             (&geopackage, Some("application/geopackage+sqlite3")),

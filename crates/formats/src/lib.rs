@@ -7,11 +7,14 @@
 //! Read these three first: [`geojson::Splitter`] (a document as a stream of features), [`geojson::GeometryFinder`] (where the
 //! coordinates of a feature stand), [`geojson::Positions`] (coordinates as numbers that remember their bytes).
 
+mod bytes;
 mod convert;
 pub mod crs;
 pub mod detect;
 pub mod geojson;
+pub mod raster;
 mod room;
+mod source;
 pub mod vector;
 
 pub use convert::{Convertible, convert};

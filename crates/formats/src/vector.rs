@@ -4,7 +4,6 @@
 //! What a writer has to know before the first feature (columns, kinds of geometries, bounds) is a [`Summary`] that a first
 //! pass over the data collects: data always lies in memory or in a file, so that it can be read twice.
 
-mod bytes;
 mod convert;
 pub mod csv;
 mod feature;
@@ -20,7 +19,6 @@ mod limits;
 mod names;
 mod projection;
 pub mod shapefile;
-mod source;
 mod summary;
 #[cfg(test)]
 mod testing;

@@ -329,6 +329,9 @@ impl Format {
     /// GeoTIFF, OGC 19-008r4.
     pub const GEOTIFF: &'static str = "image/tiff; application=geotiff";
 
+    /// Esri ASCII grid, as GeoServer names it.
+    pub const ARCGRID: &'static str = "application/arcgrid";
+
     /// A format with a media type only.
     #[must_use]
     pub fn new(media_type: impl Into<String>) -> Self {
@@ -399,6 +402,8 @@ fn media_type_is_text(media_type: &str) -> bool {
                 | "application/toml"
                 | "application/x-ndjson"
                 | "application/wkt"
+                | "application/arcgrid"
+                | "application/x-esri-ascii-grid"
         )
 }
 

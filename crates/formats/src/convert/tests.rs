@@ -27,3 +27,16 @@ fn no_more_is_written_than_there_is_room_for() {
         assert!(out.len() as u64 <= BYTES_MAX, "{format:?}: {}", out.len());
     }
 }
+
+#[test]
+fn kinds_are_not_mixed() {
+    let of = |media_type| Convertible::of(media_type).unwrap();
+    let (features, cells) = (of("application/geo+json"), of("image/tiff"));
+    assert!(!features.is_convertible_to(cells) && !cells.is_convertible_to(features));
+    let media_types: Vec<_> = cells.others().map(|format| format.media_type).collect();
+    assert_eq!(media_types, ["application/arcgrid"]);
+    let scratch = tempfile::tempdir().unwrap();
+    let room = Room { scratch: scratch.path(), bytes_max: 1 };
+    let error = convert(&sparse(), features, cells, &room, &mut Vec::new(), &|| false).unwrap_err();
+    assert_eq!(error.to_string(), "GeoTIFF can't hold what GeoJSON holds");
+}

@@ -1,7 +1,7 @@
 //! Well-known binary (OGC 06-103r4 section 8, ISO 13249-3), and what GEOS and PostGIS made of it (EWKB).
 
-use super::bytes::{ByteOrder, Bytes};
 use super::{Geometry, LineString, Polygon, Position};
+use crate::bytes::{ByteOrder, Bytes};
 
 /// Collections within collections. Real data has one.
 const DEPTH_MAX: usize = 32;

@@ -1,6 +1,6 @@
 //! Properties of FlatGeobuf: the number of a column, then a value of its type; what is nothing is left out.
 
-use crate::vector::bytes::{ByteOrder::Little, Bytes};
+use crate::bytes::{ByteOrder::Little, Bytes};
 use crate::vector::{ColumnKind, Property};
 use flatgeobuf::ColumnType;
 

@@ -1,6 +1,6 @@
 //! The geometry of a cell: a head and well-known binary (OGC 12-128r17 clause 2.1.3).
 
-use crate::vector::bytes::{ByteOrder, Bytes};
+use crate::bytes::{ByteOrder, Bytes};
 use crate::vector::{Geometry, wkb};
 
 const MAGIC: [u8; 2] = *b"GP";

@@ -1,8 +1,8 @@
 //! The ZIP archive around a Shapefile, opened without trust.
 
 use super::{FORMAT, malformed, of_reading};
+use crate::source::Source;
 use crate::vector::FormatError;
-use crate::vector::source::Source;
 use anabranch_model::Data;
 use flate2::CrcReader;
 use flate2::read::DeflateDecoder;

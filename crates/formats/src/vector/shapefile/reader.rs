@@ -3,8 +3,8 @@
 use super::archive::{Archive, Member};
 use super::table::Table;
 use super::{FILE_CODE, FORMAT, HEAD_BYTES, malformed, of_reading, shape};
+use crate::bytes::{ByteOrder::Big, Bytes};
 use crate::crs::Crs;
-use crate::vector::bytes::{ByteOrder::Big, Bytes};
 use crate::vector::limits::FEATURE_BYTES_MAX;
 use crate::vector::{Feature, FeatureReader, FormatError, Place, projection};
 use anabranch_model::Data;

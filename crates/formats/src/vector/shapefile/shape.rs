@@ -1,7 +1,7 @@
 //! The records of a `.shp` (ESRI Shapefile Technical Description, 1998).
 
 use super::rings;
-use crate::vector::bytes::{ByteOrder::Little, Bytes};
+use crate::bytes::{ByteOrder::Little, Bytes};
 use crate::vector::{Geometry, LineString, Position};
 
 /// What the shapes of a file are, without their dimensions.

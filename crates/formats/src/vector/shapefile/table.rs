@@ -1,6 +1,6 @@
 //! The dBASE table beside the shapes: its columns and how their cells become values and back.
 
-use crate::vector::bytes::{ByteOrder::Little, Bytes};
+use crate::bytes::{ByteOrder::Little, Bytes};
 use crate::vector::{ColumnKind, Property, limits, names};
 use encoding_rs::Encoding;
 use std::io::{self, Read};

@@ -6,14 +6,14 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 /// Bytes in memory or a file, with a position.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     Bytes(io::Cursor<bytes::Bytes>),
     File(File),
 }
 
 impl Source {
     /// Data from its start.
-    pub(super) fn open(data: &Data) -> io::Result<Self> {
+    pub(crate) fn open(data: &Data) -> io::Result<Self> {
         Ok(match data {
             Data::Bytes(bytes) => Self::Bytes(io::Cursor::new(bytes.clone())),
             Data::File(file) => Self::File(File::open(&file.path)?),

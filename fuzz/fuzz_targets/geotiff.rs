@@ -1,0 +1,4 @@
+//! GeoTIFF, read and written again.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_formats::raster::fuzz::fuzz_geotiff(data));
