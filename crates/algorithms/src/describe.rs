@@ -37,6 +37,7 @@ pub(crate) fn output(id: &str, title: &str, description: &str, data: DataDescrip
         description: description.into(),
         keywords: Vec::new(),
         data,
+        publication: None,
     }
 }
 

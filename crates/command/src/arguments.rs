@@ -8,6 +8,8 @@ use anabranch_model::{
     OutputRequest, Subject, Value,
 };
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// Longest argument, in bytes: Linux takes 128 KiB with the terminating zero (`MAX_ARG_STRLEN`).
@@ -15,6 +17,9 @@ pub(crate) const ARGUMENT_BYTES_MAX: usize = (128 << 10) - 1;
 
 /// All arguments together, in bytes, each with its zero and pointer: Linux takes a quarter of the stack's limit, 2 MiB.
 pub(crate) const ARGUMENTS_BYTES_MAX: usize = (2 << 20) - (256 << 10);
+
+/// Longest complex data taken as text, in bytes: beyond, it belongs into a file.
+pub(crate) const TEXT_BYTES_MAX: u64 = 16 << 20;
 
 /// What placeholders are filled from.
 pub(crate) struct Values<'a> {
@@ -24,6 +29,8 @@ pub(crate) struct Values<'a> {
     pub(crate) outputs: &'a [OutputRequest],
     /// The run's folder.
     pub(crate) work: &'a Path,
+    /// The run's identifier.
+    pub(crate) run_id: &'a str,
 }
 
 impl Values<'_> {
@@ -71,6 +78,16 @@ impl Values<'_> {
         Ok(variables)
     }
 
+    /// What a template becomes: once, or for each value of the input in it that has several; not at all where one has none.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for values that it can't hold.
+    pub(crate) fn texts(&self, template: &Template) -> Result<Vec<String>, Error> {
+        (0..self.repetitions(std::slice::from_ref(template)))
+            .map(|index| self.fill(template, index))
+            .collect()
+    }
+
     /// 0 where an input has no value, else as many as the one input with several has values.
     fn repetitions(&self, templates: &[Template]) -> usize {
         let counts = templates.iter().flat_map(Template::inputs).map(|id| self.count(id));
@@ -100,6 +117,8 @@ impl Values<'_> {
                 Owner::Constant(name) => Ok(self.service.constant(name).unwrap_or_default().to_owned()),
                 Owner::Output(id) => self.output(id, *field),
                 Owner::Input(id) => self.input(id, *field, index),
+                Owner::Run if *field == Field::RunId => Ok(self.run_id.to_owned()),
+                Owner::Run => path_text(self.work),
             },
         }
     }
@@ -112,12 +131,18 @@ impl Values<'_> {
                 (Field::Name, _) => Ok(last_part(path)),
                 (Field::MediaType, Some(Value::Complex(value))) => Ok(value.format.media_type.clone()),
                 (Field::MediaType, _) => self.default_media_type(id).ok_or_else(missing),
+                (Field::Text, _) => content(id, path),
                 (_, _) => path_text(path),
             };
         }
         match (self.inputs.all(id).get(index).ok_or_else(missing)?, field) {
             (Value::Literal(literal), Field::Uom) => Ok(literal.uom.clone().unwrap_or_default()),
-            (Value::Literal(literal), _) => Ok(literal.text.clone()),
+            (Value::Literal(literal), _) => {
+                match self.service.input(id).and_then(|rule| rule.date_format.as_ref()) {
+                    Some(format) => date(id, &literal.text, format),
+                    None => Ok(literal.text.clone()),
+                }
+            }
             (Value::BoundingBox(area), Field::Corner { upper, axis }) => {
                 let corner = if upper { &area.upper } else { &area.lower };
                 corner.get(axis).map(f64::to_string).ok_or_else(|| {
@@ -216,10 +241,19 @@ impl Values<'_> {
             };
             let allows = self.service.input(id).is_some_and(|rule| rule.allow_leading_dash);
             let data = self.service.description.input(id).map(|input| &input.data);
-            return Ok(!allows && matches!(data, Some(DataDescription::Literal(domain)) if is_free(domain)));
+            return Ok(match data {
+                Some(DataDescription::Literal(domain)) => !allows && is_free(domain),
+                // Elsewhere it is a path of ours.
+                Some(DataDescription::Complex(_)) => is_text(part),
+                _ => false,
+            });
         }
         Ok(false)
     }
+}
+
+fn is_text(part: &Part) -> bool {
+    matches!(part, Part::Placeholder(Placeholder { field: Field::Text, .. }))
 }
 
 /// Texts that are no numbers or dates, and not from a list of the service's author.
@@ -228,6 +262,36 @@ fn is_free(domain: &LiteralDomain) -> bool {
     let is_listed = !domain.allowed.is_empty()
         && domain.allowed.iter().all(|allowed| matches!(allowed, AllowedValue::Value(_)));
     is_text && !is_listed
+}
+
+/// A date as the executable wants it. Without an offset it stays local time.
+fn date(id: &str, text: &str, format: &str) -> Result<String, Error> {
+    let written = match jiff::fmt::temporal::DateTimeParser::new().parse_timestamp(text) {
+        Ok(timestamp) => jiff::fmt::strtime::format(format, &timestamp.to_zoned(jiff::tz::TimeZone::UTC)),
+        Err(_no_offset) => {
+            text.parse::<jiff::civil::DateTime>().and_then(|date| jiff::fmt::strtime::format(format, date))
+        }
+    };
+    written.map_err(|error| {
+        let rule = format!("can't be written as {format}: {error}");
+        Error::invalid(Fault::new(Subject::Input(id.into()), FaultKind::Malformed, rule).with_value(text))
+    })
+}
+
+/// The text of complex data, no longer than what may be done with it.
+fn content(id: &str, path: &Path) -> Result<String, Error> {
+    let failed = |error: io::Error| Error::internal(format!("input '{id}' can't be read: {error}"));
+    let fault = |kind, rule: String| Error::invalid(Fault::new(Subject::Input(id.into()), kind, rule));
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > TEXT_BYTES_MAX {
+        return Err(fault(
+            FaultKind::TooLarge,
+            format!("is longer than the {TEXT_BYTES_MAX} bytes taken as text"),
+        ));
+    }
+    String::from_utf8(bytes).map_err(|_no_text| fault(FaultKind::Malformed, "must be text in UTF-8".into()))
 }
 
 fn last_part(path: &Path) -> String {
@@ -244,7 +308,7 @@ fn path_text(path: &Path) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::native::check;
+    use crate::dialect::check;
     use anabranch_model::{BoundingBox, LiteralValue};
 
     const FILE: &str = r#"
@@ -292,6 +356,7 @@ program = "/bin/true"
             files: &Vec::new(),
             outputs: &[],
             work: Path::new("/w"),
+            run_id: "r1",
         };
         let built = values.arguments().map_err(|error| error.to_string())?;
         Ok(built.into_iter().map(|argument| argument.into_string().unwrap()).collect())

@@ -1,6 +1,6 @@
 //! The folders of a run, and its inputs as files in them.
 
-use crate::service::{InputRule, OutputSource, Service};
+use crate::service::{InputDefault, InputRule, OutputSource, Service};
 use anabranch_model::description::media_type_essence;
 use anabranch_model::{ComplexValue, Data, DataDescription, Error, Inputs, Value};
 use std::fs;
@@ -48,35 +48,42 @@ pub(crate) fn make(scratch: &Path, service: &Service) -> io::Result<Folders> {
 /// The folder into which an output is written, relative to the run's: executables rarely make it themselves.
 pub(crate) fn output_folder(source: &OutputSource) -> Option<&Path> {
     match source {
-        OutputSource::File(path) => Path::new(path).parent(),
+        // An absolute path is not ours to make.
+        OutputSource::File(path) => Path::new(path).parent().filter(|folder| folder.is_relative()),
         OutputSource::Glob { pattern, .. } => {
             let fixed = pattern.find(['*', '?', '[']).map_or(pattern.as_str(), |at| &pattern[..at]);
             Some(Path::new(fixed.rfind('/').map_or("", |at| &fixed[..at])))
         }
-        OutputSource::Stdout | OutputSource::Line { .. } => None,
+        OutputSource::Layers(_) | OutputSource::Stdout | OutputSource::Line { .. } => None,
     }
 }
 
 /// Writes complex inputs into the run's folder. Always a copy (a cheap one, where the file system can share blocks): whatever the
 /// executable does to it, the original stays as it is.
-pub(crate) fn write_inputs(service: &Service, inputs: &Inputs, work: &Path) -> Result<InputFiles, Error> {
+pub(crate) fn write_inputs(
+    service: &Service,
+    inputs: &Inputs,
+    folders: &Folders,
+) -> Result<InputFiles, Error> {
     let mut files = Vec::new();
     for (input, rule) in service.description.inputs.iter().zip(&service.inputs) {
         let DataDescription::Complex(domain) = &input.data else { continue };
+        // What is asked for as text only must not stand in the way of files that are made of it.
+        let is_text = rule.file_name.is_none() && service.takes_text_only(&input.id);
+        let folder = if is_text { &folders.temporary } else { &folders.work };
         let values: Vec<&ComplexValue> = inputs.all(&input.id).iter().filter_map(complex).collect();
         let mut paths = Vec::with_capacity(values.len());
         for (index, value) in values.iter().enumerate() {
-            let path = work.join(file_name(rule, &value.format.media_type, index));
+            let path = folder.join(file_name(rule, &value.format.media_type, index));
             write(&value.data, &path).map_err(|error| storage(&input.id, &path, &error))?;
             paths.push(path);
         }
         if values.is_empty()
-            && let Some(default) = &rule.default_file
+            && let Some(default) = &rule.default
         {
             let media_type = domain.formats.first().map_or("", |format| format.media_type.as_str());
-            let path = work.join(file_name(rule, media_type, 0));
-            fs::copy(default, &path).map_err(|error| storage(&input.id, default, &error))?;
-            make_writable(&path).map_err(|error| storage(&input.id, &path, &error))?;
+            let path = folder.join(file_name(rule, media_type, 0));
+            write_default(default, &path).map_err(|error| storage(&input.id, &path, &error))?;
             paths.push(path);
         }
         files.push((input.id.clone(), paths));
@@ -96,6 +103,16 @@ fn write(data: &Data, path: &Path) -> io::Result<()> {
         Data::Bytes(bytes) => fs::write(path, bytes),
         Data::File(file) => {
             fs::copy(&file.path, path)?;
+            make_writable(path)
+        }
+    }
+}
+
+fn write_default(default: &InputDefault, path: &Path) -> io::Result<()> {
+    match default {
+        InputDefault::Text(text) => fs::write(path, text),
+        InputDefault::File(file) => {
+            fs::copy(file, path)?;
             make_writable(path)
         }
     }
@@ -146,7 +163,7 @@ fn file_name(rule: &InputRule, media_type: &str, index: usize) -> String {
 }
 
 /// What tools expect at the end of a file's name.
-fn extension(media_type: &str) -> &'static str {
+pub(crate) fn extension(media_type: &str) -> &'static str {
     match media_type_essence(media_type).as_str() {
         "application/geo+json" | "application/vnd.geo+json" => ".geojson",
         "image/tiff" | "image/geotiff" | "application/geotiff" => ".tif",
@@ -175,7 +192,8 @@ mod tests {
         let mut rule = InputRule {
             id: "my:dem~1".into(),
             file_name: None,
-            default_file: None,
+            default: None,
+            date_format: None,
             allow_leading_dash: false,
         };
         assert_eq!(file_name(&rule, "image/tiff; application=geotiff", 0), "my_dem_1.tif");

@@ -4,7 +4,8 @@ use crate::gdal;
 use crate::lines::{Line, LineState};
 use crate::service::{LineMeaning, OutputSource, Service, Stream};
 use anabranch_model::{LogLine, LogSource, OutputSink};
-use regex::Regex;
+use regex::{Captures, Regex};
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 /// Lines of standard error that are quoted when a run fails: tools say what is wrong at the end.
@@ -26,6 +27,10 @@ pub(crate) struct Journal<'a> {
     lines_dropped: u64,
     last_words: VecDeque<String>,
     failure: Option<String>,
+    /// A line said that the run has failed: the first one counts, and nothing after it.
+    aborted: bool,
+    /// Last percentage told.
+    percent: Cell<f32>,
     found: Vec<(&'a str, String)>,
     announced: VecDeque<(&'a str, String)>,
 }
@@ -40,6 +45,8 @@ impl<'a> Journal<'a> {
             lines_dropped: 0,
             last_words: VecDeque::new(),
             failure: None,
+            aborted: false,
+            percent: Cell::new(0.0),
             found: Vec::new(),
             announced: VecDeque::new(),
         }
@@ -64,7 +71,7 @@ impl<'a> Journal<'a> {
         if stream == Stream::Stderr && !text.trim().is_empty() {
             self.remember(&text);
         }
-        if meaning != LineMeaning::Ignore {
+        if !matches!(meaning, LineMeaning::Ignore | LineMeaning::Message) {
             self.log(stream, text);
         }
     }
@@ -75,6 +82,11 @@ impl<'a> Journal<'a> {
             Some(failure) => failure.clone(),
             None => self.last_words.iter().map(String::as_str).collect::<Vec<_>>().join("\n"),
         }
+    }
+
+    /// A line said that the run has failed.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.aborted
     }
 
     /// The value found in lines for an output.
@@ -119,8 +131,27 @@ impl<'a> Journal<'a> {
                 LineMeaning::Failure => {
                     let Some(groups) = rule.pattern.captures(text) else { continue };
                     let reason = groups.get(1).map_or(text, |group| group.as_str());
-                    self.failure = Some(shortened(&reason.replace(&self.folder, "")));
+                    if !self.aborted {
+                        self.failure = Some(shortened(&reason.replace(&self.folder, "")));
+                    }
                     return LineMeaning::Failure;
+                }
+                LineMeaning::Abort => {
+                    let Some(groups) = rule.pattern.captures(text) else { continue };
+                    let (_, reason) = level_and_text(&groups, text);
+                    if !std::mem::replace(&mut self.aborted, true) {
+                        self.failure = Some(shortened(&reason.replace(&self.folder, "")));
+                    }
+                    return LineMeaning::Abort;
+                }
+                LineMeaning::Message => {
+                    let Some(groups) = rule.pattern.captures(text) else { continue };
+                    let (level, said) = level_and_text(&groups, text);
+                    let said = said.replace(&self.folder, "");
+                    self.sink.progress(self.percent.get(), Some(&shortened(&said)));
+                    let logged = if level.is_empty() { said } else { format!("{level}: {said}") };
+                    self.log(stream, logged);
+                    return LineMeaning::Message;
                 }
                 LineMeaning::Keep | LineMeaning::Ignore if rule.pattern.is_match(text) => {
                     return rule.meaning;
@@ -137,6 +168,7 @@ impl<'a> Journal<'a> {
         }
         let percent = gdal::percent(text);
         if let Some(percent) = percent {
+            self.percent.set(percent);
             self.sink.progress(percent, None);
         }
         percent.is_some()
@@ -147,9 +179,10 @@ impl<'a> Journal<'a> {
         let Some(groups) = pattern.captures_iter(text).last() else { return false };
         let percent = groups.get(1).and_then(|group| group.as_str().trim().parse::<f32>().ok());
         let Some(percent) = percent.filter(|percent| percent.is_finite()) else { return false };
+        let percent = percent.clamp(0.0, 100.0);
+        self.percent.set(percent);
         let message = groups.get(2).map(|group| group.as_str().trim().replace(&self.folder, ""));
-        self.sink
-            .progress(percent.clamp(0.0, 100.0), message.as_deref().filter(|message| !message.is_empty()));
+        self.sink.progress(percent, message.as_deref().filter(|message| !message.is_empty()));
         true
     }
 
@@ -193,6 +226,16 @@ impl<'a> Journal<'a> {
             Stream::Stderr => LogSource::Stderr,
         };
         self.sink.log(LogLine { source, text });
+    }
+}
+
+/// Group 1 and 2; or nothing and group 1; or nothing and the line.
+fn level_and_text<'t>(groups: &Captures<'t>, line: &'t str) -> (&'t str, &'t str) {
+    let group = |index| groups.get(index).map(|found| found.as_str().trim());
+    match (group(1), group(2)) {
+        (level, Some(text)) => (level.unwrap_or_default(), text),
+        (Some(text), None) => ("", text),
+        (None, None) => ("", line),
     }
 }
 

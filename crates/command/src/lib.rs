@@ -12,24 +12,34 @@
 #![warn(missing_docs)]
 
 mod arguments;
+mod convert;
+mod dialect;
+mod draft;
 mod folder;
 mod folders;
 mod gdal;
+pub mod ini;
 mod journal;
 mod lines;
+mod manual;
 mod native;
 mod os;
 mod outputs;
+mod prepare;
 mod process;
 mod program;
 mod report;
 mod run;
 pub mod service;
+pub mod step;
 pub mod template;
 mod units;
+mod usage;
+mod wps_remote;
 
-pub use folder::{Loaded, SERVICE_FILE_BYTES_MAX, load_file, load_folder};
-pub use native::check;
+pub use convert::to_native;
+pub use dialect::{Dialect, check};
+pub use folder::{Looked, SERVICE_FILE_BYTES_MAX, ServiceFolder, load_file};
 pub use os::{SUPERVISE, Supervisor, supervise_main};
 pub use process::{CommandProcess, Settings};
 pub use report::{Located, Report};

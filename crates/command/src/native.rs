@@ -8,13 +8,17 @@ mod group;
 mod input;
 mod output;
 mod section;
+mod step;
 #[cfg(test)]
 mod tests;
-mod usage;
 
-use crate::report::{Findings, Report};
-use crate::service::{Capacity, LineMeaning, LineRule, RUNS_DEFAULT, Service, Stream};
+pub(crate) use step::read_schema;
+
+use crate::draft::Output;
+use crate::report::Findings;
+use crate::service::{Capacity, LineMeaning, LineRule, RUNS_DEFAULT, RUNS_UNBOUNDED, Service, Stream};
 use crate::template::Names;
+use crate::usage;
 use anabranch_model::id::check_identifier;
 use anabranch_model::{Metadata, ProcessDescription, ProcessId};
 use regex::Regex;
@@ -26,30 +30,21 @@ use toml::de::DeTable;
 /// Namespace of services whose file names none, as in WPS Remote.
 const NAMESPACE_DEFAULT: &str = "default";
 
-/// Reads a service file and reports every fault at once. `path` is where it lies: relative paths in it start at its folder.
-#[must_use]
-pub fn check(path: &Path, text: &str) -> Report {
-    let mut findings = Findings::default();
+pub(crate) fn read(findings: &mut Findings, text: &str, folder: &Path) -> Option<Service> {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         findings.fault(&error.span().unwrap_or(0..0), error.message());
     }
     // After a fault of syntax the rest of the table is often missing: complaints about that would only distract.
-    let service = if errors.is_empty() {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_no_working_folder| path.to_owned());
-        let folder = absolute.parent().unwrap_or(&absolute);
-        let root = Section::new("", document.span(), document.get_ref());
-        read_service(&mut findings, root, folder)
-    } else {
-        None
-    };
-    let service = service.filter(|_| !findings.has_faults()).map(Arc::new);
-    let (faults, warnings) = findings.locate(path, text);
-    Report { path: path.to_owned(), faults, warnings, service }
+    if !errors.is_empty() {
+        return None;
+    }
+    read_service(findings, Section::new("", document.span(), document.get_ref()), folder)
 }
 
 fn read_service(findings: &mut Findings, mut root: Section<'_>, folder: &Path) -> Option<Service> {
     let id = read_id(findings, &mut root);
+    let active = root.boolean(findings, "active").is_none_or(|at| at.value);
     let inputs = input::read_all(findings, &mut root, folder);
     let outputs = output::read_all(findings, &mut root);
     let constants = read_constants(findings, &mut root);
@@ -58,6 +53,7 @@ fn read_service(findings: &mut Findings, mut root: Section<'_>, folder: &Path) -
     let described_inputs: Vec<_> = inputs.iter().map(|input| input.description.clone()).collect();
     let described_outputs: Vec<_> = outputs.iter().map(|output| output.description.clone()).collect();
     let names = Names { inputs: &described_inputs, outputs: &described_outputs, constants: &constants };
+    let steps = step::read_all(findings, &mut root, names, folder);
     let command = command::read(findings, &mut root, names, folder);
     let limits = command::read_limits(findings, &mut root);
     let (lines, gdal_progress) = read_lines(findings, &mut root);
@@ -65,13 +61,15 @@ fn read_service(findings: &mut Findings, mut root: Section<'_>, folder: &Path) -
     let description = describe(findings, &mut root, id, described_inputs, described_outputs);
     root.finish(findings);
     let command = command?;
-    usage::check_usage(findings, &inputs, &outputs, &command, &lines, &gdal_progress);
+    usage::check_usage(findings, &inputs, &outputs, &command, &steps, &lines, &gdal_progress);
     Some(Service {
         description: Arc::new(description?),
+        active,
         folder: folder.to_owned(),
         inputs: inputs.into_iter().map(|input| input.rule).collect(),
-        outputs: outputs.into_iter().filter_map(output::Output::into_rule).collect(),
+        outputs: outputs.into_iter().filter_map(Output::into_rule).collect(),
         constants,
+        steps,
         command: command.line,
         limits,
         lines,
@@ -196,8 +194,9 @@ fn read_lines(findings: &mut Findings, root: &mut Section<'_>) -> (Vec<LineRule>
     }
     for mut section in root.sections(findings, "log") {
         let stream = data::stream(findings, &mut section);
-        let pattern: Option<Regex> = data::pattern(findings, &mut section, "pattern", 0);
         let meaning = log_meaning(findings, &mut section);
+        let groups = usize::from(meaning == Some(LineMeaning::Progress));
+        let pattern: Option<Regex> = data::pattern(findings, &mut section, "pattern", groups);
         match (pattern, meaning) {
             (Some(pattern), Some(meaning)) => rules.push(LineRule { stream, pattern, meaning }),
             _ if section.has("pattern") && section.has("action") => {}
@@ -213,9 +212,13 @@ fn log_meaning(findings: &mut Findings, section: &mut Section<'_>) -> Option<Lin
     match action.value {
         "keep" => Some(LineMeaning::Keep),
         "ignore" => Some(LineMeaning::Ignore),
+        "message" => Some(LineMeaning::Message),
+        "progress" => Some(LineMeaning::Progress),
         "failure" => Some(LineMeaning::Failure),
+        "abort" => Some(LineMeaning::Abort),
         other => {
-            let text = format!("action must be \"keep\", \"ignore\" or \"failure\", not {other:?}");
+            let known = "\"keep\", \"ignore\", \"message\", \"progress\", \"failure\" or \"abort\"";
+            let text = format!("action must be {known}, not {other:?}");
             section.fault(findings, &action.span, text);
             None
         }
@@ -225,10 +228,10 @@ fn log_meaning(findings: &mut Findings, section: &mut Section<'_>) -> Option<Lin
 fn read_capacity(findings: &mut Findings, root: &mut Section<'_>) -> Capacity {
     let mut capacity = Capacity { runs: RUNS_DEFAULT, weight: 1.0 };
     let Some(mut section) = root.section(findings, "capacity") else { return capacity };
-    if let Some(at) = section.count(findings, "runs") {
-        match u32::try_from(at.value) {
-            Ok(runs) if runs > 0 => capacity.runs = runs,
-            _ => section.fault(findings, &at.span, "runs must be at least 1"),
+    if let Some(at) = section.bound(findings, "runs") {
+        capacity.runs = at.value.unwrap_or(RUNS_UNBOUNDED);
+        if capacity.runs == 0 {
+            section.fault(findings, &at.span, "runs must be at least 1");
         }
     }
     if let Some(at) = section.number(findings, "weight") {

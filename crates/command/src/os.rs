@@ -11,10 +11,19 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub use linux::supervise_main;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{Supervised, is_executable};
+pub(crate) use linux::{Supervised, is_executable, link_folder, stamp};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("process supervision is written for Linux: add a file beside crates/command/src/os/linux.rs");
+
+/// How a file is, without reading it: it differs after every change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    bytes: u64,
+    /// Seconds and nanoseconds of the last change, of content or name.
+    changed: (i64, i64),
+}
 
 /// First argument that makes a program of ours a supervisor instead of what it is otherwise.
 pub const SUPERVISE: &str = "__supervise";

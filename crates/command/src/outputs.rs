@@ -37,6 +37,19 @@ pub(crate) fn collect(
     };
     let format = format(description, request);
     match &rule.source {
+        OutputSource::File(file) if Path::new(file).is_absolute() => {
+            let path = Path::new(file);
+            let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
+            if !is_file {
+                let message = format!("output '{id}' was not written (expected file {file})");
+                return Err(Error::process_failed(message));
+            }
+            Ok(vec![value(description, format, path)?])
+        }
+        OutputSource::Layers(outputs) => {
+            let names = outputs.iter().map(|id| layer_name(service, id) + ";");
+            Ok(vec![parsed(description, names.collect::<String>().as_bytes())?])
+        }
         OutputSource::File(file) => {
             let path = confined(id, &folders.work, Path::new(file))?.ok_or_else(|| {
                 Error::process_failed(format!("output '{id}' was not written (expected file {file})"))
@@ -67,6 +80,12 @@ pub(crate) fn collect(
             Ok(vec![parsed(description, text.as_bytes())?])
         }
     }
+}
+
+/// The name under which an output is published; its identifier where it has none.
+fn layer_name(service: &Service, id: &str) -> String {
+    let publication = service.description.output(id).and_then(|output| output.publication.as_ref());
+    publication.and_then(|publication| publication.layer_name.clone()).unwrap_or_else(|| id.to_owned())
 }
 
 /// The chunk in a file that the executable has announced; `None` where it lies, or names what is no output.

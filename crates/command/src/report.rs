@@ -17,6 +17,8 @@ pub struct Report {
     pub warnings: Vec<Located>,
     /// The service, where there are no faults.
     pub service: Option<Arc<Service>>,
+    /// It is no service file, but the configuration of an agent of WPS Remote.
+    pub is_agent_configuration: bool,
 }
 
 /// A sentence about a place of a file.

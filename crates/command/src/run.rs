@@ -4,11 +4,12 @@ use crate::arguments::Values;
 use crate::folders::{self, Folders};
 use crate::journal::Journal;
 use crate::lines::LineCutter;
-use crate::os::{End, How, KILL_WAIT_MAX, Launch, Supervised, Told};
+use crate::os::{self, End, How, KILL_WAIT_MAX, Launch, Supervised, Told};
 use crate::outputs;
+use crate::prepare;
 use crate::process::Settings;
 use crate::program;
-use crate::service::{OutputSource, Service, Stream};
+use crate::service::{OutputSource, PASS_ALL, RUN_ID_TOKEN, Service, Stream};
 use anabranch_model::{Error, Execution, LogLine, LogSource, OutputSink, Value};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Bytes read at once from a stream: what a pipe holds.
@@ -37,9 +39,13 @@ pub(crate) async fn run(
     if execution.sink.is_cancelled() {
         return Err(Error::Dismissed);
     }
+    let run_id = run_id(&execution);
+    let service = &service.for_run(&run_id);
     let Prepared { folders, program, arguments, environment, stdout, execution } =
-        prepare(Arc::clone(service), execution).await?;
+        prepare(Arc::clone(service), execution, run_id.clone()).await?;
     let sink = &*execution.sink;
+    let _link = FolderLink::make(service, &folders.work, &run_id, sink);
+    let working_folder = service.command.working_folder.as_ref().unwrap_or(&folders.work);
     let mark = run_mark();
     let (mut supervised, streams) = Supervised::spawn(Launch {
         supervisor: &settings.supervisor,
@@ -47,7 +53,7 @@ pub(crate) async fn run(
         program: &program,
         arguments: &arguments,
         environment: &environment,
-        folder: folders.work.as_os_str(),
+        folder: working_folder.as_os_str(),
         limits: &service.limits,
         grace: service.command.grace,
         stdout,
@@ -56,6 +62,7 @@ pub(crate) async fn run(
     let work = folders.work.to_string_lossy();
     let journal = Journal::new(service, sink, &work);
     let handing_over = AtomicBool::new(false);
+    let abort = Notify::new();
     let mut reading = Reading {
         journal,
         service,
@@ -63,17 +70,18 @@ pub(crate) async fn run(
         folders: &folders,
         sent: HashMap::new(),
         handing_over: &handing_over,
+        abort: &abort,
     };
     let (end, read) = {
-        let watching = watch(&mut supervised, service, sink);
+        let watching = watch(&mut supervised, service, sink, &abort);
         let reading = reading.read(streams.stdout, streams.stderr);
         both(watching, reading, &handing_over).await
     };
     reading.journal.close();
     let reason = reading.journal.reason();
     let found = outputs::found_in_lines(&reading.journal, &execution.outputs);
-    let sent = reading.sent;
-    judge(service, sink, &end, &reason)?;
+    let sent = std::mem::take(&mut reading.sent);
+    judge(service, sink, &end, &reason, reading.journal.is_aborted())?;
     read?;
     write_outputs(service, &execution, folders, found, sent).await
 }
@@ -88,21 +96,23 @@ struct Prepared {
     execution: Execution,
 }
 
-async fn prepare(service: Arc<Service>, execution: Execution) -> Result<Prepared, Error> {
+async fn prepare(service: Arc<Service>, execution: Execution, run_id: String) -> Result<Prepared, Error> {
     blocking(move || {
         let internal =
             |error: std::io::Error| Error::internal(format!("the run's folder can't be made: {error}"));
         let program = find_program(&service)?;
         let scratch = std::path::absolute(execution.sink.scratch()).map_err(internal)?;
         let folders = folders::make(&scratch, &service).map_err(internal)?;
-        let files = folders::write_inputs(&service, &execution.inputs, &folders.work)?;
+        let files = folders::write_inputs(&service, &execution.inputs, &folders)?;
         let values = Values {
             service: &service,
             inputs: &execution.inputs,
             files: &files,
             outputs: &execution.outputs,
             work: &folders.work,
+            run_id: &run_id,
         };
+        prepare::run(&values)?;
         let arguments = values.arguments()?;
         let environment = environment(&service, &folders, values.environment()?);
         let to_file = service.outputs.iter().any(|rule| matches!(rule.source, OutputSource::Stdout));
@@ -144,10 +154,56 @@ fn environment(
         ("TMPDIR".into(), folders.temporary.clone().into()),
         ("LANG".into(), "C.UTF-8".into()),
     ];
-    let passed = service.command.pass_environment.iter();
-    environment.extend(passed.filter_map(|name| Some((name.into(), std::env::var_os(name)?))));
+    for name in &service.command.pass_environment {
+        if name == PASS_ALL {
+            environment.extend(std::env::vars_os().filter(|(name, _)| is_passed(&name.to_string_lossy())));
+        } else {
+            environment.extend(std::env::var_os(name).map(|value| (name.into(), value)));
+        }
+    }
     environment.extend(own);
     environment
+}
+
+/// Whether [`PASS_ALL`] means a variable: not those that hold this program's secrets, and not those made for the run.
+fn is_passed(name: &str) -> bool {
+    !name.starts_with("ANABRANCH_") && !matches!(name, "PATH" | "HOME" | "TMPDIR")
+}
+
+/// The run as executables and service files know it.
+fn run_id(execution: &Execution) -> String {
+    match execution.attempt {
+        0 | 1 => execution.job.to_string(),
+        attempt => format!("{}-{attempt}", execution.job),
+    }
+}
+
+/// The other path of the run's folder, while the run lasts.
+struct FolderLink(PathBuf);
+
+impl FolderLink {
+    /// Makes it, where the service wants it. Executables that are told their folder can do without: a failure is but logged.
+    fn make(service: &Service, work: &Path, run_id: &str, sink: &dyn OutputSink) -> Option<Self> {
+        let path = PathBuf::from(service.command.folder_link.as_ref()?.replace(RUN_ID_TOKEN, run_id));
+        let made =
+            path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| os::link_folder(work, &path));
+        match made {
+            Ok(()) => Some(Self(path)),
+            Err(error) => {
+                let text = format!("the run's folder can't be linked to {}: {error}", path.display());
+                sink.log(LogLine { source: LogSource::System, text });
+                None
+            }
+        }
+    }
+}
+
+impl Drop for FolderLink {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::warn!(link = %self.0.display(), %error, "the link to a run's folder can't be removed");
+        }
+    }
 }
 
 /// A text that no other run has, now or after a restart, and that says nothing about the job.
@@ -170,10 +226,16 @@ enum Cause {
     Itself,
     Cancelled,
     TimedOut,
+    Aborted,
 }
 
 /// Waits until all processes of the run have ended, and ends them when it is time.
-async fn watch(supervised: &mut Supervised, service: &Service, sink: &dyn OutputSink) -> Ending {
+async fn watch(
+    supervised: &mut Supervised,
+    service: &Service,
+    sink: &dyn OutputSink,
+    abort: &Notify,
+) -> Ending {
     let mut time_limit = match service.command.time_limit {
         Some(limit) => sink.sleep(limit),
         None => Box::pin(std::future::pending()),
@@ -185,6 +247,7 @@ async fn watch(supervised: &mut Supervised, service: &Service, sink: &dyn Output
                 Told::Ended(end) => return Ending { end: confirmed(supervised, end).await, cause: Cause::Itself },
             },
             () = sink.cancelled() => break Cause::Cancelled,
+            () = abort.notified() => break Cause::Aborted,
             // The wait ends early where the run is cancelled.
             () = &mut time_limit => break if sink.is_cancelled() { Cause::Cancelled } else { Cause::TimedOut },
         }
@@ -250,6 +313,8 @@ struct Reading<'a> {
     sent: HashMap<String, HashSet<PathBuf>>,
     /// A chunk is being written: that may take as long as it likes.
     handing_over: &'a AtomicBool,
+    /// Told when a line says that the run has failed.
+    abort: &'a Notify,
 }
 
 impl Reading<'_> {
@@ -296,6 +361,9 @@ impl Reading<'_> {
         } else {
             cutter.feed(bytes, |line| self.journal.line(stream, line));
         }
+        if self.journal.is_aborted() {
+            self.abort.notify_one();
+        }
         !bytes.is_empty()
     }
 
@@ -322,7 +390,13 @@ async fn next(stream: &mut Option<impl AsyncRead + Unpin>, bytes: &mut [u8]) -> 
 }
 
 /// Whether the run may have outputs.
-fn judge(service: &Service, sink: &dyn OutputSink, ending: &Ending, reason: &str) -> Result<(), Error> {
+fn judge(
+    service: &Service,
+    sink: &dyn OutputSink,
+    ending: &Ending,
+    reason: &str,
+    is_aborted: bool,
+) -> Result<(), Error> {
     let left = ending.end.left;
     if left > 0 {
         let text = format!("{left} processes of the run could not be ended");
@@ -336,7 +410,10 @@ fn judge(service: &Service, sink: &dyn OutputSink, ending: &Ending, reason: &str
             return Err(Error::TimedOut { seconds_max });
         }
         Cause::Itself if sink.is_cancelled() => return Err(Error::Dismissed),
-        Cause::Itself => {}
+        Cause::Itself | Cause::Aborted => {}
+    }
+    if is_aborted {
+        return Err(Error::process_failed(reason));
     }
     let name = program_name(service);
     let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };

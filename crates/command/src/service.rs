@@ -2,7 +2,8 @@
 //!
 //! Every dialect of service file is parsed into [`Service`]; nothing behind it knows which one it was.
 
-use crate::template::{Argument, Template};
+use crate::step::Step;
+use crate::template::{Argument, Field, Owner, Template};
 use anabranch_model::{Format, ProcessDescription};
 use regex::Regex;
 use std::path::PathBuf;
@@ -21,11 +22,22 @@ pub const LOG_BYTES_MAX_DEFAULT: u64 = 10 << 20;
 /// Runs of one service at once, where the service file says nothing: one, because who wrote nothing has not thought of two.
 pub const RUNS_DEFAULT: u32 = 1;
 
+/// Runs of one service at once, where only the machine's capacity limits them.
+pub const RUNS_UNBOUNDED: u32 = u32::MAX;
+
+/// What stands for the run's identifier in paths: `out-{run.id}.zip`.
+pub const RUN_ID_TOKEN: &str = "{run.id}";
+
+/// In `pass_environment`: every variable, but this program's own (`ANABRANCH_*`), which may hold secrets.
+pub const PASS_ALL: &str = "*";
+
 /// An executable as a process.
 #[derive(Clone, Debug)]
 pub struct Service {
     /// What clients see.
     pub description: Arc<ProcessDescription>,
+    /// It is to be published; a file that says no is kept at hand for another day.
+    pub active: bool,
     /// The folder of the service file: its relative paths start here.
     pub folder: PathBuf,
     /// How each complex input comes to the executable; one for every input of the description, in its order.
@@ -34,6 +46,8 @@ pub struct Service {
     pub outputs: Vec<OutputRule>,
     /// Values that clients neither see nor set, by name.
     pub constants: Vec<(String, String)>,
+    /// Files that are made before the executable starts, in this order.
+    pub steps: Vec<Step>,
     /// What is run.
     pub command: CommandLine,
     /// What a run may use.
@@ -59,6 +73,37 @@ impl Service {
         self.outputs.iter().find(|rule| rule.id == id)
     }
 
+    /// The same service with the run's identifier in its paths.
+    pub(crate) fn for_run(self: &Arc<Self>, run_id: &str) -> Arc<Self> {
+        let in_outputs =
+            self.outputs.iter().any(|rule| rule.path().is_some_and(|path| path.contains(RUN_ID_TOKEN)));
+        if !in_outputs && self.steps.is_empty() {
+            return Arc::clone(self);
+        }
+        let mut service = Self::clone(self);
+        for path in service.outputs.iter_mut().filter_map(OutputRule::path_mut) {
+            *path = path.replace(RUN_ID_TOKEN, run_id);
+        }
+        for path in service.steps.iter_mut().flat_map(Step::run_paths_mut) {
+            *path = path.replace(RUN_ID_TOKEN, run_id);
+        }
+        Arc::new(service)
+    }
+
+    /// Its complex input is used by its text, and nowhere by its file.
+    pub(crate) fn takes_text_only(&self, input: &str) -> bool {
+        let arguments = self.command.arguments.iter().flat_map(|argument| argument.templates());
+        let environment = self.command.environment.iter().map(|(_, template)| template);
+        let templates = arguments.chain(environment).chain(self.steps.iter().filter_map(Step::template));
+        let fields: Vec<Field> = templates
+            .flat_map(Template::placeholders)
+            .filter(|placeholder| matches!(&placeholder.owner, Owner::Input(id) if id == input))
+            .map(|placeholder| placeholder.field)
+            .collect();
+        fields.contains(&Field::Text)
+            && !fields.iter().any(|field| matches!(field, Field::Value | Field::Name))
+    }
+
     /// The value of a constant.
     #[must_use]
     pub fn constant(&self, name: &str) -> Option<&str> {
@@ -73,10 +118,21 @@ pub struct InputRule {
     pub id: String,
     /// Complex inputs: name of its file in the run's folder; made from the identifier and the format where absent.
     pub file_name: Option<String>,
-    /// Complex inputs: file taken where the client gives none; absolute.
-    pub default_file: Option<PathBuf>,
+    /// Complex inputs: what is taken where the client gives none.
+    pub default: Option<InputDefault>,
+    /// Literal inputs of type `dateTime`: how the value is written for the executable, in the notation of `strftime`.
+    pub date_format: Option<String>,
     /// Literal inputs: a value may be an argument of its own although it starts with `-`.
     pub allow_leading_dash: bool,
+}
+
+/// Complex data that a service file gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputDefault {
+    /// Content of a file; absolute.
+    File(PathBuf),
+    /// The content itself.
+    Text(String),
 }
 
 /// Where an output comes from.
@@ -88,13 +144,46 @@ pub struct OutputRule {
     pub source: OutputSource,
     /// What the executable calls each format (`GeoJSON` for `application/geo+json`), for `{id.format}`.
     pub format_names: Vec<(Format, String)>,
+    /// Where else it is to go; carried along for those who deliver.
+    pub delivery: Option<Delivery>,
 }
 
-/// Where the chunks of an output come from. Paths are relative to the run's folder and never leave it.
+impl OutputRule {
+    fn path(&self) -> Option<&str> {
+        match &self.source {
+            OutputSource::File(path) | OutputSource::Glob { pattern: path, .. } => Some(path),
+            OutputSource::Layers(_) | OutputSource::Stdout | OutputSource::Line { .. } => None,
+        }
+    }
+
+    fn path_mut(&mut self) -> Option<&mut String> {
+        match &mut self.source {
+            OutputSource::File(path) | OutputSource::Glob { pattern: path, .. } => Some(path),
+            OutputSource::Layers(_) | OutputSource::Stdout | OutputSource::Line { .. } => None,
+        }
+    }
+}
+
+/// Where an output is to go besides its result.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// A copy into the folder that agents and server share.
+    pub shared_folder: bool,
+    /// An upload by the agent's uploader.
+    pub upload: bool,
+    /// The folder on the uploader's server.
+    pub upload_folder: Option<String>,
+    /// A file whose text describes it on a map server: relative to the run's folder, or absolute.
+    pub metadata_file: Option<String>,
+}
+
+/// Where the chunks of an output come from. Relative paths start at the run's folder and never leave it.
 #[derive(Clone, Debug)]
 pub enum OutputSource {
-    /// One file, one chunk.
+    /// One file, one chunk. An absolute path is the service author's choice: a file that all runs share.
     File(String),
+    /// No file: the names under which other outputs are published, each with a `;` behind it (WPS Remote's map contexts).
+    Layers(Vec<String>),
     /// Every file that matches the pattern is a chunk, in the order of their names.
     Glob {
         /// In the syntax of shells: `tiles/*.tif`.
@@ -121,9 +210,14 @@ pub struct CommandLine {
     pub program: String,
     /// What follows it.
     pub arguments: Vec<Argument>,
+    /// Its working folder; absolute. `None` is the run's own.
+    pub working_folder: Option<PathBuf>,
+    /// A path with [`RUN_ID_TOKEN`] under which the run's folder is found too, for executables that make up its path
+    /// themselves; absolute.
+    pub folder_link: Option<String>,
     /// Set for the executable.
     pub environment: Vec<(String, Template)>,
-    /// Taken over from the environment of this program.
+    /// Taken over from the environment of this program; [`PASS_ALL`] for all there is.
     pub pass_environment: Vec<String>,
     /// Exit codes that mean success; never empty.
     pub success: Vec<i32>,
@@ -179,10 +273,15 @@ pub enum LineMeaning {
     Progress,
     /// Logged.
     Keep,
+    /// What the run does now: group 1 is a level and group 2 the text, or group 1 the text; without groups the line. Logged as
+    /// such, and shown beside the progress.
+    Message,
     /// Not logged.
     Ignore,
     /// Group 1, or the whole line, says why the run failed, should it fail. Logged.
     Failure,
+    /// The run has failed, and its processes are ended. Which group says why as for [`LineMeaning::Message`]. Logged.
+    Abort,
 }
 
 /// How many runs a machine takes.

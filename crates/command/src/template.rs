@@ -59,6 +59,8 @@ pub enum Owner {
     Output(String),
     /// The constant of that name.
     Constant(String),
+    /// The run itself.
+    Run,
 }
 
 /// Which part of a value a placeholder stands for.
@@ -83,6 +85,12 @@ pub enum Field {
     Name,
     /// What the executable calls the format asked for.
     Format,
+    /// Complex data: the text itself, not the path of its file.
+    Text,
+    /// The run's identifier: letters, digits and `-`; no other run has it.
+    RunId,
+    /// Path of the run's folder.
+    RunFolder,
 }
 
 const LITERAL_FIELDS: &[(&str, Field)] = &[("uom", Field::Uom)];
@@ -95,7 +103,9 @@ const BOX_FIELDS: &[(&str, Field)] = &[
     ("maxz", Field::Corner { upper: true, axis: 2 }),
     ("crs", Field::Crs),
 ];
-const COMPLEX_FIELDS: &[(&str, Field)] = &[("media_type", Field::MediaType), ("name", Field::Name)];
+const COMPLEX_FIELDS: &[(&str, Field)] =
+    &[("media_type", Field::MediaType), ("name", Field::Name), ("text", Field::Text)];
+const RUN_FIELDS: &[(&str, Field)] = &[("run.id", Field::RunId), ("run.folder", Field::RunFolder)];
 const OUTPUT_FIELDS: &[(&str, Field)] =
     &[("media_type", Field::MediaType), ("name", Field::Name), ("format", Field::Format)];
 
@@ -147,7 +157,11 @@ impl Names<'_> {
             let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
             return Err(format!("{{{text}}} is unknown: '{name}' has {known}"));
         }
-        let hint = match crate::units::nearest(text, self.all()) {
+        if let Some((_, field)) = RUN_FIELDS.iter().find(|(known, _)| *known == text) {
+            return Ok(Placeholder { owner: Owner::Run, field: *field });
+        }
+        let known = self.all().chain(RUN_FIELDS.iter().map(|(known, _)| *known));
+        let hint = match crate::units::nearest(text, known) {
             Some(near) => format!(", did you mean {{{near}}}?"),
             None => " (a brace itself is written {{ or }})".to_owned(),
         };
@@ -212,8 +226,41 @@ impl Template {
     pub fn inputs(&self) -> impl Iterator<Item = &str> {
         self.placeholders().filter_map(|placeholder| match &placeholder.owner {
             Owner::Input(id) => Some(id.as_str()),
-            Owner::Output(_) | Owner::Constant(_) => None,
+            Owner::Output(_) | Owner::Constant(_) | Owner::Run => None,
         })
+    }
+
+    /// Appends text, to the text at its end where there is one.
+    pub(crate) fn push_text(&mut self, text: &str) {
+        match self.parts.last_mut() {
+            Some(Part::Text(last)) => last.push_str(text),
+            _ if text.is_empty() => {}
+            _ => self.parts.push(Part::Text(text.to_owned())),
+        }
+    }
+
+    /// Appends another one.
+    pub(crate) fn append(&mut self, other: &Self) {
+        for part in &other.parts {
+            match part {
+                Part::Text(text) => self.push_text(text),
+                Part::Placeholder(placeholder) => self.parts.push(Part::Placeholder(placeholder.clone())),
+            }
+        }
+    }
+
+    /// Appends a placeholder.
+    pub(crate) fn push(&mut self, owner: Owner, field: Field) {
+        self.parts.push(Part::Placeholder(Placeholder { owner, field }));
+    }
+
+    /// The input that it consists of.
+    #[must_use]
+    pub fn as_input(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [Part::Placeholder(Placeholder { owner: Owner::Input(id), .. })] => Some(id),
+            _ => None,
+        }
     }
 
     /// The text, where it holds no placeholder.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests, and helpers that only tests call")]
 
+#[path = "command/dialects.rs"]
+mod dialects;
 #[path = "command/ends.rs"]
 mod ends;
 #[path = "command/lines.rs"]

@@ -59,6 +59,7 @@ fn description(id: ProcessId) -> ProcessDescription {
             description: String::new(),
             keywords: Vec::new(),
             data: text,
+            publication: None,
         }],
         groups: Vec::new(),
         sync_execute: true,

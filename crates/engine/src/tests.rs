@@ -85,6 +85,7 @@ fn describe(id: &str, idempotent: bool) -> ProcessDescription {
         description: String::new(),
         keywords: Vec::new(),
         data: data.clone(),
+        publication: None,
     };
     ProcessDescription {
         id: ProcessId::new(id).unwrap(),

@@ -151,6 +151,29 @@ pub struct OutputDescription {
     pub keywords: Vec<String>,
     /// What it holds.
     pub data: DataDescription,
+    /// How it is meant to be shown by a map server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publication: Option<Publication>,
+}
+
+/// How an output is meant to be shown by a map server: WPS Remote's `publish_…`, carried along for whoever can do it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    /// It is to become a layer.
+    #[serde(default)]
+    pub as_layer: bool,
+    /// Name of the layer.
+    #[serde(default)]
+    pub layer_name: Option<String>,
+    /// Style that it is drawn with.
+    #[serde(default)]
+    pub default_style: Option<String>,
+    /// Workspace of the map server.
+    #[serde(default)]
+    pub workspace: Option<String>,
+    /// It is a map of the layers of these outputs, not a layer itself.
+    #[serde(default)]
+    pub context_of: Vec<String>,
 }
 
 /// The three kinds of data of all OGC processing interfaces.

@@ -23,7 +23,7 @@ pub mod value;
 pub use bind::{BoundRequest, BoundValue, bind};
 pub use description::{
     AllowedValue, BoundingBoxDomain, ComplexDomain, DataDescription, Format, InputDescription, LiteralDomain,
-    LiteralType, Metadata, Occurs, OutputDescription, ProcessDescription, RangeClosure,
+    LiteralType, Metadata, Occurs, OutputDescription, ProcessDescription, Publication, RangeClosure,
 };
 pub use error::{Error, Fault, FaultKind, Subject};
 pub use group::GroupDescription;

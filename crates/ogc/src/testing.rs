@@ -23,6 +23,7 @@ pub(crate) fn process() -> ProcessDescription {
         description: String::new(),
         keywords: Vec::new(),
         data,
+        publication: None,
     };
     let distance = LiteralDomain {
         allowed: vec![AllowedValue::Range {

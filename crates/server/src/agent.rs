@@ -8,6 +8,7 @@ use crate::folder::Folder;
 use crate::join::Join;
 use crate::load::MachineLoad;
 use crate::{local_services, signals, terminal};
+use anabranch_command::Service;
 use anabranch_remote::{Agent, AgentService, AgentSettings};
 use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Security, Timing};
 use anabranch_xmpp::{RoomJoin, Trust};
@@ -29,20 +30,13 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
     let shutdown = signals::shutdown_token()?;
     let name = arguments.name.clone().unwrap_or_else(host_name);
     check_name(&name)?;
-    let services: Vec<AgentService> = local_services::load(&arguments.services)?
-        .iter()
-        .map(|service| AgentService {
-            process: local_services::process(service),
-            runs_max: service.capacity.runs,
-            weight: slots(service.capacity.weight),
-        })
-        .collect();
-    ensure!(
-        !services.is_empty(),
-        "the services folder {} has no service file that can be published",
-        arguments.services.display()
-    );
-    for service in &services {
+    let services = local_services::open(&arguments.services)?;
+    let offered_first: Vec<AgentService> = services.services().iter().map(offer).collect();
+    if offered_first.is_empty() {
+        let folder = arguments.services.display();
+        terminal::note(format_args!("no service file in {folder} can be published: waiting for one"));
+    }
+    for service in &offered_first {
         terminal::line(format_args!("offering {}", service.process.description().id));
     }
 
@@ -64,11 +58,26 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
     let (host, port) = (config.host.clone(), config.port);
     let bus = anabranch_xmpp::client::connect(config)?;
     terminal::line(format_args!("agent {name}: connecting to {host}:{port}"));
-    // Services stay as they are until the agent is started again; the sender lives as long as the agent.
-    let (_services, offered) = watch::channel(services);
-    Agent::run(bus, offered, settings, Arc::new(HttpData::new()), Arc::new(MachineLoad::new()), shutdown)
-        .await?;
+    let (sender, offered) = watch::channel(offered_first);
+    let watching = local_services::watch(services, |services| {
+        tracing::info!(services = services.len(), "the services folder has changed");
+        sender.send_replace(services.iter().map(offer).collect());
+    });
+    let agent =
+        Agent::run(bus, offered, settings, Arc::new(HttpData::new()), Arc::new(MachineLoad::new()), shutdown);
+    tokio::select! {
+        ended = agent => ended?,
+        () = watching => {}
+    }
     Ok(())
+}
+
+fn offer(service: &Arc<Service>) -> AgentService {
+    AgentService {
+        process: local_services::process(service),
+        runs_max: service.capacity.runs,
+        weight: slots(service.capacity.weight),
+    }
 }
 
 /// A service's weight in whole slots: what weighs anything takes one at least.

@@ -109,7 +109,7 @@ impl Data {
 
 #[derive(Args)]
 pub(crate) struct Agent {
-    /// Folder with service files (*.toml)
+    /// Folder with service files (*.toml, and WPS Remote's *.config and *.ini); changes are taken up while the agent runs
     #[arg(long, env = "ANABRANCH_SERVICES", default_value = "services")]
     pub(crate) services: PathBuf,
     /// Name of this agent, unique on the server [default: the host's name]

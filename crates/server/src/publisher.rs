@@ -1,10 +1,50 @@
-//! What agents offer, published in the engine's registry.
+//! What agents and the server's own folder offer, published in the engine's registry.
 
+use crate::local_services;
+use anabranch_command::Service;
 use anabranch_engine::Engine;
 use anabranch_model::{Process, ProcessId};
 use anabranch_remote::Publisher;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Publishes and withdraws the services of the server's own folder; built-in processes keep their names.
+pub(crate) struct LocalPublisher {
+    engine: Engine,
+    published: Vec<Arc<Service>>,
+}
+
+impl LocalPublisher {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine, published: Vec::new() }
+    }
+
+    /// These are the services now; those that are as they were are left alone.
+    pub(crate) fn replace(&mut self, services: &[Arc<Service>]) {
+        let registry = self.engine.registry();
+        let before = std::mem::take(&mut self.published);
+        let gone =
+            before.iter().filter(|old| !services.iter().any(|new| new.description.id == old.description.id));
+        for service in gone {
+            registry.withdraw(&service.description.id);
+            tracing::info!(process.id = %service.description.id, "withdrawn");
+        }
+        for service in services {
+            let id = &service.description.id;
+            let known = before.iter().find(|old| old.description.id == *id);
+            if known.is_none() && registry.get(id).is_ok() {
+                tracing::error!(process.id = %id, "a service file has the identifier of another process: it is left out");
+                continue;
+            }
+            self.published.push(Arc::clone(service));
+            if known.is_some_and(|old| Arc::ptr_eq(old, service)) {
+                continue;
+            }
+            registry.publish(local_services::process(service));
+            tracing::info!(process.id = %id, "published, run by this server");
+        }
+    }
+}
 
 /// Publishes and withdraws remote processes; built-in ones keep their names.
 pub(crate) struct RegistryPublisher {

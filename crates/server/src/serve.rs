@@ -8,12 +8,11 @@ use crate::config::{Config, ExternalXmpp};
 use crate::data_plane::DataPlane;
 use crate::folder::{Folder, write_private};
 use crate::http::{self, UPLOADS_MAX, listen};
-use crate::publisher::RegistryPublisher;
+use crate::publisher::{LocalPublisher, RegistryPublisher};
 use crate::shared_folder::SharedFolders;
 use crate::{local_services, signals, terminal, xmpp_server, xmpp_session};
 use anabranch_egress::Egress;
 use anabranch_engine::{Engine, EngineConfig};
-use anabranch_model::Process;
 use anabranch_ogc::ogcapi::BaseUrl;
 use anabranch_ogc::{Provider, ServiceInfo};
 use anabranch_remote::{Orchestrator, OrchestratorSettings};
@@ -39,7 +38,8 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let folder = Folder::open(&arguments.data.folder())?;
     let egress = Egress::new(config.egress.clone());
     let engine = Engine::open(engine_config(&config, &folder), egress).await?;
-    publish_local(&engine, &config)?;
+    publish_built_in(&engine);
+    publish_local(&engine, &config, &shutdown)?;
 
     let listener = bind(config.http.listen, "HTTP").await?;
     let address = listener.local_addr()?;
@@ -139,21 +139,25 @@ fn engine_config(config: &Config, folder: &Folder) -> EngineConfig {
     EngineConfig { data: folder.path().to_owned(), limits }
 }
 
-fn publish_local(engine: &Engine, config: &Config) -> anyhow::Result<()> {
+fn publish_built_in(engine: &Engine) {
     for process in anabranch_algorithms::all_processes() {
         engine.registry().publish(process);
     }
     for algorithm in anabranch_algorithms::all_algorithms() {
         engine.registry().publish_algorithm(algorithm);
     }
+}
+
+/// Publishes the services of the server's own folder, now and as they come, change and go.
+fn publish_local(engine: &Engine, config: &Config, shutdown: &CancellationToken) -> anyhow::Result<()> {
     if config.services.folder.as_os_str().is_empty() {
         return Ok(());
     }
-    for service in local_services::load(&config.services.folder)? {
-        let process = local_services::process(&service);
-        tracing::info!(process.id = %process.description().id, "published, run by this server");
-        engine.registry().publish(process);
-    }
+    let folder = local_services::open(&config.services.folder)?;
+    let mut local = LocalPublisher::new(engine.clone());
+    local.replace(&folder.services());
+    let watching = local_services::watch(folder, move |services| local.replace(&services));
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(watching));
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! `[command]` and `[limits]`.
 
 use super::section::{At, Section, scalar};
+use crate::draft::{Command, check_working_folder};
 use crate::program;
 use crate::report::Findings;
-use crate::service::{CommandLine, GRACE_DEFAULT, GRACE_MAX, LOG_BYTES_MAX_DEFAULT, Limits};
+use crate::service::{
+    CommandLine, GRACE_DEFAULT, GRACE_MAX, LOG_BYTES_MAX_DEFAULT, Limits, PASS_ALL, RUN_ID_TOKEN,
+};
 use crate::template::{Argument, Names, Template};
 use std::ops::Range;
 use std::path::Path;
@@ -16,15 +19,6 @@ const MEMORY_BYTES_MIN: u64 = 256 << 20;
 /// Least number of open files: standard streams, libraries and one input.
 const OPEN_FILES_MIN: u64 = 16;
 
-/// The command line, and where its parts stand.
-pub(super) struct Command {
-    pub(super) line: CommandLine,
-    /// One for each argument.
-    pub(super) argument_spans: Vec<Range<usize>>,
-    /// One for each variable of the environment.
-    pub(super) environment_spans: Vec<Range<usize>>,
-}
-
 pub(super) fn read(
     findings: &mut Findings,
     root: &mut Section<'_>,
@@ -36,6 +30,12 @@ pub(super) fn read(
         return None;
     };
     let program = read_program(findings, &mut section, folder);
+    let working_folder = section.string(findings, "working_folder").map(|at| {
+        let path = folder.join(at.value);
+        check_working_folder(findings, &at.span, &path);
+        path
+    });
+    let folder_link = read_folder_link(findings, &mut section, folder);
     let (arguments, argument_spans) = read_arguments(findings, &mut section, names);
     let (environment, environment_spans) = read_environment(findings, &mut section, names);
     let pass_environment = read_passed(findings, &mut section);
@@ -53,6 +53,8 @@ pub(super) fn read(
     let line = CommandLine {
         program: program?,
         arguments,
+        working_folder,
+        folder_link,
         environment,
         pass_environment,
         success,
@@ -77,6 +79,15 @@ fn read_program(findings: &mut Findings, section: &mut Section<'_>, folder: &Pat
         section.warn(findings, &at.span, text);
     }
     Some(at.value.to_owned())
+}
+
+fn read_folder_link(findings: &mut Findings, section: &mut Section<'_>, folder: &Path) -> Option<String> {
+    let at = section.string(findings, "folder_link")?;
+    if !at.value.contains(RUN_ID_TOKEN) {
+        let text = format!("folder_link {:?} must hold {RUN_ID_TOKEN}: each run has its own", at.value);
+        section.fault(findings, &at.span, text);
+    }
+    Some(folder.join(at.value).to_string_lossy().into_owned())
 }
 
 fn read_arguments(
@@ -106,14 +117,14 @@ fn read_arguments(
     (arguments, spans)
 }
 
-fn template(
+pub(super) fn template(
     findings: &mut Findings,
     section: &Section<'_>,
     names: Names<'_>,
     item: &Spanned<DeValue<'_>>,
 ) -> Option<Template> {
     let Some(text) = scalar(item.get_ref()) else {
-        section.fault(findings, &item.span(), "arguments must hold strings, or arrays of strings");
+        section.fault(findings, &item.span(), "must be text, with placeholders in braces");
         return None;
     };
     if text.contains('\0') {
@@ -149,7 +160,7 @@ fn read_environment(
 
 fn read_passed(findings: &mut Findings, section: &mut Section<'_>) -> Vec<String> {
     let names = section.strings(findings, "pass_environment");
-    for name in &names {
+    for name in names.iter().filter(|name| name.value != PASS_ALL) {
         check_variable(findings, section, name);
     }
     names.into_iter().map(|at| at.value.to_owned()).collect()

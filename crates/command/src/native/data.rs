@@ -1,15 +1,11 @@
 //! What inputs and outputs have in common: types, formats, patterns, file names.
 
 use super::section::{At, Section, scalar};
+use crate::draft::{NamedFormat, broken_rule, regex};
 use crate::report::Findings;
 use crate::service::Stream;
-use anabranch_model::bind::bind_fetched;
-use anabranch_model::{
-    AllowedValue, BoundingBoxDomain, Data, DataDescription, Format, FormatHint, InputDescription,
-    LiteralDomain, LiteralType, Occurs, RangeClosure,
-};
+use anabranch_model::{AllowedValue, BoundingBoxDomain, Format, LiteralDomain, LiteralType, RangeClosure};
 use regex::Regex;
-use std::path::{Component, Path};
 use toml::de::DeValue;
 
 /// The kinds of `type`.
@@ -61,26 +57,20 @@ pub(super) fn pattern(
     groups: usize,
 ) -> Option<Regex> {
     let at = section.string(findings, key)?;
-    match Regex::new(at.value) {
+    match regex(at.value) {
         Ok(regex) if regex.captures_len() > groups => Some(regex),
         Ok(_) => {
             let text = format!("{key} {:?} needs a group in parentheses: what it is to find", at.value);
             section.fault(findings, &at.span, text);
             None
         }
-        Err(error) => {
-            // The library draws a picture over several lines; its last line says what is wrong.
-            let error = error.to_string();
-            let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        Err(reason) => {
             let text = format!("{key} {:?} is no regular expression: {reason}", at.value);
             section.fault(findings, &at.span, text);
             None
         }
     }
 }
-
-/// A format, and what the executable calls it.
-pub(super) type NamedFormat = (Format, Option<String>);
 
 pub(super) fn formats(findings: &mut Findings, section: &mut Section<'_>) -> Vec<NamedFormat> {
     let Some(items) = section.array(findings, "formats") else {
@@ -181,27 +171,8 @@ fn check_value(
     at: &At<String>,
 ) -> bool {
     let Some(rule) = broken_rule(domain, &at.value) else { return true };
-    // "is not a double" reads better than "must be a double".
-    let rule = match rule.strip_prefix("must be a") {
-        Some(kind) if kind.ends_with(domain.data_type.name()) => format!("is not a{kind}"),
-        _ => rule,
-    };
     section.fault(findings, &at.span, format!("{key} {:?} {rule}", at.value));
     false
-}
-
-/// The rule of the domain that a value breaks: binding's own judgement, so that no default is refused later.
-fn broken_rule(domain: &LiteralDomain, value: &str) -> Option<String> {
-    let input = InputDescription {
-        id: String::new(),
-        title: String::new(),
-        description: String::new(),
-        keywords: Vec::new(),
-        occurs: Occurs::ONE,
-        data: DataDescription::Literal(domain.clone()),
-    };
-    let bytes = Data::Bytes(value.to_owned().into());
-    bind_fetched(&input, bytes, &FormatHint::default()).err().map(|fault| fault.rule)
 }
 
 fn range(
@@ -260,22 +231,4 @@ fn allowed_values(
         }
     }
     allowed
-}
-
-/// Why a path can't be one of the run's folder; `None` where it can.
-pub(super) fn path_fault(path: &str) -> Option<&'static str> {
-    let parts = Path::new(path).components();
-    if path.is_empty() || path.ends_with('/') {
-        return Some("must name a file");
-    }
-    if path.starts_with('-') {
-        return Some("must not start with '-': it would be taken for an option");
-    }
-    if path.contains('\0') {
-        return Some("must not hold NUL characters");
-    }
-    parts
-        .into_iter()
-        .any(|part| !matches!(part, Component::Normal(_)))
-        .then_some("must be relative to the run's folder and stay in it")
 }

@@ -1,28 +1,13 @@
 //! `[outputs.…]`.
 
-use super::data::{self, Kind, NamedFormat};
+use super::data::{self, Kind};
 use super::section::{At, Section};
+use crate::draft::{Output, path_fault};
 use crate::report::Findings;
-use crate::service::{OutputRule, OutputSource, Stream};
+use crate::service::{Delivery, OutputSource, Stream};
 use anabranch_model::id::check_identifier;
-use anabranch_model::{ComplexDomain, DataDescription, LiteralDomain, OutputDescription};
-use std::ops::Range;
-
-/// An output and where it stands.
-pub(super) struct Output {
-    pub(super) span: Range<usize>,
-    pub(super) description: OutputDescription,
-    /// `None` after a fault.
-    pub(super) source: Option<OutputSource>,
-    formats: Vec<NamedFormat>,
-}
-
-impl Output {
-    pub(super) fn into_rule(self) -> Option<OutputRule> {
-        let named = self.formats.into_iter().filter_map(|(format, name)| Some((format, name?)));
-        Some(OutputRule { id: self.description.id, source: self.source?, format_names: named.collect() })
-    }
-}
+use anabranch_model::{ComplexDomain, DataDescription, LiteralDomain, OutputDescription, Publication};
+use std::path::Path;
 
 pub(super) fn read_all(findings: &mut Findings, root: &mut Section<'_>) -> Vec<Output> {
     let mut outputs = Vec::new();
@@ -65,14 +50,55 @@ fn read(findings: &mut Findings, section: &mut Section<'_>, id: &str) -> Option<
             DataDescription::Complex(ComplexDomain { formats, bytes_max: None })
         }
         None => {
-            for key in ["uom", "crs", "formats"] {
+            for key in ["uom", "crs", "formats", "publish", "deliver"] {
                 section.known(key);
             }
             return None;
         }
     };
-    let description = OutputDescription { id: id.to_owned(), title, description, keywords, data };
-    Some(Output { span: section.span.clone(), description, source, formats })
+    let publication = publication(findings, section, source.as_ref());
+    let description =
+        OutputDescription { id: id.to_owned(), title, description, keywords, data, publication };
+    let delivery = delivery(findings, section);
+    Some(Output { span: section.span.clone(), description, source, formats, delivery })
+}
+
+fn publication(
+    findings: &mut Findings,
+    section: &mut Section<'_>,
+    source: Option<&OutputSource>,
+) -> Option<Publication> {
+    let context_of = match source {
+        Some(OutputSource::Layers(outputs)) => outputs.clone(),
+        _ => Vec::new(),
+    };
+    let Some(mut part) = section.section(findings, "publish") else {
+        return (!context_of.is_empty()).then(|| Publication { context_of, ..Publication::default() });
+    };
+    let text = |at: Option<At<&str>>| at.map(|at| at.value.to_owned());
+    let publication = Publication {
+        as_layer: part.boolean(findings, "as_layer").is_some_and(|at| at.value),
+        layer_name: text(part.string(findings, "layer_name")),
+        default_style: text(part.string(findings, "default_style")),
+        workspace: text(part.string(findings, "workspace")),
+        context_of,
+    };
+    part.finish(findings);
+    Some(publication)
+}
+
+fn delivery(findings: &mut Findings, section: &mut Section<'_>) -> Option<Delivery> {
+    let mut part = section.section(findings, "deliver")?;
+    let delivery = Delivery {
+        shared_folder: part.boolean(findings, "shared_folder").is_some_and(|at| at.value),
+        upload: part.boolean(findings, "upload").is_some_and(|at| at.value),
+        upload_folder: part.string(findings, "upload_folder").map(|at| at.value.to_owned()),
+        metadata_file: part
+            .string(findings, "metadata_file")
+            .and_then(|at| path(findings, &part, "metadata_file", &at)),
+    };
+    part.finish(findings);
+    Some(delivery)
 }
 
 fn source(
@@ -90,18 +116,23 @@ fn source(
     let announced = data::pattern(findings, section, "announced", 1);
     let stream_given = section.has("stream");
     let stream = data::stream(findings, section).unwrap_or(Stream::Stdout);
-    let named = [file.is_some(), glob.is_some(), stdout.is_some(), has_pattern];
+    let layers = section.strings(findings, "layers");
+    let named = [file.is_some(), glob.is_some(), stdout.is_some(), has_pattern, section.has("layers")];
     match named.iter().filter(|given| **given).count() {
         1 => {}
         0 => {
-            section.fault(findings, &section.span, "has no source: file, glob, stdout = true or pattern");
+            section.fault(
+                findings,
+                &section.span,
+                "has no source: file, glob, stdout = true, pattern or layers",
+            );
             return None;
         }
         _ => {
             section.fault(
                 findings,
                 &section.span,
-                "has several sources: file, glob, stdout and pattern exclude each other",
+                "has several sources: file, glob, stdout, pattern and layers exclude each other",
             );
             return None;
         }
@@ -132,17 +163,26 @@ fn source(
     if stdout.is_some() {
         return Some(OutputSource::Stdout);
     }
+    if section.has("layers") {
+        return Some(OutputSource::Layers(layers.into_iter().map(|at| at.value.to_owned()).collect()));
+    }
     pattern.map(|pattern| OutputSource::Line { stream, pattern })
 }
 
 fn path(findings: &mut Findings, section: &Section<'_>, key: &str, at: &At<&str>) -> Option<String> {
-    match data::path_fault(at.value) {
+    match path_fault(at.value).filter(|_| !(key != "glob" && is_shared(at.value))) {
         Some(fault) => {
             section.fault(findings, &at.span, format!("{key} {:?} {fault}", at.value));
             None
         }
         None => Some(at.value.to_owned()),
     }
+}
+
+/// An absolute path, which is the author's choice: all runs share that file.
+fn is_shared(path: &str) -> bool {
+    let plain = |part: &str| part != "." && part != "..";
+    Path::new(path).is_absolute() && !path.ends_with('/') && path.split('/').all(plain)
 }
 
 fn glob_pattern(findings: &mut Findings, section: &Section<'_>, at: &At<&str>) -> Option<String> {

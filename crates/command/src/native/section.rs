@@ -1,18 +1,12 @@
 //! Reading a table key by key: every fault is noted with its place, reading goes on.
 
+pub(super) use crate::draft::At;
 use crate::report::Findings;
 use crate::units;
 use std::ops::Range;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// A value and where it stands.
-#[derive(Clone, Debug)]
-pub(super) struct At<T> {
-    pub(super) value: T,
-    pub(super) span: Range<usize>,
-}
 
 /// A table that is being read: it knows which keys were asked for, and reports the others at the end.
 pub(super) struct Section<'t> {
@@ -55,7 +49,7 @@ impl<'t> Section<'t> {
         self.table.contains_key(key)
     }
 
-    fn value(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
+    pub(super) fn value(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
         self.known.push(key);
         self.table.get(key)
     }

@@ -1,6 +1,6 @@
 //! What `check` says about files.
 
-use super::check;
+use crate::dialect::check;
 use crate::service::{OutputSource, Stream};
 use anabranch_model::{AllowedValue, DataDescription, LiteralType, Occurs};
 use std::path::Path;
@@ -39,7 +39,7 @@ fn the_reference_file_is_right_and_read_whole() {
     assert!(matches!(&service.outputs[0].source, OutputSource::File(name) if name == "contours.out"));
     assert_eq!(service.command.time_limit.map(|limit| limit.as_secs()), Some(600));
     assert_eq!(service.gdal_progress, [Stream::Stdout]);
-    assert_eq!((service.lines.len(), service.capacity.runs), (3, 4));
+    assert_eq!((service.lines.len(), service.steps.len(), service.capacity.runs), (5, 2, 4));
     assert_eq!(service.limits.memory_bytes, Some(4 << 30));
 }
 
@@ -122,7 +122,7 @@ runs = 0
         "19:10: output 'dem' has the name of the input",
         "21:12: output 'dem': \"tiff\" is no media type",
         "22:8: output 'dem': file \"../x\" must be relative to the run's folder and stay in it",
-        "23:10: output 'none': has no source: file, glob, stdout = true or pattern",
+        "23:10: output 'none': has no source: file, glob, stdout = true, pattern or layers",
         "25:10: output 'two': has several sources",
         "31:11: output 'line': pattern \"(\\\\d+\" is no regular expression: unclosed group",
         "34:14: command: {intervall} names no input, output or constant, did you mean {interval}?",
@@ -208,7 +208,7 @@ fn values_have_the_type_of_their_key() {
             "3:12: keywords must be an array, not \"a\"",
             "4:14: idempotent must be true or false, not \"yes\"",
             "6:10: capacity: weight must be a number, not \"heavy\"",
-            "7:8: capacity: runs must be a whole number from 0, not -1",
+            "7:8: capacity: runs must be a whole number or \"unbounded\", not -1",
         ]
     );
 }

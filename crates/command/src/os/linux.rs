@@ -7,12 +7,25 @@ mod tree;
 pub(crate) use spawn::Supervised;
 pub use supervise::supervise_main;
 
+use super::Stamp;
 use rustix::fs::Access;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// A file that this account may execute.
 pub(crate) fn is_executable(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, Access::EXEC_OK).is_ok()
+}
+
+/// How a file is.
+pub(crate) fn stamp(metadata: &Metadata) -> Stamp {
+    Stamp { inode: metadata.ino(), bytes: metadata.len(), changed: (metadata.ctime(), metadata.ctime_nsec()) }
+}
+
+/// Makes a folder known under another path too.
+pub(crate) fn link_folder(folder: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(folder, link)
 }
 
 /// Orders on the command line of the supervisor, one argument: numbers in this order, `-` for none.

@@ -48,6 +48,10 @@ impl Sink {
         }
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn cancel(&self) {
         self.cancel.send_replace(true);
     }
@@ -129,6 +133,7 @@ impl OutputSink for Sink {
 pub(crate) struct Run {
     pub(crate) sink: Arc<Sink>,
     pub(crate) folder: tempfile::TempDir,
+    path: PathBuf,
     file: String,
 }
 
@@ -150,7 +155,15 @@ impl Run {
             Some((before, after)) => format!("identifier = 'x'\n{before}{outputs}{command}{after}"),
             None => format!("identifier = 'x'\n{file}\n{outputs}{command}"),
         };
-        Self { sink: Arc::new(Sink::new()), folder, file }
+        let path = folder.path().join("x.toml");
+        Self { sink: Arc::new(Sink::new()), folder, path, file }
+    }
+
+    /// A service file of `testdata/`.
+    pub(crate) fn of_file(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
+        let file = std::fs::read_to_string(&path).unwrap();
+        Self { sink: Arc::new(Sink::new()), folder: tempfile::tempdir().unwrap(), path, file }
     }
 
     pub(crate) async fn execute(&self) -> Result<(), Error> {
@@ -163,7 +176,7 @@ impl Run {
     }
 
     async fn execute_under(&self, supervisor: Supervisor, inputs: &[(&str, &str)]) -> Result<(), Error> {
-        let report = check(&self.folder.path().join("x.toml"), &self.file);
+        let report = check(&self.path, &self.file);
         let service = report.service.clone().unwrap_or_else(|| panic!("{report}\n{}", self.file));
         let text = |id: &str, text: &str| InputItem {
             id: id.into(),

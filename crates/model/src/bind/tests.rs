@@ -56,6 +56,7 @@ fn process() -> ProcessDescription {
             description: String::new(),
             keywords: vec![],
             data: DataDescription::Complex(out),
+            publication: None,
         }],
         groups: Vec::new(),
         sync_execute: true,

@@ -318,6 +318,7 @@ pub(crate) fn description(id: &str) -> ProcessDescription {
             description: String::new(),
             keywords: vec![],
             data: data(),
+            publication: None,
         }],
         groups: Vec::new(),
         sync_execute: true,

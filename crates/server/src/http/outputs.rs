@@ -395,5 +395,6 @@ fn description(engine: &Engine, process: &ProcessId, log: &OutputLog) -> OutputD
         description: String::new(),
         keywords: Vec::new(),
         data,
+        publication: None,
     }
 }

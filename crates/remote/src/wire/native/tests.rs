@@ -41,6 +41,7 @@ fn description() -> ProcessDescription {
             description: String::new(),
             keywords: vec![],
             data: DataDescription::Literal(LiteralDomain::any(LiteralType::String)),
+            publication: None,
         }],
         groups: Vec::new(),
         sync_execute: true,

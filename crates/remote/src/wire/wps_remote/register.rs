@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anabranch_model::bind::bind_fetched;
 use anabranch_model::{
     Data, DataDescription, FormatHint, InputDescription, Occurs, OutputDescription, ProcessDescription,
-    ProcessId,
+    ProcessId, Publication,
 };
 use serde_json::{Map, Value, json};
 
@@ -63,10 +63,16 @@ pub(super) fn write(description: &ProcessDescription) -> (String, String) {
         json!([input.id, descriptor.to_string()])
     };
     let output = |output: &OutputDescription| {
-        let descriptor = json!({
+        let mut descriptor = json!({
             "type": types::declared(&output.data), "title": output.title, "description": output.description,
             "output_mime_type": media_type(&output.data), "publish_as_layer": null,
         });
+        if let Some(publication) = &output.publication {
+            descriptor["publish_as_layer"] = publication.as_layer.to_string().into();
+            descriptor["publish_layer_name"] = json!(publication.layer_name);
+            descriptor["publish_default_style"] = json!(publication.default_style);
+            descriptor["publish_target_workspace"] = json!(publication.workspace);
+        }
         json!([super::outputs::wire_name(&output.id), descriptor.to_string()])
     };
     let json = json!({
@@ -156,7 +162,21 @@ fn output(name: String, descriptor: &Descriptor) -> Result<OutputDescription, St
         description: string(descriptor, "description").unwrap_or_default(),
         id: name,
         keywords: Vec::new(),
+        publication: publication(descriptor),
     })
+}
+
+/// How the original's server is to publish it; nothing where the descriptor says nothing of it.
+fn publication(descriptor: &Descriptor) -> Option<Publication> {
+    let publication = Publication {
+        as_layer: string(descriptor, "publish_as_layer")
+            .is_some_and(|text| text.eq_ignore_ascii_case("true")),
+        layer_name: string(descriptor, "publish_layer_name"),
+        default_style: string(descriptor, "publish_default_style"),
+        workspace: string(descriptor, "publish_target_workspace"),
+        context_of: Vec::new(),
+    };
+    (publication != Publication::default()).then_some(publication)
 }
 
 fn declared_type(what: &str, name: &str, descriptor: &Descriptor) -> Result<String, String> {

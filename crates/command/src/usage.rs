@@ -1,17 +1,15 @@
 //! Whether the parts of a service file fit together.
 
-use super::command::Command;
-use super::input::Input;
-use super::output::Output;
-use super::section::At;
+use crate::draft::{At, Command, Input, Output};
 use crate::report::Findings;
 use crate::service::{LineMeaning, LineRule, OutputSource, Stream};
+use crate::step::Step;
 use crate::template::{Argument, Field, Owner, Template};
 use std::collections::HashMap;
 use std::ops::Range;
 
 /// Every name once: placeholders could not tell them apart.
-pub(super) fn check_names(
+pub(crate) fn check_names(
     findings: &mut Findings,
     inputs: &[Input],
     outputs: &[Output],
@@ -31,11 +29,12 @@ pub(super) fn check_names(
     }
 }
 
-pub(super) fn check_usage(
+pub(crate) fn check_usage(
     findings: &mut Findings,
     inputs: &[Input],
     outputs: &[Output],
     command: &Command,
+    steps: &[Step],
     lines: &[LineRule],
     gdal_progress: &[Stream],
 ) {
@@ -45,7 +44,7 @@ pub(super) fn check_usage(
     check_output_placeholders(findings, outputs, command);
     // A placeholder that is misspelt is told already.
     if !findings.has_faults() {
-        check_unused(findings, inputs, command);
+        check_unused(findings, inputs, command, steps);
     }
     check_stdout(findings, outputs, lines, gdal_progress);
 }
@@ -110,7 +109,7 @@ fn find<'a>(inputs: &'a [Input], id: &str) -> Option<&'a Input> {
 
 fn may_be_absent(inputs: &[Input], id: &str) -> bool {
     find(inputs, id).is_some_and(|input| {
-        let has_default = input.rule.default_file.is_some()
+        let has_default = input.rule.default.is_some()
             || matches!(&input.description.data,
                 anabranch_model::DataDescription::Literal(domain) if domain.default.is_some());
         input.description.occurs.min == 0 && !has_default
@@ -143,18 +142,26 @@ fn check_output_placeholders(findings: &mut Findings, outputs: &[Output], comman
             let Owner::Output(id) = &placeholder.owner else { continue };
             let source =
                 outputs.iter().find(|output| output.description.id == *id).map(|output| &output.source);
-            let pathless = matches!(source, Some(Some(OutputSource::Stdout | OutputSource::Line { .. })));
+            let pathless = matches!(
+                source,
+                Some(Some(OutputSource::Layers(_) | OutputSource::Stdout | OutputSource::Line { .. }))
+            );
             if pathless && matches!(placeholder.field, Field::Value | Field::Name) {
-                findings.fault(span, format!("command: {{{id}}} has no file: its source is a stream"));
+                findings.fault(
+                    span,
+                    format!("command: {{{id}}} has no file: its source is a stream, or other outputs"),
+                );
             }
         }
     }
 }
 
-fn check_unused(findings: &mut Findings, inputs: &[Input], command: &Command) {
+fn check_unused(findings: &mut Findings, inputs: &[Input], command: &Command, steps: &[Step]) {
     for input in inputs {
         let id = input.description.id.as_str();
-        let is_named = templates(command).any(|(template, _)| template.inputs().any(|used| used == id));
+        let used =
+            templates(command).map(|(template, _)| template).chain(steps.iter().filter_map(Step::template));
+        let is_named = used.into_iter().any(|template| template.inputs().any(|used| used == id));
         if !is_named && input.rule.file_name.is_none() {
             findings.warn(&input.span, format!("input '{id}' is never used in the command"));
         }
