@@ -2,7 +2,7 @@
 
 use super::{content, failed, parameter, results};
 use crate::ogcapi::{kvp, schema};
-use anabranch_model::{DataDescription, InputDescription, OutputDescription, ProcessDescription};
+use anabranch_model::{DataDescription, InputDescription, Occurs, OutputDescription, ProcessDescription};
 use serde_json::{Map, Value, json};
 
 /// Its path.
@@ -105,16 +105,8 @@ fn query_input(input: &InputDescription) -> Value {
         DataDescription::Complex(_) => json!({"type": "string"}),
     };
     extend_keywords(&mut one);
-    let is_list = input.occurs.is_many() && one["type"] != "array";
-    let schema = if is_list {
-        let mut many = json!({"type": "array", "items": one, "minItems": input.occurs.min});
-        if let Some(max) = input.occurs.max {
-            many["maxItems"] = max.into();
-        }
-        many
-    } else {
-        one
-    };
+    // An array of arrays has no form in a query.
+    let schema = if one["type"] == "array" { one } else { as_often(input.occurs, one) };
     json!({
         "name": input.id, "in": "query", "style": "form", "explode": false,
         "description": input.title, "required": input.occurs.min > 0, "schema": schema
@@ -217,17 +209,21 @@ fn input_schema(input: &InputDescription) -> Value {
         },
         {"$ref": "#/components/schemas/link"}
     ]});
-    let mut schema = if input.occurs.is_many() {
-        let mut many = json!({"type": "array", "items": one, "minItems": input.occurs.min});
-        if let Some(max) = input.occurs.max {
-            many["maxItems"] = max.into();
-        }
-        many
-    } else {
-        one
-    };
+    let mut schema = as_often(input.occurs, one);
     schema["title"] = input.title.as_str().into();
     schema
+}
+
+/// The schema of one value, or of an array of them where several are allowed.
+fn as_often(occurs: Occurs, one: Value) -> Value {
+    if !occurs.is_many() {
+        return one;
+    }
+    let mut many = json!({"type": "array", "items": one, "minItems": occurs.min});
+    if let Some(max) = occurs.max {
+        many["maxItems"] = max.into();
+    }
+    many
 }
 
 /// The schemas of descriptions have keywords that OpenAPI 3.0 does not know (`contentMediaType` and its like); here they are extensions.
