@@ -15,9 +15,31 @@ from pathlib import Path
 
 import pyproj
 from pyproj import CRS, Transformer
+from pyproj.database import query_crs_info
+from pyproj.enums import PJType
 from pyproj.transformer import TransformerGroup
 
 TABLE = Path(__file__).parent.parent / "crates/formats/src/crs/table.rs"
+
+# As the register calls what a system counts in, as crs.rs does, and what that is in metres. EPSG:9002 and 9003.
+UNITS = {
+    "degree": ("Degree", None),
+    "metre": ("Metre", 1),
+    "foot": ("Foot", 0.3048),
+    "US survey foot": ("UsSurveyFoot", 1200 / 3937),
+}
+
+
+# Hawaii and the Aleutians: the register moves NAD 83 to WGS 84 by a metre there, and by nothing elsewhere.
+MOVED = {3759, 4217, 4420, 4421, 4422}
+
+
+def in_feet(datum, codes):
+    """The projected systems of a datum that are counted in feet: the zones of the State Plane, and what states have beside them."""
+    systems = query_crs_info("EPSG", PJType.PROJECTED_CRS)
+    wanted = (s for s in systems if s.name.startswith(f"{datum} / ") and s.name.endswith(("(ftUS)", "(ft)")))
+    return {int(s.code) for s in wanted if int(s.code) in codes} - MOVED
+
 
 CODES = sorted({
     # The world.
@@ -31,6 +53,7 @@ CODES = sorted({
     23700, 25884, 27572, 28992, 29902, 29903, 31370, 5110, 7801, 9794, *range(3942, 3951),
     # North America.
     4269, 26903, *range(26906, 26924), 5070, 3310, 3347, 3978, 3979,
+    *in_feet("NAD83", range(100_000)), *in_feet("NAD83(2011)", range(6400, 6700)),
     # South America.
     4674, *range(31965, 31986), 5880,
     # Asia.
@@ -81,7 +104,7 @@ def definition(crs):
 def row(code):
     crs = CRS.from_epsg(code)
     order = "YX" if y_first(crs) else "XY"
-    unit = {"degree": "Degree", "metre": "Metre"}[crs.axis_info[0].unit_name]
+    unit, _ = UNITS[crs.axis_info[0].unit_name]
     area = ", ".join(repr(bound) for bound in crs.area_of_use.bounds)
     return f'    row({code}, "{crs.name}", {order}, {unit}, [{area}], "{definition(crs)}"),\n'
 
@@ -92,7 +115,8 @@ def write():
 //! The systems of the EPSG register that are known here. Written by `scripts/crs.py write`, which chooses them.
 
 use super::AxisOrder::{{self, Xy as XY, Yx as YX}};
-use super::{{System, Unit, Unit::Degree, Unit::Metre}};
+use super::Unit::{{self, Degree, Foot, Metre, UsSurveyFoot}};
+use super::System;
 
 const fn row(
     code: u32,
@@ -113,13 +137,13 @@ pub(super) static TABLE: &[System] = &[
     print(f"{len(CODES)} systems in {TABLE}")
 
 
-def metres_apart(a, b, unit):
-    """Between two positions of a system, counted in `unit`."""
+def metres_apart(a, b, metres):
+    """Between two positions of a system whose unit has so many metres; degrees have none."""
     x, y = a[0] - b[0], a[1] - b[1]
-    if unit == "Degree":
+    if metres is None:
         x, y = (x + 180) % 360 - 180, y  # the antimeridian is one line
-        x, y = x * DEGREE_M * math.cos(math.radians(a[1])), y * DEGREE_M
-    return math.hypot(x, y)
+        return math.hypot(x * DEGREE_M * math.cos(math.radians(a[1])), y * DEGREE_M)
+    return math.hypot(x, y) * metres
 
 
 def faults(known):
@@ -129,7 +153,8 @@ def faults(known):
         yield f"is called {crs.name}", 0
     if known["y_first"] != y_first(crs):
         yield f"has the axes {[axis.direction for axis in crs.axis_info]}", 0
-    if known["unit"].lower() != crs.axis_info[0].unit_name:
+    unit, metres = UNITS[crs.axis_info[0].unit_name]
+    if known["unit"] != unit:
         yield f"is counted in {crs.axis_info[0].unit_name}", 0
     if tuple(known["area"]) != crs.area_of_use.bounds:
         yield f"is for the area {crs.area_of_use.bounds}", 0
@@ -141,8 +166,8 @@ def faults(known):
         if ours is None or again is None:
             yield f"has no place for {start}, which PROJ has at {theirs}", math.inf
             continue
-        for a, b, unit in ((ours, theirs, known["unit"]), (again, back.transform(*ours), "Degree")):
-            apart = metres_apart(a, b, unit)
+        for a, b, metres_each in ((ours, theirs, metres), (again, back.transform(*ours), None)):
+            apart = metres_apart(a, b, metres_each)
             # "not <=" rather than ">": PROJ's infinities make it NaN.
             yield (f"is {apart:.3f} m off at {start}: {a}, and PROJ has {b}" if not apart <= TOLERANCE_M else None), apart
 

@@ -54,8 +54,12 @@ pub enum AxisOrder {
 pub enum Unit {
     /// Degrees: the system is a geographic one.
     Degree,
-    /// Metres: the system is a projected one.
+    /// Metres: the system is a projected one, as with the others.
     Metre,
+    /// International feet of 0.3048 m.
+    Foot,
+    /// Feet of the US survey, 1200/3937 m.
+    UsSurveyFoot,
 }
 
 /// How the identifier of a system is written.

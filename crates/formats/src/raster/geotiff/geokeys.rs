@@ -50,7 +50,7 @@ impl GeoKeys {
     pub(super) fn of_epsg(code: u16, unit: Unit, cells_are: CellsAre) -> Self {
         let (model, key) = match unit {
             Unit::Degree => (MODEL_TYPE_GEOGRAPHIC, GEODETIC_CRS),
-            Unit::Metre => (MODEL_TYPE_PROJECTED, PROJECTED_CRS),
+            Unit::Metre | Unit::Foot | Unit::UsSurveyFoot => (MODEL_TYPE_PROJECTED, PROJECTED_CRS),
         };
         let directory = [
             [1, 1, 0, 3],

@@ -1,4 +1,5 @@
 use super::*;
+use crate::crs::{Crs, Transform};
 use crate::vector::testing::{self, MakeReader, MakeWriter};
 use crate::vector::{Feature, Geometry, Property};
 use anabranch_model::Data;
@@ -54,12 +55,45 @@ fn what_gdal_writes_is_read() {
     }
 }
 
+/// In EPSG:2263, which counts in feet of the US survey.
+const BOROUGHS: &[u8] = include_bytes!("../../../testdata/nybb.zip");
+
+#[test]
+fn boroughs_in_feet_lie_in_degrees_where_gdal_has_them() {
+    const METRE_DEGREES: f64 = 1e-5;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nybb.shz");
+    std::fs::write(&path, BOROUGHS).unwrap();
+    let by_gdal = testing::features_by_gdal_with(&path, &["-t_srs", "OGC:CRS84"]);
+    let features = testing::read(READER, BOROUGHS).unwrap();
+    let feet = Crs::epsg(2263).unwrap();
+    let transform = Transform::new(feet, Crs::Crs84).unwrap();
+    assert_eq!(features.len(), 5);
+    for (mut feature, theirs) in features.into_iter().zip(by_gdal.as_array().unwrap()) {
+        assert_eq!(feature.crs, feet);
+        transform.geometry(feature.geometry.as_mut().unwrap()).unwrap();
+        let (ours, theirs) = (numbers(&testing::geojson(&feature)["geometry"]), numbers(&theirs["geometry"]));
+        assert!(ours.len() > 1000 && ours.len() == theirs.len());
+        let apart = |(a, b): (&f64, &f64)| (a - b).abs();
+        let worst = ours.iter().zip(&theirs).map(apart).fold(0.0, f64::max);
+        assert!(worst < 0.01 * METRE_DEGREES, "{worst} degrees");
+    }
+}
+
+/// All coordinates in ascending order, because GDAL turns rings round.
+fn numbers(json: &serde_json::Value) -> Vec<f64> {
+    let mut numbers: Vec<f64> = match json {
+        serde_json::Value::Array(values) => values.iter().flat_map(numbers).collect(),
+        serde_json::Value::Object(members) => members.values().flat_map(numbers).collect(),
+        other => other.as_f64().into_iter().collect(),
+    };
+    numbers.sort_by(f64::total_cmp);
+    numbers
+}
+
 #[test]
 fn boroughs_of_new_york_keep_their_parts() {
-    let boroughs = include_bytes!("../../../testdata/nybb.zip");
-    // The system counts in feet, which is not known here, and the error names it.
-    assert!(refused(boroughs).contains("NAD_1983_StatePlane_New_York_Long_Island_FIPS_3104_Feet"));
-
+    let boroughs = BOROUGHS;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("nybb.shz");
     std::fs::write(&path, boroughs).unwrap();
@@ -107,7 +141,7 @@ fn what_a_shapefile_has_no_place_for_is_refused() {
         "Shapefile can't hold a value of 256 bytes in the column \"name\", which takes 254"
     );
     let mut moved = testing::features(groups[0].clone());
-    moved[1].crs = crate::crs::Crs::Crs84;
+    moved[1].crs = Crs::Crs84;
     assert!(refused(&moved).contains("several coordinate reference systems"));
 }
 
