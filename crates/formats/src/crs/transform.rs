@@ -31,6 +31,8 @@ pub struct Transform {
 struct Path {
     from: Proj,
     to: Proj,
+    /// The greatest x of `from` either way that means a place.
+    x_max: f64,
 }
 
 /// A position that has no place in the system it is to be transformed to, or none in its own.
@@ -59,7 +61,7 @@ impl Transform {
         let path = if definition(from) == definition(to) {
             None
         } else {
-            Some(Box::new(Path { from: formulas(from)?, to: formulas(to)? }))
+            Some(Box::new(Path { from: formulas(from)?, to: formulas(to)?, x_max: x_max(from)? }))
         };
         Ok(Self { from, to, path })
     }
@@ -84,6 +86,8 @@ impl Transform {
                 return Err(outside);
             }
             point = (point.0.to_radians(), point.1.to_radians());
+        } else if point.0.abs() > path.x_max {
+            return Err(outside);
         }
         // What went wrong would not help: the errors name formulas, not causes.
         proj4rs::transform::transform(&path.from, &path.to, &mut point).map_err(|_| outside)?;
@@ -129,6 +133,18 @@ fn definition(crs: Crs) -> &'static str {
 
 fn formulas(crs: Crs) -> Result<Proj, UnsupportedCrs> {
     Proj::from_proj_string(definition(crs)).map_err(|_| UnsupportedCrs(crs.to_string()))
+}
+
+/// The formulas of a cylinder around the world (Mercator and its like) go round and round: the same as [`LONGITUDE_MAX`], for x.
+fn x_max(crs: Crs) -> Result<f64, UnsupportedCrs> {
+    const QUARTER: f64 = 90.0;
+    if !["+proj=merc ", "+proj=eqc ", "+proj=cea "].iter().any(|around| definition(crs).starts_with(around)) {
+        return Ok(f64::INFINITY);
+    }
+    let mut quarter = Position { x: QUARTER, y: 0.0, z: None };
+    let there = Transform::new(Crs::Crs84, crs)?.position(&mut quarter);
+    there.map_err(|_outside| UnsupportedCrs(crs.to_string()))?;
+    Ok(quarter.x * LONGITUDE_MAX / QUARTER)
 }
 
 #[cfg(test)]
@@ -187,6 +203,29 @@ mod tests {
             let Err(error) = error else { panic!("{x} {y} of {from} is {position:?} of {to}") };
             assert_eq!(position.x.to_bits(), x.to_bits());
             assert!(error.to_string().contains(&format!("{x}, {y} (x, y) of {from}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn once_round_the_world_is_enough() {
+        const ROUND: f64 = 40_075_016.686;
+        let degrees = |x: f64| {
+            let mut position = at(x, 0.0);
+            Transform::new(epsg(3857), Crs::Crs84).unwrap().position(&mut position)?;
+            Ok::<_, OutsideDomain>((position.x * 1e6).round() / 1e6)
+        };
+        assert_eq!(degrees(ROUND / 2.0).unwrap().abs(), 180.0);
+        // What crosses the antimeridian goes on counting, on maps of the Pacific all around.
+        assert_eq!(degrees(ROUND / 360.0 * 190.0).unwrap(), -170.0);
+        assert_eq!(degrees(ROUND / -360.0 * 350.0).unwrap(), 10.0);
+        for x in [ROUND * 1.51, ROUND * -1.51, 1e9, -1e15] {
+            let error = degrees(x).unwrap_err().to_string();
+            assert!(error.contains(&format!("the position {x}, 0 (x, y) of EPSG:3857")), "{error}");
+        }
+        for code in [3395, 4087, 6933] {
+            let there = Transform::new(epsg(code), epsg(3857)).unwrap();
+            assert!(there.position(&mut at(1.7e7, 0.0)).is_ok(), "{code}");
+            assert!(there.position(&mut at(1e8, 0.0)).is_err(), "{code}");
         }
     }
 
