@@ -4,7 +4,7 @@ use super::{Callbacks, DELIVERY, signature};
 use crate::clock;
 use crate::engine::{Engine, Inner};
 use anabranch_egress::{EgressError, Request, parse_url};
-use anabranch_model::{CallbackEvent, Error, JobId, Subscriber};
+use anabranch_model::{CallbackEvent, Error, JobId, Subscriber, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +44,11 @@ pub(super) async fn post(
         Err(error) => return Posted::Later { reason: error.to_string(), retry_after: None },
     };
     let answer = engine.egress.fetch_any_status(request).await;
-    let retry_after = answer.as_ref().ok().and_then(|answer| answer.header("retry-after")).and_then(seconds);
+    let retry_after = answer
+        .as_ref()
+        .ok()
+        .and_then(|answer| answer.header("retry-after"))
+        .and_then(|value| pause_asked(value, clock::now()));
     match answer.and_then(anabranch_egress::Response::require_success) {
         // 304 is a success to conditional requests only.
         Ok(answer) if (200..300).contains(&answer.status) => Posted::Delivered,
@@ -97,7 +101,38 @@ fn delivery(job: JobId, event: CallbackEvent) -> String {
     format!("{job}-{state}")
 }
 
-/// `Retry-After` in seconds (RFC 9110 §10.2.3). Dates are left out: our own pauses do as well.
-fn seconds(retry_after: &str) -> Option<Duration> {
-    retry_after.trim().parse().ok().map(Duration::from_secs)
+/// What `Retry-After` asks for (RFC 9110 §10.2.3), seconds or a date; nothing for a date that is over.
+fn pause_asked(retry_after: &str, now: Timestamp) -> Option<Duration> {
+    let text = retry_after.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    httpdate::parse_http_date(text).ok()?.duration_since(now.into()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_may_ask_for_seconds_or_a_date() {
+        let now = Timestamp::from_second(784_111_777).unwrap(); // of the dates in RFC 9110
+        let asked =
+            |text: &str| pause_asked(text, now - Duration::from_secs(60)).map(|pause| pause.as_secs());
+        for (text, seconds) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(60)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(60)),
+            ("Sun Nov  6 08:49:37 1994", Some(60)),
+            ("Sun, 06 Nov 1994 08:48:36 GMT", None),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(252_618_189_082)),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(asked(text), seconds, "{text:?}");
+        }
+    }
 }

@@ -43,7 +43,7 @@ fn callbacks() -> Value {
             "responses": {
                 "2XX": {"description": "Taken: it is not sent again"},
                 "4XX": {"description": "Refused: it is not sent again, except after 408 and 429"},
-                "5XX": {"description": "It is sent again later, not before the seconds in Retry-After"}
+                "5XX": {"description": "It is sent again later, not before the time in Retry-After"}
             }
         }}})
     };
