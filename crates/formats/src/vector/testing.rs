@@ -8,8 +8,9 @@ use crate::room::Room;
 use anabranch_model::Data;
 use serde_json::{Value, json};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use tempfile::TempDir;
 
 pub(super) type MakeWriter =
     for<'a> fn(&Summary, &Room<'_>, &'a mut dyn Write) -> Result<Box<dyn FeatureWriter + 'a>, FormatError>;
@@ -117,6 +118,14 @@ pub(super) fn read_data(make: MakeReader, data: &Data) -> Result<Vec<Feature>, F
         features.push(feature);
     }
     Ok(features)
+}
+
+/// Bytes as a file of a name, in a folder that goes with it.
+pub(super) fn saved(bytes: &[u8], name: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    (folder, path)
 }
 
 /// Reads every cut and many mutations: errors are welcome, panics are not, nor is the blame of anything but the data.

@@ -32,9 +32,7 @@ fn what_is_written_is_read_back_and_by_gdal_too() {
             features.iter_mut().for_each(|feature| feature.crs = crs);
             let bytes = testing::write(WRITER, &features).unwrap();
             assert_eq!(testing::read(READER, &bytes).unwrap(), features);
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("written.csv");
-            std::fs::write(&path, &bytes).unwrap();
+            let (_folder, path) = testing::saved(&bytes, "written.csv");
             let by_gdal = testing::features_by_gdal_with(
                 &path,
                 &["-oo", "X_POSSIBLE_NAMES=x", "-oo", "Y_POSSIBLE_NAMES=y", "-oo", "Z_POSSIBLE_NAMES=z"],

@@ -33,9 +33,7 @@ fn what_is_written_is_read_back_and_by_gdal_too() {
         let bytes = testing::write(WRITER, &features).unwrap();
         let read = testing::read(READER, &bytes).unwrap();
         assert_eq!(by_name(read.clone()), by_name(features));
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("written.fgb");
-        std::fs::write(&path, &bytes).unwrap();
+        let (_folder, path) = testing::saved(&bytes, "written.fgb");
         testing::assert_gdal_agrees(&read, &path);
     }
 }
@@ -47,9 +45,7 @@ fn gdal_finds_features_by_the_index() {
     });
     let mut features = testing::features(geometries.collect());
     features.pop();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("written.fgb");
-    std::fs::write(&path, testing::write(WRITER, &features).unwrap()).unwrap();
+    let (_folder, path) = testing::saved(&testing::write(WRITER, &features).unwrap(), "written.fgb");
     let found = testing::features_by_gdal_within(&path, [3.5, 4.5, 6.5, 5.5]);
     let coordinates: Vec<_> =
         found.as_array().unwrap().iter().map(|found| found["geometry"]["coordinates"].to_string()).collect();

@@ -16,9 +16,7 @@ fn mixed(z: Option<f64>) -> Vec<crate::vector::Feature> {
 
 /// A sound file, after some SQL.
 fn changed(sql: &str) -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a 50% #1?.gpkg");
-    std::fs::write(&path, testing::write(WRITER, &mixed(None)).unwrap()).unwrap();
+    let (folder, path) = testing::saved(&testing::write(WRITER, &mixed(None)).unwrap(), "a 50% #1?.gpkg");
     Connection::open(&path).unwrap().execute_batch(&format!("PRAGMA foreign_keys = OFF; {sql}")).unwrap();
     (folder, path)
 }
@@ -36,9 +34,7 @@ fn what_is_written_is_read_back_and_by_gdal_too() {
         let features = mixed(z);
         let bytes = testing::write(WRITER, &features).unwrap();
         assert_eq!(testing::read(READER, &bytes).unwrap(), features);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("written.gpkg");
-        std::fs::write(&path, &bytes).unwrap();
+        let (_folder, path) = testing::saved(&bytes, "written.gpkg");
         assert_eq!(testing::read_data(READER, &Data::file(&path).unwrap()).unwrap(), features);
         testing::assert_gdal_agrees(&features, &path);
     }

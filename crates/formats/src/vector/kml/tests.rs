@@ -35,9 +35,7 @@ fn what_is_written_is_read_back_and_by_gdal_too() {
     for features in samples() {
         let bytes = testing::write(WRITER, &features).unwrap();
         assert_eq!(testing::read(READER, &bytes).unwrap(), features);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("written.kml");
-        std::fs::write(&path, &bytes).unwrap();
+        let (_folder, path) = testing::saved(&bytes, "written.kml");
         let by_gdal = testing::features_by_gdal(&path);
         let by_gdal = by_gdal.as_array().unwrap();
         assert_eq!(by_gdal.len(), features.len());

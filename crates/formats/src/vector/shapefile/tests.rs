@@ -31,9 +31,7 @@ fn what_is_written_is_read_back_and_by_gdal_too() {
             assert_eq!(testing::read(READER, &bytes).unwrap(), features);
             assert_eq!(testing::write(WRITER, &features).unwrap(), bytes, "nothing depends on the time");
 
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("written.shz");
-            std::fs::write(&path, &bytes).unwrap();
+            let (_folder, path) = testing::saved(&bytes, "written.shz");
             assert_eq!(testing::read_data(READER, &Data::file(&path).unwrap()).unwrap(), features);
             testing::assert_gdal_agrees(&features, &path);
         }
@@ -61,9 +59,7 @@ const BOROUGHS: &[u8] = include_bytes!("../../../testdata/nybb.zip");
 #[test]
 fn boroughs_in_feet_lie_in_degrees_where_gdal_has_them() {
     const METRE_DEGREES: f64 = 1e-5;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("nybb.shz");
-    std::fs::write(&path, BOROUGHS).unwrap();
+    let (_folder, path) = testing::saved(BOROUGHS, "nybb.shz");
     let by_gdal = testing::features_by_gdal_with(&path, &["-t_srs", "OGC:CRS84"]);
     let features = testing::read(READER, BOROUGHS).unwrap();
     let feet = Crs::epsg(2263).unwrap();
@@ -94,9 +90,7 @@ fn numbers(json: &serde_json::Value) -> Vec<f64> {
 #[test]
 fn boroughs_of_new_york_keep_their_parts() {
     let boroughs = BOROUGHS;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("nybb.shz");
-    std::fs::write(&path, boroughs).unwrap();
+    let (_folder, path) = testing::saved(boroughs, "nybb.shz");
     let by_gdal = testing::features_by_gdal(&path);
     let mut members = Vec::new();
     let mut source = zip::ZipArchive::new(io::Cursor::new(boroughs)).unwrap();
