@@ -175,3 +175,35 @@ async fn an_agent_stopped_in_order_takes_its_runs_with_it() {
     assert!(processes_with("920.25").is_empty());
     server.job_in(&job, &["failed"], DEADLINE).await;
 }
+
+#[tokio::test]
+async fn lists_of_processes_are_never_old() {
+    let server = Server::start().await;
+    let mut agents = Vec::new();
+    let lists = [
+        "/processes?f=json",
+        "/wps?service=WPS&request=GetCapabilities",
+        "/wps?service=WPS&version=2.0.0&request=GetCapabilities",
+    ];
+    let names = async |process: &str| {
+        let mut names = Vec::new();
+        for list in lists {
+            // Twice: the second answer is one that the server has kept.
+            for _ in 0..2 {
+                names.push(server.get(list).await.text().contains(process));
+            }
+        }
+        names
+    };
+    for (name, process) in [("a1", "default:First"), ("a2", "default:Second")] {
+        assert_eq!(names(process).await, [false; 6], "{process}");
+        let service = script_service(process.trim_start_matches("default:"), "printf done", "");
+        agents.push(Agent::start(&server, name, &[("service.toml", &service)]));
+        server.published(process, true).await;
+        assert_eq!(names(process).await, [true; 6], "{process}");
+    }
+    agents[0].stop().await;
+    server.published("default:First", false).await;
+    assert_eq!(names("default:First").await, [false; 6]);
+    assert_eq!(names("default:Second").await, [true; 6]);
+}

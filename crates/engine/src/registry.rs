@@ -64,6 +64,12 @@ impl Registry {
         list.into_iter().map(|(_, process)| Arc::clone(process)).collect()
     }
 
+    /// How often something was published or withdrawn. What is read from the registry afterwards is at least as new.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        *self.changed.borrow()
+    }
+
     /// Changes whenever something is published or withdrawn.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {

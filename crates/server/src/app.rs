@@ -1,6 +1,7 @@
 //! What every request handler shares.
 
 use crate::data_plane::DataPlane;
+use crate::http::rendered::Rendered;
 use anabranch_engine::Engine;
 use anabranch_ogc::ServiceInfo;
 use anabranch_ogc::ogcapi::BaseUrl;
@@ -20,6 +21,8 @@ pub(crate) struct Parts {
     pub(crate) service: ServiceInfo,
     /// How clients reach this server.
     pub(crate) base: BaseUrl,
+    /// Documents of what is published.
+    pub(crate) rendered: Rendered,
     /// Most bytes of a request body that are held in memory.
     pub(crate) body_bytes_max: usize,
     /// Largest request body, in bytes, where large values go to files.

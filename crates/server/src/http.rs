@@ -18,6 +18,7 @@ pub(crate) mod outputs;
 mod pages;
 mod processes;
 mod range;
+pub(crate) mod rendered;
 mod same_site;
 mod service;
 mod upload;

@@ -7,6 +7,7 @@ use crate::cli;
 use crate::config::{Config, ExternalXmpp};
 use crate::data_plane::DataPlane;
 use crate::folder::{Folder, write_private};
+use crate::http::rendered::Rendered;
 use crate::http::{self, UPLOADS_MAX, listen};
 use crate::publisher::{LocalPublisher, RegistryPublisher};
 use crate::shared_folder::SharedFolders;
@@ -80,6 +81,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         data_plane,
         service: service_info(&config),
         base: BaseUrl::new(base),
+        rendered: Rendered::default(),
         body_bytes_max: config.http.body_bytes_max,
         upload_bytes_max: config.http.upload_bytes_max,
         uploads: Semaphore::new(UPLOADS_MAX),

@@ -8,7 +8,7 @@ use anabranch_ogc::ogcapi::exception::PROBLEM_MEDIA_TYPE;
 use anabranch_ogc::ogcapi::{self, Link, Problem};
 use askama::Template;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{self, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
@@ -25,7 +25,12 @@ pub(crate) fn json(status: StatusCode, document: &impl Serialize) -> Response {
 
 /// A body with its media type.
 pub(crate) fn with_type(status: StatusCode, media_type: &str, body: impl Into<Body>) -> Response {
-    let mut response = Response::new(body.into());
+    typed(status, media_type, body.into())
+}
+
+/// The same, of any kind of body.
+pub(crate) fn typed<B>(status: StatusCode, media_type: &str, body: B) -> http::Response<B> {
+    let mut response = http::Response::new(body);
     *response.status_mut() = status;
     let value =
         HeaderValue::from_str(media_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
@@ -51,7 +56,7 @@ pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response {
 }
 
 /// Adds a `Link` header for each link (RFC 8288).
-pub(crate) fn add_links(response: &mut Response, links: &[Link]) {
+pub(crate) fn add_links<B>(response: &mut http::Response<B>, links: &[Link]) {
     for link in links {
         if let Ok(value) = HeaderValue::from_str(&link.header()) {
             response.headers_mut().append(header::LINK, value);

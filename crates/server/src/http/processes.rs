@@ -4,13 +4,16 @@ use super::answer::{self, Asked};
 use super::negotiate::Form;
 use super::pages::process::ProcessPage;
 use super::pages::{ProcessRow, ProcessesPage};
+use super::rendered::Document;
 use super::service::descriptions;
 use crate::app::App;
 use anabranch_model::{Error, Process, ProcessId};
-use anabranch_ogc::ogcapi::{describe as document, processes, query};
+use anabranch_ogc::ogcapi::{self, describe as document, processes, query};
+use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{self, HeaderMap, StatusCode};
 use axum::response::Response;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// `GET /processes`
@@ -22,10 +25,10 @@ pub(crate) async fn list(State(app): State<App>, RawQuery(query): RawQuery, head
 fn list_in(asked: &Asked<'_>) -> Result<Response, Error> {
     let app = asked.app;
     let page = query::Page::parse(asked.query.unwrap_or_default())?;
-    let published = descriptions(app);
-    let list = processes::list(&published, &page, &app.base)?;
     match Form::wanted(asked.query, asked.headers)? {
         Form::Html => {
+            let published = descriptions(app);
+            let list = processes::list(&published, &page, &app.base)?;
             let href = |rel| {
                 list.links.iter().find(|link| link.rel == rel).map(|link| format!("{}&f=html", link.href))
             };
@@ -37,12 +40,21 @@ fn list_in(asked: &Asked<'_>) -> Result<Response, Error> {
             };
             Ok(answer::html(StatusCode::OK, &page))
         }
-        Form::Json => {
-            let mut response = answer::json(StatusCode::OK, &list);
-            answer::add_links(&mut response, &list.links);
-            Ok(response)
+        Form::Json if page == query::Page::default() => {
+            let registry = app.engine.registry();
+            app.rendered.answer(Document::Processes, registry, || list_as_json(app, &page))
         }
+        Form::Json => Ok(list_as_json(app, &page)?.map(Body::from)),
     }
+}
+
+fn list_as_json(app: &App, page: &query::Page) -> Result<http::Response<Bytes>, Error> {
+    let published = descriptions(app);
+    let list = processes::list(&published, page, &app.base)?;
+    let bytes = serde_json::to_vec(&list).map_err(Error::internal)?;
+    let mut response = answer::typed(StatusCode::OK, ogcapi::MEDIA_TYPE, bytes.into());
+    answer::add_links(&mut response, &list.links);
+    Ok(response)
 }
 
 /// `GET /processes/{process}`

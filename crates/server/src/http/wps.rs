@@ -4,6 +4,7 @@ mod v1_0;
 mod v2_0;
 
 use super::answer;
+use super::rendered::Document;
 use super::service::descriptions;
 use super::upload::{self, Begun, InputFiles, Upload, UploadFolder};
 use crate::app::App;
@@ -84,7 +85,20 @@ fn log_ours(error: &Error) {
 
 /// Gives a writer what capabilities documents are made of.
 fn with_capabilities<T>(app: &App, write: impl FnOnce(&Capabilities<'_>) -> T) -> T {
+    // First, so that no document claims to be newer than it is.
+    let update_sequence = app.engine.registry().changes();
     let (processes, url) = (descriptions(app), app.wps_url());
-    let update_sequence = *app.engine.registry().watch().borrow();
     write(&Capabilities { service: &app.service, url: &url, processes: &processes, update_sequence })
+}
+
+/// The capabilities that clients get who name no choices.
+fn plain_capabilities<E>(
+    app: &App,
+    document: Document,
+    write: impl FnOnce(&Capabilities<'_>) -> Result<Vec<u8>, E>,
+) -> Result<Response, E> {
+    app.rendered.answer(document, app.engine.registry(), || {
+        let bytes = with_capabilities(app, write)?;
+        Ok(answer::typed(StatusCode::OK, MEDIA_TYPE, bytes.into()))
+    })
 }

@@ -4,11 +4,13 @@ use super::{exception, xml};
 use crate::app::App;
 use crate::http::jobs::DISMISS_WAIT;
 use crate::http::outputs::{OutputSet, parse_job};
+use crate::http::rendered::Document;
 use crate::http::service::{description, descriptions};
 use crate::http::waiting::until_finished;
 use anabranch_engine::{JobView, StoredRequest};
 use anabranch_model::{DismissedBy, Error, JobState, Outcome};
 use anabranch_ogc::ExceptionReport;
+use anabranch_ogc::wps::Capabilities;
 use anabranch_ogc::wps_1_0::{self, DescribeProcess, Execute, Request, capabilities, describe, response};
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -41,7 +43,12 @@ async fn dismiss(app: &App, job: &str, language: Option<&str>) -> Result<Respons
 pub(super) async fn answer_to(app: &App, request: Request) -> Result<Response, ExceptionReport> {
     match request {
         Request::GetCapabilities(request) => {
-            super::with_capabilities(app, |offered| capabilities::write(offered, &request)).map(xml)
+            let write = |offered: &Capabilities<'_>| capabilities::write(offered, &request);
+            if request.language.is_none() && request.update_sequence.is_none() {
+                super::plain_capabilities(app, Document::Capabilities1_0, write)
+            } else {
+                super::with_capabilities(app, write).map(xml)
+            }
         }
         Request::DescribeProcess(request) => describe_process(app, &request),
         Request::Execute(request) => execute(app, *request).await,

@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::http::answer;
 use crate::http::jobs::DISMISS_WAIT;
 use crate::http::outputs::{OutputSet, parse_job};
+use crate::http::rendered::Document;
 use crate::http::service::{description, descriptions};
 use crate::http::waiting::{until_finished, within};
 use anabranch_engine::{JobHandle, JobView};
@@ -21,7 +22,9 @@ use axum::response::Response;
 
 pub(super) async fn answer_to(app: &App, request: Request) -> Result<Response, ExceptionReport> {
     let answered = match request {
-        Request::GetCapabilities(_) => Ok(xml(super::with_capabilities(app, capabilities::write))),
+        Request::GetCapabilities(_) => super::plain_capabilities(app, Document::Capabilities2_0, |offered| {
+            Ok(capabilities::write(offered))
+        }),
         Request::DescribeProcess(request) => return describe_process(app, &request),
         Request::Execute(request) => execute(app, *request).await,
         Request::GetStatus(job) => get_status(app, &job).await,
