@@ -55,12 +55,12 @@ fn one(input: &Value, name: &str, text: &str) -> anyhow::Result<Value> {
         |kind: &str| schemas.iter().any(|schema| schema.get("type").and_then(Value::as_str) == Some(kind));
     let media_types: Vec<_> =
         schemas.iter().filter_map(|schema| schema.get("contentMediaType").and_then(Value::as_str)).collect();
+    let travels_as_base64 = |schema: &Value| schema.get("contentEncoding").is_some();
     if media_types.len() > 1 {
-        return Ok(of_any_format(content));
+        return Ok(of_any_format(content, schemas.first().is_some_and(|first| travels_as_base64(first))));
     }
     let media_type = media_types.first();
-    let binary =
-        schemas.iter().any(|schema| schema.get("contentEncoding").is_some() || is(schema, "format", "byte"));
+    let binary = schemas.iter().any(|schema| travels_as_base64(schema) || is(schema, "format", "byte"));
     if binary || std::str::from_utf8(&content).is_err() {
         let base64 = base64::engine::general_purpose::STANDARD.encode(&content);
         return Ok(match media_type {
@@ -80,18 +80,18 @@ fn one(input: &Value, name: &str, text: &str) -> anyhow::Result<Value> {
     Ok(Value::String(text))
 }
 
-/// Data for an input that takes several formats: which one it is in the server tells by the content.
-fn of_any_format(content: Vec<u8>) -> Value {
-    match String::from_utf8(content) {
+/// Data for an input that takes several formats: which one it is in the server tells by the content. Where the first of them is binary,
+/// it would take the characters of a large text without a format for base64.
+fn of_any_format(content: Vec<u8>, first_is_binary: bool) -> Value {
+    let content = match String::from_utf8(content) {
         Ok(text) => match serde_json::from_str(&text) {
-            Ok(document @ (Value::Object(_) | Value::Array(_))) => json!({ "value": document }),
-            _ => json!({ "value": text }),
+            Ok(document @ (Value::Object(_) | Value::Array(_))) => return json!({ "value": document }),
+            _ if !first_is_binary => return json!({ "value": text }),
+            _ => text.into_bytes(),
         },
-        Err(binary) => {
-            let base64 = base64::engine::general_purpose::STANDARD.encode(binary.as_bytes());
-            json!({ "value": base64, "encoding": "base64" })
-        }
-    }
+        Err(binary) => binary.into_bytes(),
+    };
+    json!({ "value": base64::engine::general_purpose::STANDARD.encode(content), "encoding": "base64" })
 }
 
 fn is(schema: &Value, member: &str, wanted: &str) -> bool {
@@ -119,6 +119,10 @@ mod tests {
                 { "type": "object", "contentMediaType": "application/geo+json" },
                 { "type": "string", "contentMediaType": "application/wkt" },
                 { "type": "string", "contentEncoding": "base64", "contentMediaType": "application/flatgeobuf" },
+            ] } },
+            "grid": { "schema": { "oneOf": [
+                { "type": "string", "contentEncoding": "base64", "contentMediaType": "image/tiff" },
+                { "type": "string", "contentMediaType": "application/arcgrid" },
             ] } },
             "dem": { "schema": { "type": "string", "contentEncoding": "base64", "contentMediaType": "image/tiff" } },
         }})
@@ -150,6 +154,10 @@ mod tests {
         std::fs::write(file.path(), b"fgb\x03\xff").unwrap();
         let binary = built(&[&format!("features=@{}", file.path().display())]).unwrap();
         assert_eq!(binary["features"], json!({ "value": "ZmdiA/8=", "encoding": "base64" }));
+        assert_eq!(
+            built(&["grid=ncols"]).unwrap()["grid"],
+            json!({ "value": "bmNvbHM=", "encoding": "base64" })
+        );
     }
 
     #[test]

@@ -6,10 +6,10 @@ use flate2::read::ZlibDecoder;
 use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor};
 use std::io::{self, Read as _};
 
-/// Of libdeflate: three quarters of the time of GDAL's level 6, for files that are a few percent larger.
+/// Of libdeflate: a third of the time of level 6, which is GDAL's, for files that are a sixth larger where slopes are smooth.
 const DEFLATE_LEVEL: i32 = 4;
 
-/// Of Zstandard: a fifth of Deflate's time, for files of the same size.
+/// Of Zstandard: a third of the time of that, and files a quarter larger.
 const ZSTD_LEVEL: i32 = 1;
 
 /// How blocks are packed that we write.
