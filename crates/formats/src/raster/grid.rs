@@ -98,7 +98,7 @@ pub enum GridCrs {
     Epsg {
         /// Its code.
         code: u16,
-        /// Degrees for a geographic system, metres (or feet, which nobody here asks for) for a projected one.
+        /// Degrees where it is geographic; metres stand for whatever a projected system counts in.
         unit: Unit,
     },
     /// Defined by parameters, as GeoTIFF writes them.

@@ -16,7 +16,7 @@ const BLOCKS_MAX: u64 = 4 << 20;
 /// Bytes of a packed block once it is unpacked: a tile 4,096 cells square, in 32 bits.
 const BLOCK_BYTES_MAX: u64 = 64 << 20;
 
-/// Bytes of all cells for each byte of the file: Deflate reaches 1,000 on nothing but zeros; more where tiles are left out.
+/// Bytes of all blocks, unpacked, for each byte of the file: Deflate reaches 1,000 on nothing but zeros; more where tiles are left out.
 const EXPANSION_MAX: u64 = 5000;
 
 /// What may be unpacked whatever the ratio.
@@ -208,8 +208,10 @@ impl Layout {
                 "may have at most {BLOCK_BYTES_MAX} bytes in a strip or tile once it is unpacked, not {block_bytes}"
             )));
         }
-        let cells = u64::from(self.width) * u64::from(self.height);
-        let bytes = u128::from(cells) * self.bands as u128 * self.stored.sample_type().bytes() as u128;
+        // With the cells of tiles that are not of the image, which are unpacked too.
+        let cells = u64::from(self.block_width) * u64::from(self.block_height);
+        let cell_bytes = self.samples() * self.stored.sample_type().bytes();
+        let bytes = u128::from(cells) * cell_bytes as u128 * u128::from(self.blocks());
         if bytes > u128::from(EXPANDED_BYTES_FREE.max(file_bytes.saturating_mul(EXPANSION_MAX))) {
             return Err(malformed(format!(
                 "may unpack to {EXPANSION_MAX} times its size, and its {file_bytes} bytes unpack to {bytes}"

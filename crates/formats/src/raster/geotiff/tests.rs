@@ -377,6 +377,7 @@ fn claims_are_refused_before_memory_is_taken_for_them() {
         (sized(0, 5, &[]), "1 to 2147483647 cells as its width, not 0"),
         (sized(u32::MAX, 5, &[]), "cells as its width, not 4294967295"),
         (sized(60_000, 60_000, &strips), "may unpack to 5000 times its size"),
+        (sized(1, 1 << 28, &[(322, 4, 1, 1 << 20), (323, 3, 1, 64)]), "unpack to 281474976710656"),
         (sized(5, 5, &[(277, 3, 1, 5000)]), "1 to 4096 bands, not 5000"),
         (sized(10_000, 10_000, &[(259, 3, 1, 8)]), "67108864 bytes in a strip or tile"),
         (sized(10_000, 10_000, &[(322, 3, 1, 1), (323, 3, 1, 1)]), "4194304 strips or tiles"),
