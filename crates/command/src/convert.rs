@@ -381,6 +381,12 @@ fn write_limits(file: &mut File, limits: &Limits) {
     number("cpu_time", limits.cpu_seconds);
     number("processes", limits.processes);
     file.boolean("new_privileges", limits.new_privileges, false);
+    if let Some(isolation) = &limits.isolation {
+        file.text("isolation", "bubblewrap");
+        file.boolean("network", isolation.network, false);
+        let visible: Vec<_> = isolation.visible.iter().map(|path| path.display().to_string()).collect();
+        file.list("visible", &visible);
+    }
 }
 
 /// Rules of progress are read before all others: one that comes later stands among them.

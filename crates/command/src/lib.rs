@@ -19,6 +19,7 @@ mod folder;
 mod folders;
 mod gdal;
 pub mod ini;
+mod isolation;
 mod journal;
 mod lines;
 mod manual;

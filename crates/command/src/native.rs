@@ -55,7 +55,7 @@ fn read_service(findings: &mut Findings, mut root: Section<'_>, folder: &Path) -
     let names = Names { inputs: &described_inputs, outputs: &described_outputs, constants: &constants };
     let steps = step::read_all(findings, &mut root, names, folder);
     let command = command::read(findings, &mut root, names, folder);
-    let limits = command::read_limits(findings, &mut root);
+    let limits = command::read_limits(findings, &mut root, folder);
     let (lines, gdal_progress) = read_lines(findings, &mut root);
     let capacity = read_capacity(findings, &mut root);
     let description = describe(findings, &mut root, id, described_inputs, described_outputs);

@@ -2,6 +2,7 @@
 
 use crate::arguments::Values;
 use crate::folders::{self, Folders};
+use crate::isolation;
 use crate::journal::Journal;
 use crate::lines::LineCutter;
 use crate::os::{self, End, How, KILL_WAIT_MAX, Launch, Supervised, Told};
@@ -100,7 +101,7 @@ async fn prepare(service: Arc<Service>, execution: Execution, run_id: String) ->
     blocking(move || {
         let internal =
             |error: std::io::Error| Error::internal(format!("the run's folder can't be made: {error}"));
-        let program = find_program(&service)?;
+        let mut program = find_program(&service)?;
         let scratch = std::path::absolute(execution.sink.scratch()).map_err(internal)?;
         let folders = folders::make(&scratch, &service).map_err(internal)?;
         let files = folders::write_inputs(&service, &execution.inputs, &folders)?;
@@ -113,7 +114,10 @@ async fn prepare(service: Arc<Service>, execution: Execution, run_id: String) ->
             run_id: &run_id,
         };
         prepare::run(&values)?;
-        let arguments = values.arguments()?;
+        let mut arguments = values.arguments()?;
+        if let Some(isolation) = &service.limits.isolation {
+            (program, arguments) = isolation::wrap(isolation, &service, &folders, &program, arguments)?;
+        }
         let environment = environment(&service, &folders, values.environment()?);
         let to_file = service.outputs.iter().any(|rule| matches!(rule.source, OutputSource::Stdout));
         let stdout = to_file.then(|| File::create(&folders.stdout)).transpose().map_err(internal)?;

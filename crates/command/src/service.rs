@@ -253,6 +253,17 @@ pub struct Limits {
     pub processes: Option<u64>,
     /// The executable may gain rights by set-user-ID programs (`sudo`, `newuidmap`).
     pub new_privileges: bool,
+    /// The executable runs apart from the rest of the machine.
+    pub isolation: Option<Isolation>,
+}
+
+/// How an executable is kept apart, by bubblewrap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Isolation {
+    /// It may use the network.
+    pub network: bool,
+    /// Folders that it may read though they lie in hidden ones; absolute.
+    pub visible: Vec<PathBuf>,
 }
 
 /// What a line means.

@@ -2,14 +2,15 @@
 
 use super::section::{At, Section, scalar};
 use crate::draft::{Command, check_working_folder};
+use crate::isolation::BUBBLEWRAP;
 use crate::program;
 use crate::report::Findings;
 use crate::service::{
-    CommandLine, GRACE_DEFAULT, GRACE_MAX, LOG_BYTES_MAX_DEFAULT, Limits, PASS_ALL, RUN_ID_TOKEN,
+    CommandLine, GRACE_DEFAULT, GRACE_MAX, Isolation, LOG_BYTES_MAX_DEFAULT, Limits, PASS_ALL, RUN_ID_TOKEN,
 };
 use crate::template::{Argument, Names, Template};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -193,7 +194,38 @@ fn read_success(findings: &mut Findings, section: &mut Section<'_>) -> Vec<i32> 
     codes
 }
 
-pub(super) fn read_limits(findings: &mut Findings, root: &mut Section<'_>) -> Limits {
+fn read_isolation(findings: &mut Findings, section: &mut Section<'_>, folder: &Path) -> Option<Isolation> {
+    let how = section.string(findings, "isolation");
+    let network = section.boolean(findings, "network");
+    let visible = section.strings(findings, "visible");
+    match how.as_ref().map(|at| at.value) {
+        Some("bubblewrap") => {}
+        None | Some("none") => {
+            let spans = network.iter().map(|at| &at.span).chain(visible.iter().map(|at| &at.span));
+            for span in spans {
+                section.fault(findings, span, "network and visible need isolation = \"bubblewrap\"");
+            }
+            return None;
+        }
+        Some(other) => {
+            let rule = format!("isolation must be \"none\" or \"bubblewrap\", not {other:?}");
+            section.fault(findings, &how?.span, rule);
+            return None;
+        }
+    }
+    if program::find(BUBBLEWRAP, folder).is_none() {
+        section.warn(findings, &how?.span, "bubblewrap is not installed on this machine");
+    }
+    for at in visible.iter().filter(|at| !Path::new(at.value).is_absolute()) {
+        section.fault(findings, &at.span, format!("visible must hold absolute paths, not {:?}", at.value));
+    }
+    Some(Isolation {
+        network: network.is_some_and(|at| at.value),
+        visible: visible.into_iter().map(|at| PathBuf::from(at.value)).collect(),
+    })
+}
+
+pub(super) fn read_limits(findings: &mut Findings, root: &mut Section<'_>, folder: &Path) -> Limits {
     let Some(mut section) = root.section(findings, "limits") else { return Limits::default() };
     let span = section.span.clone();
     let limits = Limits {
@@ -203,6 +235,7 @@ pub(super) fn read_limits(findings: &mut Findings, root: &mut Section<'_>) -> Li
         cpu_seconds: section.duration(findings, "cpu_time").map(|at| at.value.as_secs().max(1)),
         processes: section.count(findings, "processes").map(|at| at.value),
         new_privileges: section.boolean(findings, "new_privileges").is_some_and(|at| at.value),
+        isolation: read_isolation(findings, &mut section, folder),
     };
     if limits.memory_bytes.is_some_and(|bytes| bytes < MEMORY_BYTES_MIN) {
         section.fault(findings, &span, "memory must be at least 256 MiB: nothing starts with less");
