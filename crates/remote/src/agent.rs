@@ -7,6 +7,7 @@ mod registrations;
 mod runs;
 mod sink;
 mod values;
+pub mod wps_remote;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

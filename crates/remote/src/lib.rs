@@ -26,6 +26,7 @@ mod carry;
 mod post;
 mod recent;
 
+pub use agent::wps_remote::{Sessions, WpsRemoteAgent, WpsRemoteError, WpsRemoteSettings};
 pub use agent::{Agent, AgentData, AgentError, AgentService, AgentSettings, DataError};
 pub use load::{Load, LoadSource};
 pub use message::Message;

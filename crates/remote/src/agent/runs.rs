@@ -319,7 +319,7 @@ impl RunTask {
 }
 
 /// An error that fits into a message whatever a process puts into its texts.
-fn shortened(error: Error) -> Error {
+pub(super) fn shortened(error: Error) -> Error {
     let cut = |text: String| match text.char_indices().nth(DETAIL_CHARS_MAX) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,

@@ -203,13 +203,14 @@ fn write(body: &Body) -> Result<String, String> {
 
 /// With a decimal point in each number, which the original's server needs.
 fn write_load(load: Load) -> String {
+    let in_bounds = |number: f32| if number.is_finite() { number.clamp(0.0, 100.0) } else { 0.0 };
     let memory = format!(
         r#"{{"vmem_value": {:?}, "vmem_description": "Percentage of Memory used by the server."}}"#,
-        load.memory_percent
+        in_bounds(load.memory_percent)
     );
     let processors = format!(
         r#"{{"loadavg_description": "Average Load on CPUs during the last 15 minutes.", "loadavg_value": {:?}}}"#,
-        load.cpu_percent
+        in_bounds(load.cpu_percent)
     );
     format!(
         "topic=loadavg&id=master&message=loadavg&result_vmem={}&result_loadavg={}",

@@ -9,6 +9,7 @@ mod cluster;
 mod doubles;
 mod room;
 mod stock;
+mod stock_server;
 
 mod balance;
 mod faults;
@@ -16,3 +17,4 @@ mod happy;
 mod restart;
 mod transcripts;
 mod wps_remote;
+mod wps_remote_agent;

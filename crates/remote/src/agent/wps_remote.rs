@@ -1,0 +1,338 @@
+//! An agent for an orchestrator of GeoServer's WPS Remote.
+//!
+//! There every service is an occupant of the room of its namespace, and so is every run, each with a session of its own,
+//! because the orchestrator knows them by their nicknames: `<service>@<domain>/master@<host>` takes requests, and
+//! `<service>@<domain>/<execution>@<host>` runs one. What is said is [`Message`]s in the form of [`wps_remote`].
+//!
+//! Other than the original's agents: a run says nothing before its occupant is in the room, an abort ends the process tree
+//! before the occupant leaves, one error is said and not three, defaults are applied, all faults of a request come at once.
+
+mod run;
+mod sink;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anabranch_model::{DataDescription, JobId, ProcessDescription};
+use anabranch_xmpp::{Bus, BusEvent, BusReceiver, BusSender, ClientError, Incoming, MessageKind, RoomJoin};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{AgentError, AgentService};
+use crate::load::LoadSource;
+use crate::message::{CannotExecute, Execute, LoadReport, Message, Register};
+use crate::post::{bare, post_body};
+use crate::recent::Recent;
+use crate::run_id::RunId;
+use crate::wire::wps_remote::{self, Body, ExecutionId};
+use run::Run;
+
+/// Requests remembered as taken: one that is repeated must not start a run again.
+const REMEMBERED_MAX: usize = 4096;
+
+/// Opens sessions of one account.
+pub trait Sessions: Send + Sync {
+    /// A session with this resource that enters the room.
+    ///
+    /// # Errors
+    /// Where what is configured can't be used.
+    fn open(&self, resource: &str, room: RoomJoin) -> Result<Bus, ClientError>;
+}
+
+/// How a [`WpsRemoteAgent`] behaves.
+#[derive(Clone)]
+pub struct WpsRemoteSettings {
+    /// Bare JIDs of rooms; the local part of each is the namespace of the services that go there.
+    pub rooms: Vec<String>,
+    pub room_password: Option<String>,
+    /// XMPP domain of the account, for nicknames.
+    pub domain: String,
+    /// This machine, for nicknames.
+    pub host: String,
+    /// Bare JID of the orchestrator's account: nobody else is heard. Where the room hides accounts, who has it, or its
+    /// local part, as nickname.
+    pub orchestrator: String,
+    /// Slots for runs, all services together.
+    pub capacity: u32,
+    /// Each run gets a folder of its own below; what earlier incarnations left there is removed at the start.
+    pub folder: PathBuf,
+    /// Where results that are no texts are left for the orchestrator, which has the folder under the same path. Nobody
+    /// removes them: GeoServer publishes them where they are.
+    pub shared_folder: Option<PathBuf>,
+    /// How long a shutdown waits for runs to end.
+    pub shutdown: Duration,
+}
+
+/// Why a service can't be offered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WpsRemoteError {
+    #[error(
+        "service '{service}' needs the room of its namespace, '{namespace}@…', and there is none among the rooms"
+    )]
+    NoRoom { service: String, namespace: String },
+    #[error("service '{service}' has output '{output}', which is no text: that needs a shared_folder")]
+    NoSharedFolder { service: String, output: String },
+    #[error("service '{service}' has a '.' in its name, and GeoServer cuts names there")]
+    Dot { service: String },
+}
+
+impl WpsRemoteSettings {
+    /// Whether a service can be offered.
+    ///
+    /// # Errors
+    /// Why it can't.
+    pub fn check(&self, description: &ProcessDescription) -> Result<(), WpsRemoteError> {
+        let (namespace, name) = names(description);
+        let service = description.id.to_string();
+        if name.contains('.') || namespace.contains('.') {
+            return Err(WpsRemoteError::Dot { service });
+        }
+        if self.room(namespace).is_none() {
+            return Err(WpsRemoteError::NoRoom { service, namespace: namespace.to_owned() });
+        }
+        let file =
+            description.outputs.iter().find(|output| matches!(output.data, DataDescription::Complex(_)));
+        match file {
+            Some(output) if self.shared_folder.is_none() => {
+                Err(WpsRemoteError::NoSharedFolder { service, output: output.id.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn room(&self, namespace: &str) -> Option<&str> {
+        let local = |room: &str| room.split_once('@').is_some_and(|(local, _)| local == namespace);
+        self.rooms.iter().map(String::as_str).find(|room| local(room))
+    }
+
+    /// Whether a message is from the orchestrator.
+    fn is_orchestrator(&self, incoming: &Incoming) -> bool {
+        match (&incoming.real_jid, &incoming.nick) {
+            (Some(jid), _) => bare(jid) == self.orchestrator,
+            (None, Some(nick)) => {
+                *nick == self.orchestrator || self.orchestrator.split('@').next() == Some(nick.as_str())
+            }
+            (None, None) => false,
+        }
+    }
+}
+
+/// Namespace and name of a service.
+fn names(description: &ProcessDescription) -> (&str, &str) {
+    let id = description.id.as_str();
+    id.split_once(':').unwrap_or(("default", id))
+}
+
+/// An agent for an orchestrator of WPS Remote.
+pub struct WpsRemoteAgent;
+
+impl WpsRemoteAgent {
+    /// Serves until `shutdown` is cancelled: then it takes no more runs, ends those under way, says so, and leaves. Services that
+    /// [`WpsRemoteSettings::check`] refuses are left out, which is logged.
+    ///
+    /// # Errors
+    /// Where a session ends for good or the folder can't be used.
+    pub async fn run(
+        sessions: Arc<dyn Sessions>,
+        services: Vec<AgentService>,
+        settings: WpsRemoteSettings,
+        load: Arc<dyn LoadSource>,
+        shutdown: CancellationToken,
+    ) -> Result<(), AgentError> {
+        super::runs::clear_folder(&settings.folder).await?;
+        let stop = shutdown.child_token();
+        let slots = Arc::new(Semaphore::new(settings.capacity as usize));
+        let shared = Arc::new(Shared { sessions, settings, load, slots, stop: stop.clone() });
+        let mut masters = JoinSet::new();
+        for service in services {
+            masters.spawn(Arc::clone(&shared).offer(service));
+        }
+        let mut result = Ok(());
+        while let Some(ended) = masters.join_next().await {
+            let ended = ended.unwrap_or(Err(AgentError::Session(None)));
+            // Without one of its services an agent is not what it was started as.
+            if ended.is_err() {
+                stop.cancel();
+            }
+            result = result.and(ended);
+        }
+        result
+    }
+}
+
+/// What all services and runs of an agent share.
+struct Shared {
+    sessions: Arc<dyn Sessions>,
+    settings: WpsRemoteSettings,
+    load: Arc<dyn LoadSource>,
+    slots: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl Shared {
+    /// Offers one service until the agent stops.
+    async fn offer(self: Arc<Self>, service: AgentService) -> Result<(), AgentError> {
+        let description = service.process.description();
+        let room = match self.settings.check(&description) {
+            Ok(()) => self.settings.room(names(&description).0).unwrap_or_default().to_owned(),
+            Err(error) => {
+                tracing::error!(%error, "a service is not offered");
+                return Ok(());
+            }
+        };
+        let name = names(&description).1;
+        let bus = self.enter(&room, name, "master", &format!("master.{name}"));
+        let bus = bus.map_err(|error| AgentError::Session(Some(error)))?;
+        let (sender, receiver) = bus.split();
+        let master = Master {
+            shared: self,
+            service,
+            description,
+            room,
+            sender,
+            runs: JoinSet::new(),
+            taken: Recent::keeping(REMEMBERED_MAX),
+        };
+        master.serve(receiver).await
+    }
+
+    /// A session in the room of a service, for the service itself or one of its runs.
+    fn enter(&self, room: &str, service: &str, who: &str, resource: &str) -> Result<Bus, ClientError> {
+        let WpsRemoteSettings { domain, host, room_password, .. } = &self.settings;
+        let nick = format!("{service}@{domain}/{who}@{host}");
+        let room = RoomJoin { room: room.to_owned(), nick, password: room_password.clone() };
+        self.sessions.open(&format!("{resource}@{host}"), room)
+    }
+}
+
+/// One service: what takes requests for it.
+struct Master {
+    shared: Arc<Shared>,
+    service: AgentService,
+    description: Arc<ProcessDescription>,
+    room: String,
+    sender: BusSender,
+    runs: JoinSet<()>,
+    taken: Recent<ExecutionId>,
+}
+
+impl Master {
+    async fn serve(mut self, mut session: BusReceiver) -> Result<(), AgentError> {
+        let stop = self.shared.stop.clone();
+        let mut fatal = None;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                event = session.next() => match event {
+                    Some(BusEvent::Message(incoming)) => self.on_message(&incoming),
+                    Some(BusEvent::Joined { room, nick }) => tracing::info!(room, nick, "in the room"),
+                    Some(BusEvent::Fatal(error)) => fatal = Some(error),
+                    Some(_) => {}
+                    None => {
+                        stop.cancel();
+                        self.end_runs().await;
+                        return Err(AgentError::Session(fatal));
+                    }
+                },
+                Some(_ended) = self.runs.join_next() => {}
+            }
+        }
+        // It may be gone already, which is as good: whoever leaves is no longer asked.
+        let _ = self.sender.close().await;
+        self.end_runs().await;
+        Ok(())
+    }
+
+    /// Runs end by themselves when the agent stops; dropping one drops its process tree.
+    async fn end_runs(&mut self) {
+        let all = async { while self.runs.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.shared.settings.shutdown, all).await.is_err() {
+            tracing::warn!(runs = self.runs.len(), "stopped before every run had ended");
+        }
+        self.runs.shutdown().await;
+    }
+
+    fn on_message(&mut self, incoming: &Incoming) {
+        if incoming.kind == MessageKind::Error || !self.shared.settings.is_orchestrator(incoming) {
+            return;
+        }
+        let Some(body) = incoming.body.as_deref() else { return };
+        let body = match wps_remote::decode(body, Some(&self.description.id)) {
+            None => return,
+            Some(Ok(body)) => body,
+            // Not answered: the orchestrator could make nothing of it, and its request has no name to fail it by.
+            Some(Err(error)) => {
+                tracing::warn!(from = incoming.from, %error, "a message was not understood");
+                return;
+            }
+        };
+        let Body { execution, base_url, mut messages } = body;
+        match (messages.pop(), execution) {
+            (Some(Message::Invite), _) => self.register(&incoming.from),
+            (Some(Message::LoadQuery), _) => {
+                let report = LoadReport { load: self.shared.load.load(), running: 0, slots: 0 };
+                self.say(&incoming.from, &Body::session(Message::Load(report)));
+            }
+            (Some(Message::Execute(execute)), Some(execution)) => {
+                self.request(&incoming.from, execution, base_url, *execute);
+            }
+            // Of a run, which has an occupant of its own, or what only agents say.
+            _ => tracing::debug!(from = incoming.from, "a message that is not for us"),
+        }
+    }
+
+    fn register(&self, to: &str) {
+        let register = Register {
+            revision: 0,
+            description: Arc::clone(&self.description),
+            runs_max: self.service.runs_max,
+            weight: self.service.weight,
+        };
+        self.say(to, &Body::session(Message::Register(register)));
+    }
+
+    /// A run is asked for.
+    fn request(&mut self, from: &str, execution: ExecutionId, base_url: String, execute: Execute) {
+        if self.taken.has(&execution) {
+            return;
+        }
+        let weight = self.service.weight.max(1);
+        let slot = Arc::clone(&self.shared.slots).try_acquire_many_owned(weight);
+        let (Ok(slot), true) = (slot, self.runs.len() < self.service.runs_max as usize) else {
+            tracing::info!(%execution, "a run was refused: no slot is free");
+            let refusal = CannotExecute { offer: 1, reason: "no slot is free".into(), never: false };
+            return self.say(from, &Body::run(execution, Message::CannotExecute(refusal)));
+        };
+        self.taken.note(execution.clone());
+        let run = Run {
+            id: RunId { job: JobId::random(), attempt: 1 },
+            execution,
+            base_url,
+            orchestrator: from.to_owned(),
+            room: self.room.clone(),
+            process: Arc::clone(&self.service.process),
+            inputs: execute.inputs,
+            shared: Arc::clone(&self.shared),
+        };
+        self.runs.spawn(async move {
+            run.follow().await;
+            drop(slot);
+        });
+    }
+
+    fn say(&self, to: &str, body: &Body) {
+        let sent = match wps_remote::encode(body) {
+            Ok(text) => post_body(&self.sender, to, text, None),
+            Err(error) => {
+                tracing::error!(process = %self.description.id, %error, "a message can't be sent");
+                return;
+            }
+        };
+        if let Err(error) = sent {
+            // The orchestrator asks again.
+            tracing::debug!(to, %error, "a message did not leave");
+        }
+    }
+}
