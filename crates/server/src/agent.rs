@@ -1,13 +1,13 @@
 //! `anabranch agent`: announces service files and runs them.
 
 use crate::accounts::ORCHESTRATOR;
-use crate::agent_config::AgentConfig;
+use crate::agent_config::{AgentConfig, Wire};
 use crate::agent_data::HttpData;
 use crate::cli;
 use crate::folder::Folder;
 use crate::join::Join;
 use crate::load::MachineLoad;
-use crate::{local_services, signals, terminal};
+use crate::{local_services, signals, terminal, wps_remote_agent};
 use anabranch_command::Service;
 use anabranch_remote::{Agent, AgentService, AgentSettings};
 use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Security, Timing};
@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Longest pause between tries to reach the server: short, because runs may be waiting to be reported, and an XMPP server bears
 /// a try a second from each of its agents.
@@ -40,7 +41,6 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
         terminal::line(format_args!("offering {}", service.process.description().id));
     }
 
-    let (config, orchestrator_account) = session(arguments, &name)?;
     let capacity = arguments.capacity.unwrap_or_else(processors);
     ensure!(capacity > 0, "--capacity must be at least 1");
     let folder = match &arguments.work {
@@ -49,26 +49,46 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
     };
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("can't make the folder for runs {}", folder.display()))?;
-    let settings = AgentSettings {
-        orchestrator_nick: orchestrator_account.split('@').next().unwrap_or(ORCHESTRATOR).to_owned(),
-        orchestrator_account: Some(orchestrator_account),
-        capacity,
-        ..AgentSettings::new(Vec::new(), name.clone(), std::fs::canonicalize(&folder)?)
-    };
-    let (host, port) = (config.host.clone(), config.port);
-    let bus = anabranch_xmpp::client::connect(config)?;
-    terminal::line(format_args!("agent {name}: connecting to {host}:{port}"));
+    let folder = std::fs::canonicalize(&folder)?;
     let (sender, offered) = watch::channel(offered_first);
     let watching = local_services::watch(services, |services| {
         tracing::info!(services = services.len(), "the services folder has changed");
         sender.send_replace(services.iter().map(offer).collect());
     });
-    let agent =
-        Agent::run(bus, offered, settings, Arc::new(HttpData::new()), Arc::new(MachineLoad::new()), shutdown);
     tokio::select! {
-        ended = agent => ended?,
-        () = watching => {}
+        ended = serve(arguments, name, offered, capacity, folder, shutdown) => ended,
+        () = watching => Ok(()),
     }
+}
+
+/// Serves in the wire form that is configured.
+async fn serve(
+    arguments: &cli::Agent,
+    name: String,
+    offered: watch::Receiver<Vec<AgentService>>,
+    capacity: u32,
+    folder: PathBuf,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    if let Some(file) = &arguments.config {
+        let config = AgentConfig::load(file)?;
+        if config.wire == Wire::WpsRemote {
+            let (config, settings) = config.wps_remote(&name, capacity, folder, backoff())?;
+            return wps_remote_agent::run(config, settings, offered, shutdown).await;
+        }
+    }
+    let (config, orchestrator_account) = session(arguments, &name)?;
+    let settings = AgentSettings {
+        orchestrator_nick: orchestrator_account.split('@').next().unwrap_or(ORCHESTRATOR).to_owned(),
+        orchestrator_account: Some(orchestrator_account),
+        capacity,
+        ..AgentSettings::new(Vec::new(), name.clone(), folder)
+    };
+    let (host, port) = (config.host.clone(), config.port);
+    let bus = anabranch_xmpp::client::connect(config)?;
+    terminal::line(format_args!("agent {name}: connecting to {host}:{port}"));
+    Agent::run(bus, offered, settings, Arc::new(HttpData::new()), Arc::new(MachineLoad::new()), shutdown)
+        .await?;
     Ok(())
 }
 

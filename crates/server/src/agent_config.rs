@@ -2,9 +2,10 @@
 
 use crate::config::Tls;
 use crate::xmpp_session;
+use anabranch_remote::{AgentSettings, WpsRemoteSettings};
 use anabranch_xmpp::RoomJoin;
 use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Timing};
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,23 @@ pub(crate) struct AgentConfig {
     room_password_file: Option<PathBuf>,
     /// `name@domain` of the server's account.
     orchestrator: String,
+    /// What is spoken there.
+    #[serde(default)]
+    pub(crate) wire: Wire,
+    /// See [`WpsRemoteSettings::shared_folder`].
+    #[serde(default)]
+    shared_folder: Option<PathBuf>,
+}
+
+/// A wire form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Wire {
+    /// Of an Anabranch server.
+    #[default]
+    Native,
+    /// Of GeoServer's WPS Remote.
+    WpsRemote,
 }
 
 fn roots() -> String {
@@ -55,6 +73,7 @@ impl AgentConfig {
 
     /// The session it describes, and the server's account.
     pub(crate) fn session(self, name: &str, backoff: Backoff) -> anyhow::Result<(ClientConfig, String)> {
+        ensure!(self.shared_folder.is_none(), "shared_folder is for wire = \"wps-remote\" only");
         let (user, domain) = xmpp_session::split_account(&self.account)?;
         xmpp_session::split_account(&self.orchestrator).context("orchestrator")?;
         let room_password = self.room_password_file.as_deref().map(xmpp_session::read_secret).transpose()?;
@@ -76,6 +95,36 @@ impl AgentConfig {
     }
 }
 
+impl AgentConfig {
+    /// The sessions it describes, but for their resources and rooms, and what an agent of WPS Remote has to know.
+    pub(crate) fn wps_remote(
+        mut self,
+        name: &str,
+        capacity: u32,
+        folder: PathBuf,
+        backoff: Backoff,
+    ) -> anyhow::Result<(ClientConfig, WpsRemoteSettings)> {
+        let shared_folder = self.shared_folder.take();
+        if let Some(folder) = &shared_folder {
+            ensure!(folder.is_absolute(), "shared_folder must be an absolute path, not {folder:?}");
+        }
+        let rooms = self.rooms.clone();
+        let (config, orchestrator) = self.session(name, backoff)?;
+        let settings = WpsRemoteSettings {
+            rooms,
+            room_password: config.rooms.first().and_then(|room| room.password.clone()),
+            domain: config.domain.clone(),
+            host: name.to_owned(),
+            orchestrator,
+            capacity,
+            folder,
+            shared_folder,
+            shutdown: AgentSettings::SHUTDOWN,
+        };
+        Ok((config, settings))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +133,20 @@ mod tests {
     fn the_example_is_complete() {
         let config = AgentConfig::parse(include_str!("../../../examples/agent.toml")).unwrap();
         assert_eq!(config.tls, Tls::Starttls);
+        assert_eq!(config.wire, Wire::Native);
         assert!(AgentConfig::parse("hots = 1").is_err());
+    }
+
+    #[test]
+    fn the_example_for_geoserver_is_complete() {
+        let mut config = AgentConfig::parse(include_str!("../../../examples/agent-geoserver.toml")).unwrap();
+        assert_eq!((config.wire, config.tls), (Wire::WpsRemote, Tls::Direct));
+        let temp = tempfile::tempdir().unwrap();
+        let password = temp.path().join("password");
+        std::fs::write(&password, "secret").unwrap();
+        (config.password_file, config.room_password_file) = (password.clone(), Some(password));
+        let (_, settings) = config.wps_remote("vm", 2, temp.path().into(), Backoff::default()).unwrap();
+        assert_eq!((settings.domain.as_str(), settings.host.as_str()), ("geoserver.org", "vm"));
+        assert_eq!(settings.room_password.as_deref(), Some("secret"));
     }
 }

@@ -58,7 +58,16 @@ pub(crate) struct Xmpp {
     pub(crate) listen_tls: SocketAddr,
     pub(crate) plaintext_login: bool,
     pub(crate) room: String,
+    pub(crate) service_rooms: Vec<String>,
     pub(crate) external: Option<ExternalXmpp>,
+}
+
+impl Xmpp {
+    /// Names of the rooms where agents are met, the main one first.
+    pub(crate) fn all_rooms(&self) -> impl Iterator<Item = &str> {
+        let further = self.service_rooms.iter().filter(|room| **room != self.room);
+        [&self.room].into_iter().chain(further).map(String::as_str)
+    }
 }
 
 /// An XMPP server that is not ours.

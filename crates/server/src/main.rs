@@ -25,6 +25,7 @@ mod serve;
 mod shared_folder;
 mod signals;
 mod terminal;
+mod wps_remote_agent;
 mod xmpp_server;
 mod xmpp_session;
 

@@ -4,7 +4,7 @@ use crate::accounts::ORCHESTRATOR;
 use crate::app::{App, Parts};
 use crate::callbacks;
 use crate::cli;
-use crate::config::{Config, ExternalXmpp};
+use crate::config::{Config, ExternalXmpp, Xmpp};
 use crate::data_plane::DataPlane;
 use crate::folder::{Folder, write_private};
 use crate::http::rendered::Rendered;
@@ -59,14 +59,14 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     data_plane.sweep().await;
     // The XMPP side outlives the jobs: agents are told of dismissals while the engine drains.
     let links = CancellationToken::new();
-    let (xmpp, bus, room) = connect(&config, &folder, &links).await?;
+    let (xmpp, bus, rooms) = connect(&config, &folder, &links).await?;
     let orchestrator = Orchestrator::start(
         bus,
         OrchestratorSettings {
             // The engine bounds the runs there can be: an accepted job is never refused by a second, smaller queue.
             queue_runs_max: config.limits.parallel_runs_max,
             base_url: format!("{base}/"),
-            ..OrchestratorSettings::new(vec![room], env!("CARGO_PKG_VERSION"))
+            ..OrchestratorSettings::new(rooms, env!("CARGO_PKG_VERSION"))
         },
         Arc::new(RegistryPublisher::new(engine.clone())),
         Arc::clone(&data_plane) as _,
@@ -189,25 +189,30 @@ async fn connect(
     config: &Config,
     folder: &Folder,
     shutdown: &CancellationToken,
-) -> anyhow::Result<(Option<ServerHandle>, Bus, RoomJoin)> {
+) -> anyhow::Result<(Option<ServerHandle>, Bus, Vec<RoomJoin>)> {
     if let Some(external) = &config.xmpp.external {
-        let (bus, room) = connect_external(external, &config.xmpp.room)?;
-        return Ok((None, bus, room));
+        let (bus, rooms) = connect_external(external, &config.xmpp)?;
+        return Ok((None, bus, rooms));
     }
     let embedded = xmpp_server::start(&config.xmpp, folder, shutdown.clone()).await?;
-    let room = RoomJoin { nick: ORCHESTRATOR.into(), ..embedded.room };
-    let session =
-        LocalSession { user: ORCHESTRATOR.into(), resource: "server".into(), rooms: vec![room.clone()] };
+    let named = |room| RoomJoin { nick: ORCHESTRATOR.into(), ..room };
+    let rooms: Vec<_> = embedded.rooms.into_iter().map(named).collect();
+    let session = LocalSession { user: ORCHESTRATOR.into(), resource: "server".into(), rooms: rooms.clone() };
     let bus = embedded.handle.local_session(session)?;
-    Ok((Some(embedded.handle), bus, room))
+    Ok((Some(embedded.handle), bus, rooms))
 }
 
-fn connect_external(external: &ExternalXmpp, room: &str) -> anyhow::Result<(Bus, RoomJoin)> {
+fn connect_external(external: &ExternalXmpp, xmpp: &Xmpp) -> anyhow::Result<(Bus, Vec<RoomJoin>)> {
     let (user, domain) = xmpp_session::split_account(&external.account)?;
     let security = xmpp_session::security(external.tls, &external.certificate, &external.host)?;
     let password = external.room_password_file.as_deref().map(xmpp_session::read_secret).transpose()?;
     // Agents look for the server under its user name.
-    let joined = RoomJoin { room: format!("{room}@{}", external.conference), nick: user.clone(), password };
+    let join = |room: &str| RoomJoin {
+        room: format!("{room}@{}", external.conference),
+        nick: user.clone(),
+        password: password.clone(),
+    };
+    let rooms: Vec<_> = xmpp.all_rooms().map(join).collect();
     if user.is_empty() {
         bail!("xmpp.external.account has no user name");
     }
@@ -219,10 +224,10 @@ fn connect_external(external: &ExternalXmpp, room: &str) -> anyhow::Result<(Bus,
         password: xmpp_session::read_secret(&external.password_file)?,
         resource: "server".into(),
         security,
-        rooms: vec![joined.clone()],
+        rooms: rooms.clone(),
         timing: Timing::default(),
         limits: ClientLimits::default(),
         backoff: Backoff::default(),
     })?;
-    Ok((bus, joined))
+    Ok((bus, rooms))
 }

@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 /// A running server.
 pub(crate) struct Embedded {
     pub(crate) handle: ServerHandle,
-    /// The room where agents and server meet; the nick is to be chosen.
-    pub(crate) room: RoomJoin,
+    /// The rooms where agents and server meet, the main one first; the nick is to be chosen.
+    pub(crate) rooms: Vec<RoomJoin>,
+    /// Domain of the rooms.
+    conference: String,
     /// Where this machine reaches its STARTTLS port.
     address: SocketAddr,
     /// SHA-256 of its certificate, in hexadecimal.
@@ -42,7 +44,7 @@ pub(crate) async fn start(
     let address = loopback_of(starttls.local_addr()?);
     let server = ServerConfig {
         domain: config.domain.clone(),
-        rooms: vec![RoomConfig::new(&config.room, Some(&room_password))],
+        rooms: config.all_rooms().map(|room| RoomConfig::new(room, Some(&room_password))).collect(),
         create_rooms: false,
         owners: vec![ORCHESTRATOR.into()],
         accounts: Arc::new(FileAccounts::new(folder)),
@@ -52,7 +54,7 @@ pub(crate) async fn start(
         software_version: env!("CARGO_PKG_VERSION").into(),
         limits: Limits::default(),
     };
-    let room = format!("{}@{}", config.room, server.rooms_domain());
+    let conference = server.rooms_domain();
     let pin = identity.fingerprint()?.to_string();
     let join = Join {
         account: LOCAL_ACCOUNT.into(),
@@ -60,15 +62,20 @@ pub(crate) async fn start(
         host: address.ip().to_string(),
         port: address.port(),
         domain: config.domain.clone(),
-        room: room.clone(),
+        room: format!("{}@{conference}", config.room),
         room_password: room_password.clone(),
         pin: pin.clone(),
     };
     renew_local_join(folder, join)?;
     let listeners = Listeners { starttls: vec![starttls], direct_tls: vec![direct_tls] };
     let handle = Server::start(server, listeners, shutdown)?;
-    let room = RoomJoin { room, nick: String::new(), password: Some(room_password) };
-    Ok(Embedded { handle, room, address, pin })
+    let join = |room: &str| RoomJoin {
+        room: format!("{room}@{conference}"),
+        nick: String::new(),
+        password: Some(room_password.clone()),
+    };
+    let rooms = config.all_rooms().map(join).collect();
+    Ok(Embedded { handle, rooms, conference, address, pin })
 }
 
 /// `anabranch xmpp`: runs it until a signal asks it to stop. Writes a configuration by which servers come to it.
@@ -107,13 +114,14 @@ fn external_toml(config: &Xmpp, folder: &Folder, embedded: &Embedded) -> String 
     let (host, port) = (embedded.address.ip(), embedded.address.port());
     format!(
         "# Written by `anabranch xmpp` at each start: how `anabranch serve` on this machine comes to it.\n\
-         [xmpp]\nroom = {room}\n\n[xmpp.external]\nhost = \"{host}\"\nport = {port}\ntls = \"starttls\"\n\
+         [xmpp]\nroom = {room}\nservice_rooms = {service_rooms}\n\n[xmpp.external]\nhost = \"{host}\"\nport = {port}\ntls = \"starttls\"\n\
          account = \"{ORCHESTRATOR}@{domain}\"\npassword_file = {password}\nconference = \"{conference}\"\n\
          room_password_file = {room_password}\ncertificate = \"sha256:{pin}\"\n",
         room = toml::Value::from(config.room.clone()),
+        service_rooms = toml::Value::from(config.service_rooms.clone()),
         domain = config.domain,
         password = file(ORCHESTRATOR_PASSWORD),
-        conference = embedded.room.room.split('@').next_back().unwrap_or_default(),
+        conference = embedded.conference,
         room_password = file("xmpp/room-password"),
         pin = embedded.pin,
     )

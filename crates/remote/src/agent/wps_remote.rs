@@ -10,15 +10,16 @@
 mod run;
 mod sink;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anabranch_model::{DataDescription, JobId, ProcessDescription};
-use anabranch_xmpp::{Bus, BusEvent, BusReceiver, BusSender, ClientError, Incoming, MessageKind, RoomJoin};
-use tokio::sync::Semaphore;
+use anabranch_model::{DataDescription, JobId, ProcessDescription, ProcessId};
+use anabranch_xmpp::{Bus, BusEvent, BusSender, ClientError, Incoming, MessageKind, RoomJoin};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{AgentError, AgentService};
 use crate::load::LoadSource;
@@ -31,6 +32,9 @@ use run::Run;
 
 /// Requests remembered as taken: one that is repeated must not start a run again.
 const REMEMBERED_MAX: usize = 4096;
+
+/// How long a session may take to log out, before whoever comes in its place comes.
+const LEAVES: Duration = Duration::from_secs(5);
 
 /// Opens sessions of one account.
 pub trait Sessions: Send + Sync {
@@ -129,14 +133,15 @@ fn names(description: &ProcessDescription) -> (&str, &str) {
 pub struct WpsRemoteAgent;
 
 impl WpsRemoteAgent {
-    /// Serves until `shutdown` is cancelled: then it takes no more runs, ends those under way, says so, and leaves. Services that
-    /// [`WpsRemoteSettings::check`] refuses are left out, which is logged.
+    /// Serves until `shutdown` is cancelled: then it takes no more runs, ends those under way, says so, and leaves. A change of
+    /// `services` is followed at once; runs under way are not touched. Services that [`WpsRemoteSettings::check`] refuses are
+    /// left out, which is logged.
     ///
     /// # Errors
     /// Where a session ends for good or the folder can't be used.
     pub async fn run(
         sessions: Arc<dyn Sessions>,
-        services: Vec<AgentService>,
+        mut services: watch::Receiver<Vec<AgentService>>,
         settings: WpsRemoteSettings,
         load: Arc<dyn LoadSource>,
         shutdown: CancellationToken,
@@ -145,20 +150,113 @@ impl WpsRemoteAgent {
         let stop = shutdown.child_token();
         let slots = Arc::new(Semaphore::new(settings.capacity as usize));
         let shared = Arc::new(Shared { sessions, settings, load, slots, stop: stop.clone() });
-        let mut masters = JoinSet::new();
-        for service in services {
-            masters.spawn(Arc::clone(&shared).offer(service));
-        }
-        let mut result = Ok(());
-        while let Some(ended) = masters.join_next().await {
-            let ended = ended.unwrap_or(Err(AgentError::Session(None)));
-            // Without one of its services an agent is not what it was started as.
-            if ended.is_err() {
-                stop.cancel();
+        let mut offers = Offers { shared, offered: BTreeMap::new(), masters: JoinSet::new() };
+        offers.replace(&services.borrow_and_update());
+        let (mut fixed, mut result) = (false, Ok(()));
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = services.changed(), if !fixed => match changed {
+                    Ok(()) => offers.replace(&services.borrow_and_update()),
+                    Err(_nobody_changes_them) => fixed = true,
+                },
+                Some(ended) = offers.masters.join_next() => {
+                    let ended = ended.unwrap_or(Err(AgentError::Session(None)));
+                    result = result.and(ended);
+                    // Without one of its services an agent is not what it was started as.
+                    if result.is_err() {
+                        stop.cancel();
+                    }
+                }
             }
+        }
+        while let Some(ended) = offers.masters.join_next().await {
+            let ended = ended.unwrap_or(Err(AgentError::Session(None)));
             result = result.and(ended);
         }
         result
+    }
+}
+
+/// The services of an agent as they are offered.
+struct Offers {
+    shared: Arc<Shared>,
+    offered: BTreeMap<ProcessId, Offered>,
+    masters: JoinSet<Result<(), AgentError>>,
+}
+
+struct Offered {
+    description: Arc<ProcessDescription>,
+    service: watch::Sender<AgentService>,
+    leave: CancellationToken,
+    /// Cancelled when its occupant has gone.
+    left: CancellationToken,
+}
+
+impl Offers {
+    /// These are the services now.
+    fn replace(&mut self, services: &[AgentService]) {
+        let stays = |id: &ProcessId, offered: &Offered| {
+            services.iter().any(|service| {
+                let description = service.process.description();
+                description.id == *id && description == offered.description
+            })
+        };
+        let mut leaving = BTreeMap::new();
+        self.offered.retain(|id, offered| {
+            let stays = stays(id, offered);
+            if !stays {
+                offered.leave.cancel();
+                leaving.insert(id.clone(), offered.left.clone());
+            }
+            stays
+        });
+        for service in services {
+            let description = service.process.description();
+            match self.offered.get(&description.id) {
+                // The process behind an unchanged description may still be a new one.
+                Some(offered) => drop(offered.service.send_replace(service.clone())),
+                // GeoServer takes a changed description only when the old one has left.
+                None => {
+                    let after = leaving.remove(&description.id);
+                    self.offer(service.clone(), description, after);
+                }
+            }
+        }
+    }
+
+    fn offer(
+        &mut self,
+        service: AgentService,
+        description: Arc<ProcessDescription>,
+        after: Option<CancellationToken>,
+    ) {
+        let room = match self.shared.settings.check(&description) {
+            Ok(()) => self.shared.settings.room(names(&description).0).unwrap_or_default().to_owned(),
+            Err(error) => {
+                tracing::error!(%error, "a service is not offered");
+                return;
+            }
+        };
+        let (leave, left) = (self.shared.stop.child_token(), CancellationToken::new());
+        let (service, current) = watch::channel(service);
+        let master = Master {
+            shared: Arc::clone(&self.shared),
+            service: current,
+            description: Arc::clone(&description),
+            room,
+            leave: leave.clone(),
+            left: left.clone().drop_guard(),
+            runs: JoinSet::new(),
+            taken: Recent::keeping(REMEMBERED_MAX),
+        };
+        self.masters.spawn(async move {
+            if let Some(after) = after {
+                after.cancelled().await;
+            }
+            master.serve().await
+        });
+        self.offered.insert(description.id.clone(), Offered { description, service, leave, left });
     }
 }
 
@@ -172,32 +270,6 @@ struct Shared {
 }
 
 impl Shared {
-    /// Offers one service until the agent stops.
-    async fn offer(self: Arc<Self>, service: AgentService) -> Result<(), AgentError> {
-        let description = service.process.description();
-        let room = match self.settings.check(&description) {
-            Ok(()) => self.settings.room(names(&description).0).unwrap_or_default().to_owned(),
-            Err(error) => {
-                tracing::error!(%error, "a service is not offered");
-                return Ok(());
-            }
-        };
-        let name = names(&description).1;
-        let bus = self.enter(&room, name, "master", &format!("master.{name}"));
-        let bus = bus.map_err(|error| AgentError::Session(Some(error)))?;
-        let (sender, receiver) = bus.split();
-        let master = Master {
-            shared: self,
-            service,
-            description,
-            room,
-            sender,
-            runs: JoinSet::new(),
-            taken: Recent::keeping(REMEMBERED_MAX),
-        };
-        master.serve(receiver).await
-    }
-
     /// A session in the room of a service, for the service itself or one of its runs.
     fn enter(&self, room: &str, service: &str, who: &str, resource: &str) -> Result<Bus, ClientError> {
         let WpsRemoteSettings { domain, host, room_password, .. } = &self.settings;
@@ -210,51 +282,50 @@ impl Shared {
 /// One service: what takes requests for it.
 struct Master {
     shared: Arc<Shared>,
-    service: AgentService,
+    service: watch::Receiver<AgentService>,
     description: Arc<ProcessDescription>,
     room: String,
-    sender: BusSender,
+    /// It is no longer offered.
+    leave: CancellationToken,
+    /// Tells when the occupant has gone.
+    left: DropGuard,
     runs: JoinSet<()>,
     taken: Recent<ExecutionId>,
 }
 
 impl Master {
-    async fn serve(mut self, mut session: BusReceiver) -> Result<(), AgentError> {
-        let stop = self.shared.stop.clone();
-        let mut fatal = None;
-        loop {
+    async fn serve(mut self) -> Result<(), AgentError> {
+        let name = names(&self.description).1;
+        let bus = self.shared.enter(&self.room, name, "master", &format!("master.{name}"));
+        let bus = bus.map_err(|error| AgentError::Session(Some(error)))?;
+        let (sender, mut session) = bus.split();
+        let (leave, mut fatal) = (self.leave.clone(), None);
+        let result = loop {
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = leave.cancelled() => break Ok(()),
                 event = session.next() => match event {
-                    Some(BusEvent::Message(incoming)) => self.on_message(&incoming),
+                    Some(BusEvent::Message(incoming)) => self.on_message(&sender, &incoming),
                     Some(BusEvent::Joined { room, nick }) => tracing::info!(room, nick, "in the room"),
                     Some(BusEvent::Fatal(error)) => fatal = Some(error),
                     Some(_) => {}
                     None => {
-                        stop.cancel();
-                        self.end_runs().await;
-                        return Err(AgentError::Session(fatal));
+                        self.shared.stop.cancel();
+                        break Err(AgentError::Session(fatal));
                     }
                 },
                 Some(_ended) = self.runs.join_next() => {}
             }
-        }
+        };
         // It may be gone already, which is as good: whoever leaves is no longer asked.
-        let _ = self.sender.close().await;
-        self.end_runs().await;
-        Ok(())
+        let _ = sender.close().await;
+        let gone = async { while session.next().await.is_some() {} };
+        let _it_does_not_end = tokio::time::timeout(LEAVES, gone).await;
+        drop(self.left);
+        end_runs(&mut self.runs, &self.shared).await;
+        result
     }
 
-    /// Runs end by themselves when the agent stops; dropping one drops its process tree.
-    async fn end_runs(&mut self) {
-        let all = async { while self.runs.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.shared.settings.shutdown, all).await.is_err() {
-            tracing::warn!(runs = self.runs.len(), "stopped before every run had ended");
-        }
-        self.runs.shutdown().await;
-    }
-
-    fn on_message(&mut self, incoming: &Incoming) {
+    fn on_message(&mut self, sender: &BusSender, incoming: &Incoming) {
         if incoming.kind == MessageKind::Error || !self.shared.settings.is_orchestrator(incoming) {
             return;
         }
@@ -268,42 +339,49 @@ impl Master {
                 return;
             }
         };
-        let Body { execution, base_url, mut messages } = body;
+        let Body { execution, base_url, mut messages, .. } = body;
         match (messages.pop(), execution) {
-            (Some(Message::Invite), _) => self.register(&incoming.from),
+            (Some(Message::Invite), _) => self.register(sender, &incoming.from),
             (Some(Message::LoadQuery), _) => {
                 let report = LoadReport { load: self.shared.load.load(), running: 0, slots: 0 };
-                self.say(&incoming.from, &Body::session(Message::Load(report)));
+                self.say(sender, &incoming.from, &Body::session(Message::Load(report)));
             }
             (Some(Message::Execute(execute)), Some(execution)) => {
-                self.request(&incoming.from, execution, base_url, *execute);
+                self.request(sender, &incoming.from, execution, base_url, *execute);
             }
             // Of a run, which has an occupant of its own, or what only agents say.
             _ => tracing::debug!(from = incoming.from, "a message that is not for us"),
         }
     }
 
-    fn register(&self, to: &str) {
-        let register = Register {
-            revision: 0,
-            description: Arc::clone(&self.description),
-            runs_max: self.service.runs_max,
-            weight: self.service.weight,
+    fn register(&self, sender: &BusSender, to: &str) {
+        let (runs_max, weight) = {
+            let service = self.service.borrow();
+            (service.runs_max, service.weight)
         };
-        self.say(to, &Body::session(Message::Register(register)));
+        let register = Register { revision: 0, description: Arc::clone(&self.description), runs_max, weight };
+        self.say(sender, to, &Body::session(Message::Register(register)));
     }
 
     /// A run is asked for.
-    fn request(&mut self, from: &str, execution: ExecutionId, base_url: String, execute: Execute) {
+    fn request(
+        &mut self,
+        sender: &BusSender,
+        from: &str,
+        execution: ExecutionId,
+        base_url: String,
+        execute: Execute,
+    ) {
         if self.taken.has(&execution) {
             return;
         }
-        let weight = self.service.weight.max(1);
+        let service = self.service.borrow().clone();
+        let weight = service.weight.max(1);
         let slot = Arc::clone(&self.shared.slots).try_acquire_many_owned(weight);
-        let (Ok(slot), true) = (slot, self.runs.len() < self.service.runs_max as usize) else {
+        let (Ok(slot), true) = (slot, self.runs.len() < service.runs_max as usize) else {
             tracing::info!(%execution, "a run was refused: no slot is free");
             let refusal = CannotExecute { offer: 1, reason: "no slot is free".into(), never: false };
-            return self.say(from, &Body::run(execution, Message::CannotExecute(refusal)));
+            return self.say(sender, from, &Body::run(execution, Message::CannotExecute(refusal)));
         };
         self.taken.note(execution.clone());
         let run = Run {
@@ -312,7 +390,7 @@ impl Master {
             base_url,
             orchestrator: from.to_owned(),
             room: self.room.clone(),
-            process: Arc::clone(&self.service.process),
+            process: service.process,
             inputs: execute.inputs,
             shared: Arc::clone(&self.shared),
         };
@@ -322,9 +400,9 @@ impl Master {
         });
     }
 
-    fn say(&self, to: &str, body: &Body) {
+    fn say(&self, sender: &BusSender, to: &str, body: &Body) {
         let sent = match wps_remote::encode(body) {
-            Ok(text) => post_body(&self.sender, to, text, None),
+            Ok(text) => post_body(sender, to, text, None),
             Err(error) => {
                 tracing::error!(process = %self.description.id, %error, "a message can't be sent");
                 return;
@@ -335,4 +413,18 @@ impl Master {
             tracing::debug!(to, %error, "a message did not leave");
         }
     }
+}
+
+/// Runs go on while the agent does, and end by themselves when it stops; dropping one drops its process tree.
+async fn end_runs(runs: &mut JoinSet<()>, shared: &Shared) {
+    let all = async { while runs.join_next().await.is_some() {} };
+    let too_long = async {
+        shared.stop.cancelled().await;
+        tokio::time::sleep(shared.settings.shutdown).await;
+    };
+    tokio::select! {
+        () = all => {}
+        () = too_long => tracing::warn!("stopped before every run had ended"),
+    }
+    runs.shutdown().await;
 }

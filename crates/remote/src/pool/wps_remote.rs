@@ -285,11 +285,8 @@ impl Pool {
     }
 
     fn wps_request(&self, id: RunId, execute: &Execute) -> Result<String, Error> {
-        let body = Body {
-            execution: Some(id.into()),
-            base_url: self.settings.base_url.clone(),
-            messages: vec![Message::Execute(Box::new(execute.clone()))],
-        };
+        let message = Message::Execute(Box::new(execute.clone()));
+        let body = Body { base_url: self.settings.base_url.clone(), ..Body::run(id.into(), message) };
         wps_remote::encode(&body).map_err(|error| match error {
             EncodeError::TooLarge { .. } => Error::TooLarge {
                 what: "the list of all inputs of the remote process".into(),

@@ -33,8 +33,9 @@ mod tests;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use anabranch_model::{Error, LogLine, LogSource, ProcessId};
+use anabranch_model::{Error, LogLine, LogSource, ProcessDescription, ProcessId};
 use grammar::{
     Fields, percent, percent_pickle, percent_url, unpercent, unpercent_bytes, unpercent_if_encoded,
 };
@@ -64,13 +65,15 @@ pub struct Body {
     /// Root of the orchestrator's web service: said in a request, repeated in `completed`, and of no use here.
     pub base_url: String,
     pub messages: Vec<Message>,
+    /// What ran: titles of outputs, and how they are to be published, are said at its end. `None` in what has been read.
+    pub described: Option<Arc<ProcessDescription>>,
 }
 
 impl Body {
     /// About no run.
     #[must_use]
     pub fn session(message: Message) -> Self {
-        Self { execution: None, base_url: String::new(), messages: vec![message] }
+        Self { execution: None, base_url: String::new(), messages: vec![message], described: None }
     }
 
     /// About a run.
@@ -149,7 +152,8 @@ fn write(body: &Body) -> Result<String, String> {
                     return Err("before the end there are outputs only".into());
                 };
                 text.push('&');
-                text.push_str(&outputs::write(output)?);
+                let described = body.described.as_ref().and_then(|process| process.output(&output.id));
+                text.push_str(&outputs::write(output, described)?);
             }
             text
         }
@@ -255,7 +259,7 @@ fn read(
     let of_run = |key: &str, messages: Vec<Message>| {
         let id = fields.need(key)?.parse::<ExecutionId>();
         let execution = Some(id.map_err(|error| error.to_string())?);
-        Ok::<_, String>(Body { execution, base_url: base_url.clone(), messages })
+        Ok::<_, String>(Body { execution, base_url: base_url.clone(), messages, described: None })
     };
     let body = match (topic, service) {
         ("invite", _) => Body::session(Message::Invite),

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anabranch_model::Process;
 use anabranch_remote::*;
 use anabranch_xmpp::{
     Bus, BusEvent, BusSender, ClientError, MessageKind, OccupantChange, Outgoing, RoomJoin,
 };
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::eventually;
+use crate::cluster::{eventually, services};
 use crate::doubles::{Idle, Script};
 use crate::room::{ROOM, Room};
 
@@ -30,6 +30,8 @@ pub(crate) struct StockServer {
 struct State {
     /// Who is there, by nickname.
     present: Vec<String>,
+    /// Who has come, in this order.
+    arrivals: Vec<String>,
     /// Nickname and body, in the order heard.
     heard: Vec<(String, String)>,
 }
@@ -56,7 +58,8 @@ impl StockServer {
                 let mut state = log.lock().unwrap();
                 match event {
                     BusEvent::Occupant { nick, change: OccupantChange::Joined, .. } => {
-                        state.present.push(nick)
+                        state.arrivals.push(nick.clone());
+                        state.present.push(nick);
                     }
                     BusEvent::Occupant { nick, .. } => state.present.retain(|other| *other != nick),
                     BusEvent::Message(incoming) => {
@@ -82,6 +85,12 @@ impl StockServer {
 
     pub(crate) async fn sees_come(&self, nick: &str) {
         eventually(&format!("{nick} comes"), || self.sees(nick)).await;
+    }
+
+    /// Waits until someone has come so often.
+    pub(crate) async fn has_seen(&self, nick: &str, times: usize) {
+        let arrivals = || self.state.lock().unwrap().arrivals.iter().filter(|other| *other == nick).count();
+        eventually(&format!("{nick} comes {times} times"), || arrivals() >= times).await;
     }
 
     pub(crate) async fn sees_go(&self, nick: &str) {
@@ -121,6 +130,7 @@ impl Sessions for RoomSessions {
 /// Our agent.
 pub(crate) struct StockAgent {
     pub(crate) task: JoinHandle<Result<(), AgentError>>,
+    pub(crate) services: watch::Sender<Vec<AgentService>>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) runs: tempfile::TempDir,
     pub(crate) shared: tempfile::TempDir,
@@ -149,20 +159,16 @@ impl StockAgent {
             shared_folder: Some(shared.path().into()),
             shutdown: Duration::from_secs(10),
         };
-        let service = |process: Arc<Script>| AgentService {
-            process: process as Arc<dyn Process>,
-            runs_max: 100,
-            weight: 1,
-        };
+        let (services, offered) = watch::channel(services(scripts));
         let shutdown = CancellationToken::new();
         let run = WpsRemoteAgent::run(
             Arc::new(RoomSessions { room: room.clone(), account: "default.dummy".into() }),
-            scripts.into_iter().map(service).collect(),
+            offered,
             settings,
             Arc::new(Idle),
             shutdown.clone(),
         );
-        Self { task: tokio::spawn(run), shutdown, runs, shared }
+        Self { task: tokio::spawn(run), services, shutdown, runs, shared }
     }
 
     pub(crate) async fn has_folders(&self, count: usize) {

@@ -149,7 +149,7 @@ impl Play {
     async fn heard(&mut self, nick: &str, body: &str) {
         let occupant = self.ours(nick);
         match decode(body, Some(&process(nick))) {
-            Some(Ok(Body { execution: Some(execution), messages, base_url })) if base_url.is_ascii() => {
+            Some(Ok(Body { execution: Some(execution), messages, base_url, .. })) if base_url.is_ascii() => {
                 let Message::Execute(execute) = &messages[0] else { panic!("{body}") };
                 let execution = execution.to_string();
                 self.execute(nick, &execution, &execute.inputs).await;

@@ -8,7 +8,7 @@ use anabranch_model::*;
 use anabranch_remote::{WpsRemoteError, WpsRemoteSettings};
 use tokio::time::Instant;
 
-use crate::cluster::{Cluster, eventually, holds_for, is_gone_for};
+use crate::cluster::{Cluster, eventually, holds_for, is_gone_for, services};
 use crate::doubles::*;
 use crate::room::{ROOM, Room};
 use crate::stock::testdata;
@@ -37,6 +37,7 @@ fn described() -> ProcessDescription {
         description: String::new(),
         keywords: vec![],
         data,
+        publication: None,
     };
     let zip = ComplexDomain { formats: vec![Format::base64("application/zip")], bytes_max: None };
     ProcessDescription {
@@ -47,7 +48,14 @@ fn described() -> ProcessDescription {
         ],
         outputs: vec![
             output("result1", literal(LiteralType::String)),
-            output("archive", DataDescription::Complex(zip)),
+            OutputDescription {
+                publication: Some(Publication {
+                    as_layer: true,
+                    layer_name: Some("contour".into()),
+                    ..Publication::default()
+                }),
+                ..output("archive", DataDescription::Complex(zip))
+            },
         ],
         ..description("default:Dummy")
     }
@@ -126,6 +134,14 @@ async fn a_run_from_the_invitation_to_finish() {
     assert_eq!(value("result1", "type"), "textual");
     assert_eq!(value("result1", "value"), "interval=112 & label=abc,d-e & when=2026-01-02T03:04:05");
     assert_eq!(value("result_archive", "type"), "application/zip");
+    assert_eq!(
+        (value("result_archive", "layer_name"), value("result_archive", "title")),
+        ("contour".into(), "archive".into())
+    );
+    assert_eq!(
+        (&outputs["result_archive"]["result_archive_pub"], &outputs["result1"]["result1_pub"]),
+        (&true.into(), &false.into())
+    );
     let path = value("result_archive", "value");
     assert!(path.starts_with(agent.shared.path().to_str().unwrap()) && path.ends_with("/archive.zip"));
     assert_eq!(std::fs::read(path).unwrap(), b"PK");
@@ -282,6 +298,26 @@ async fn an_agent_that_is_stopped_ends_its_runs_says_so_and_leaves() {
     server.sees_go(&bot("a1")).await;
     eventually("the agent ends", || agent.task.is_finished()).await;
     agent.task.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_come_change_and_go_while_runs_go_on() {
+    let cluster = Cluster::new();
+    let agent = StockAgent::start(&cluster.room, 2, vec![dummy(60)]);
+    let server = met(&cluster.room).await;
+    server.say(MASTER, &request("a1")).await;
+    server.hears(&bot("a1"), "progress", 1).await;
+    let mut renamed = described();
+    renamed.title = "Better".into();
+    agent.services.send_replace(services(vec![Script::described(renamed, |_| async { Ok(()) })]));
+    // GeoServer takes a new description of a service that has left and comes again.
+    server.has_seen(MASTER, 2).await;
+    server.say(MASTER, "topic=invite").await;
+    let register = server.hears(MASTER, "register", 1).await;
+    assert!(register.contains("%22default.Dummy%22"), "{register}");
+    agent.services.send_replace(vec![]);
+    server.sees_go(MASTER).await;
+    server.hears(&bot("a1"), "completed", 1).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -206,8 +206,12 @@ impl Run {
         let written = result.and_then(|()| {
             let outputs = std::mem::take(&mut *outputs.lock().unwrap_or_else(PoisonError::into_inner));
             let messages = outputs.into_iter().map(Message::Output).chain([Message::Completed]).collect();
-            let body =
-                Body { execution: Some(self.execution.clone()), base_url: self.base_url.clone(), messages };
+            let body = Body {
+                execution: Some(self.execution.clone()),
+                base_url: self.base_url.clone(),
+                messages,
+                described: Some(self.process.description()),
+            };
             wps_remote::encode(&body).map_err(|error| Error::process_failed(error.to_string()))
         });
         let (text, is_repeated) = match written {

@@ -1,6 +1,6 @@
 //! Outputs in a `completed`: a JSON object each, whose members begin with the output's name.
 
-use anabranch_model::LiteralType;
+use anabranch_model::{LiteralType, OutputDescription};
 use serde_json::{Value, json};
 
 use super::grammar::{Fields, percent, unpercent};
@@ -45,7 +45,7 @@ fn read_one(id: &str, text: &str) -> Result<Output, String> {
 }
 
 /// Writes an output as a field; it is named by [`wire_name`].
-pub(super) fn write(output: &Output) -> Result<String, String> {
+pub(super) fn write(output: &Output, described: Option<&OutputDescription>) -> Result<String, String> {
     let name = wire_name(&output.id);
     let (declared, value) = match &output.value {
         CarriedValue::Literal { text: Payload::Inline(bytes), .. } => {
@@ -66,9 +66,13 @@ pub(super) fn write(output: &Output) -> Result<String, String> {
         }
     };
     let member = |suffix: &str| format!("{name}_{suffix}");
+    let publication = described.and_then(|output| output.publication.clone()).unwrap_or_default();
     let json = json!({
-        member("value"): value, member("type"): declared, member("pub"): false, member("description"): null,
-        member("title"): null, member("layer_name"): null, member("style"): null, member("workspace"): null,
+        member("value"): value, member("type"): declared, member("pub"): publication.as_layer,
+        member("description"): described.map(|output| &output.description),
+        member("title"): described.map(|output| &output.title),
+        member("layer_name"): publication.layer_name, member("style"): publication.default_style,
+        member("workspace"): publication.workspace,
         // As the original's agents say that there is none.
         member("metadata"): " ",
     });

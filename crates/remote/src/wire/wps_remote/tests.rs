@@ -211,7 +211,8 @@ fn completed_runs_of_ours_are_read_as_they_were_written() {
     ];
     let mut messages: Vec<Message> = outputs.into_iter().map(Message::Output).collect();
     messages.push(Message::Completed);
-    let body = Body { execution: Some(id("a1")), base_url: "http://h/?a=b c".into(), messages };
+    let body =
+        Body { execution: Some(id("a1")), base_url: "http://h/?a=b c".into(), messages, described: None };
     let written = encode(&body).unwrap();
     assert!(
         written
