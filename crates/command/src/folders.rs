@@ -166,7 +166,8 @@ fn file_name(rule: &InputRule, media_type: &str, index: usize) -> String {
 pub(crate) fn extension(media_type: &str) -> &'static str {
     match media_type_essence(media_type).as_str() {
         "application/geo+json" | "application/vnd.geo+json" => ".geojson",
-        "image/tiff" | "image/geotiff" | "application/geotiff" => ".tif",
+        "image/tiff" | "image/geotiff" | "application/geotiff" | "application/x-geotiff" => ".tif",
+        "application/arcgrid" | "application/x-esri-ascii-grid" => ".asc",
         "application/json" => ".json",
         "application/gml+xml" => ".gml",
         "text/xml" | "application/xml" => ".xml",
@@ -197,6 +198,7 @@ mod tests {
             allow_leading_dash: false,
         };
         assert_eq!(file_name(&rule, "image/tiff; application=geotiff", 0), "my_dem_1.tif");
+        assert_eq!(file_name(&rule, "application/arcgrid", 0), "my_dem_1.asc");
         assert_eq!(file_name(&rule, "x/y", 1), "my_dem_1-2");
         rule.file_name = Some("in.tar.gz".into());
         assert_eq!(file_name(&rule, "x/y", 2), "in-3.tar.gz");
