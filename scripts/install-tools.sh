@@ -13,7 +13,7 @@ apt_need() {
   if [ -z "$apt_updated" ]; then as_root apt-get update -qq; apt_updated=yes; fi
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
   # Debian starts the servers it installs; the tests start their own, on ports of their own.
-  case "$2" in prosody | ejabberd)
+  case "$2" in prosody | ejabberd | munge | slurmctld | slurmd)
     if [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now "$2"; fi ;;
   esac
 }
@@ -23,7 +23,7 @@ apt_need cc build-essential
 
 case "${1:-}" in
   run) apt_need gdal_contour gdal-bin; apt_need curl curl; apt_need python3 python3 ;;
-  test) apt_need ogr2ogr gdal-bin; apt_need bwrap bubblewrap ;;
+  test) apt_need ogr2ogr gdal-bin; apt_need bwrap bubblewrap; apt_need munged munge; apt_need slurmctld slurmctld; apt_need slurmd slurmd; apt_need sbatch slurm-client ;;
   e2e) apt_need gdal_contour gdal-bin; apt_need prosody prosody; apt_need ejabberdctl ejabberd; apt_need chromium chromium; apt_need chromedriver chromium-driver; apt_need openssl openssl; apt_need curl curl; apt_need python3 python3 ;;
   venv) apt_need python3 python3; echo "installing python3-venv"; as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null ;;

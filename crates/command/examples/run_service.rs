@@ -6,7 +6,9 @@
 
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
-use anabranch_command::{CommandProcess, SUPERVISE, Settings, Supervisor, load_file, supervise_main};
+use anabranch_command::{
+    CommandProcess, SLURM, SUPERVISE, Settings, Supervisor, load_file, slurm_main, supervise_main,
+};
 use anabranch_model::bind::{BoundRequest, bind};
 use anabranch_model::{
     BoxFuture, Data, Error, ExecuteRequest, Execution, ExecutionMode, FormatHint, InputData, InputItem,
@@ -22,6 +24,9 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     if std::env::args_os().nth(1).is_some_and(|first| first == SUPERVISE) {
         return supervise_main(arguments.by_ref().skip(1));
+    }
+    if std::env::args_os().nth(1).is_some_and(|first| first == SLURM) {
+        return slurm_main(arguments.skip(1));
     }
     let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

@@ -44,6 +44,13 @@ pub fn to_native(service: &Service) -> String {
     }
     write_command(&mut file, &service.command, &service.folder);
     write_limits(&mut file, &service.limits);
+    if let Some(slurm) = &service.command.slurm {
+        file.line("\n[slurm]");
+        slurm.partition.iter().for_each(|partition| file.text("partition", partition));
+        slurm.cpus.iter().for_each(|cpus| file.value("cpus", cpus));
+        slurm.memory_bytes.iter().for_each(|bytes| file.value("memory", bytes));
+        file.list("options", &slurm.options);
+    }
     write_lines(&mut file, service);
     file.line("\n[capacity]");
     match service.capacity.runs {
@@ -396,8 +403,10 @@ fn write_lines(file: &mut File, service: &Service) {
         file.value("gdal", true);
         file.text("stream", stream_name(*stream));
     }
-    let first = service.lines.iter().take_while(|rule| rule.meaning == LineMeaning::Progress).count();
-    for (index, rule) in service.lines.iter().enumerate() {
+    // The first rule of a job on a cluster comes with it.
+    let lines = &service.lines[usize::from(service.command.slurm.is_some()).min(service.lines.len())..];
+    let first = lines.iter().take_while(|rule| rule.meaning == LineMeaning::Progress).count();
+    for (index, rule) in lines.iter().enumerate() {
         file.line(if index < first { "\n[[progress]]" } else { "\n[[log]]" });
         write_line(file, rule, index >= first);
     }

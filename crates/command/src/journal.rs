@@ -3,6 +3,7 @@
 use crate::gdal;
 use crate::lines::{Line, LineState};
 use crate::service::{LineMeaning, OutputSource, Service, Stream};
+use crate::slurm;
 use anabranch_model::{LogLine, LogSource, OutputSink};
 use regex::{Captures, Regex};
 use std::cell::Cell;
@@ -68,7 +69,9 @@ impl<'a> Journal<'a> {
         if meaning == LineMeaning::Progress {
             return;
         }
-        if stream == Stream::Stderr && !text.trim().is_empty() {
+        // What the driver of a job says is not the executable's.
+        let is_driver_s = self.service.command.slurm.is_some() && text.starts_with(slurm::MARK);
+        if stream == Stream::Stderr && !text.trim().is_empty() && !is_driver_s {
             self.remember(&text);
         }
         if !matches!(meaning, LineMeaning::Ignore | LineMeaning::Message) {

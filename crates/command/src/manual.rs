@@ -79,6 +79,7 @@ pub(crate) fn read(findings: &mut Findings, text: &str, folder: &Path) -> Option
         working_folder: None,
         folder_link: None,
         environment: Vec::new(),
+        slurm: None,
         pass_environment: vec![PASS_ALL.into()],
         success: vec![0],
         time_limit: None,

@@ -17,6 +17,7 @@ pub(crate) use step::read_schema;
 use crate::draft::Output;
 use crate::report::Findings;
 use crate::service::{Capacity, LineMeaning, LineRule, RUNS_DEFAULT, RUNS_UNBOUNDED, Service, Stream};
+use crate::slurm;
 use crate::template::Names;
 use crate::usage;
 use anabranch_model::id::check_identifier;
@@ -62,6 +63,7 @@ fn read_service(findings: &mut Findings, mut root: Section<'_>, folder: &Path) -
     root.finish(findings);
     let command = command?;
     usage::check_usage(findings, &inputs, &outputs, &command, &steps, &lines, &gdal_progress);
+    let lines = command.line.slurm.iter().filter_map(|_| slurm::line_rule()).chain(lines).collect();
     Some(Service {
         description: Arc::new(description?),
         active,

@@ -66,6 +66,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) limits: &'a Limits,
     /// Time between the polite signal and the deadly one.
     pub(crate) grace: Duration,
+    /// The grace holds also where this program is gone: for what has to be wound up elsewhere.
+    pub(crate) is_patient: bool,
     /// Where standard output goes; read by us where absent.
     pub(crate) stdout: Option<File>,
 }

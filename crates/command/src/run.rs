@@ -10,7 +10,8 @@ use crate::outputs;
 use crate::prepare;
 use crate::process::Settings;
 use crate::program;
-use crate::service::{OutputSource, PASS_ALL, RUN_ID_TOKEN, Service, Stream};
+use crate::service::{Limits, OutputSource, PASS_ALL, RUN_ID_TOKEN, Service, Stream};
+use crate::slurm::{self, Job};
 use anabranch_model::{Error, Execution, LogLine, LogSource, OutputSink, Value};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -43,20 +44,22 @@ pub(crate) async fn run(
     let run_id = run_id(&execution);
     let service = &service.for_run(&run_id);
     let Prepared { folders, program, arguments, environment, stdout, execution } =
-        prepare(Arc::clone(service), execution, run_id.clone()).await?;
+        prepare(Arc::clone(service), execution, run_id.clone(), settings.supervisor.program.clone()).await?;
     let sink = &*execution.sink;
     let _link = FolderLink::make(service, &folders.work, &run_id, sink);
-    let working_folder = service.command.working_folder.as_ref().unwrap_or(&folders.work);
     let mark = run_mark();
+    let no_limits = Limits::default();
     let (mut supervised, streams) = Supervised::spawn(Launch {
         supervisor: &settings.supervisor,
         run: &mark,
         program: &program,
         arguments: &arguments,
         environment: &environment,
-        folder: working_folder.as_os_str(),
-        limits: &service.limits,
-        grace: service.command.grace,
+        folder: working_folder(service, &folders).as_os_str(),
+        // Those of a job hold on its node.
+        limits: if service.command.slurm.is_some() { &no_limits } else { &service.limits },
+        grace: grace(service),
+        is_patient: service.command.slurm.is_some(),
         stdout,
     })
     .map_err(|error| Error::internal(format!("the supervisor can't be started: {error}")))?;
@@ -82,6 +85,10 @@ pub(crate) async fn run(
     let reason = reading.journal.reason();
     let found = outputs::found_in_lines(&reading.journal, &execution.outputs);
     let sent = std::mem::take(&mut reading.sent);
+    if service.command.slurm.is_some() && end.cause == Cause::Itself {
+        let seconds_max = service.command.time_limit.unwrap_or_default().as_secs();
+        slurm::judge(execution.sink.scratch(), seconds_max)?;
+    }
     judge(service, sink, &end, &reason, reading.journal.is_aborted())?;
     read?;
     write_outputs(service, &execution, folders, found, sent).await
@@ -97,7 +104,13 @@ struct Prepared {
     execution: Execution,
 }
 
-async fn prepare(service: Arc<Service>, execution: Execution, run_id: String) -> Result<Prepared, Error> {
+/// `driver` is the program that can drive jobs of a cluster: this one.
+async fn prepare(
+    service: Arc<Service>,
+    execution: Execution,
+    run_id: String,
+    driver: PathBuf,
+) -> Result<Prepared, Error> {
     blocking(move || {
         let internal =
             |error: std::io::Error| Error::internal(format!("the run's folder can't be made: {error}"));
@@ -118,12 +131,28 @@ async fn prepare(service: Arc<Service>, execution: Execution, run_id: String) ->
         if let Some(isolation) = &service.limits.isolation {
             (program, arguments) = isolation::wrap(isolation, &service, &folders, &program, arguments)?;
         }
-        let environment = environment(&service, &folders, values.environment()?);
+        let mut environment = environment(&service, &folders, values.environment()?);
+        if let Some(slurm) = &service.command.slurm {
+            let folder = working_folder(&service, &folders);
+            let job = Job { program: &program, arguments: &arguments, environment: &environment, folder };
+            arguments = slurm::arguments(slurm, &service, &scratch, &job).map_err(internal)?;
+            program = driver;
+            environment = slurm::driver_environment(&environment);
+        }
         let to_file = service.outputs.iter().any(|rule| matches!(rule.source, OutputSource::Stdout));
         let stdout = to_file.then(|| File::create(&folders.stdout)).transpose().map_err(internal)?;
         Ok(Prepared { folders, program, arguments, environment, stdout, execution })
     })
     .await?
+}
+
+fn working_folder<'a>(service: &'a Service, folders: &'a Folders) -> &'a Path {
+    service.command.working_folder.as_ref().unwrap_or(&folders.work)
+}
+
+/// Time between the polite signal and the deadly one.
+fn grace(service: &Service) -> Duration {
+    if service.command.slurm.is_some() { slurm::CANCEL_MAX } else { service.command.grace }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
@@ -241,8 +270,9 @@ async fn watch(
     abort: &Notify,
 ) -> Ending {
     let mut time_limit = match service.command.time_limit {
-        Some(limit) => sink.sleep(limit),
-        None => Box::pin(std::future::pending()),
+        // A job may wait in a queue as long as it likes: its driver counts the time that it runs.
+        Some(limit) if service.command.slurm.is_none() => sink.sleep(limit),
+        _ => Box::pin(std::future::pending()),
     };
     let cause = loop {
         tokio::select! {
@@ -257,7 +287,7 @@ async fn watch(
         }
     };
     supervised.terminate().await;
-    let deadline = Instant::now() + service.command.grace + KILL_WAIT_MAX + SUPERVISOR_MARGIN;
+    let deadline = Instant::now() + grace(service) + KILL_WAIT_MAX + SUPERVISOR_MARGIN;
     loop {
         match timeout_at(deadline, supervised.told()).await {
             Ok(Told::Started) => {}

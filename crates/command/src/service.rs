@@ -219,6 +219,8 @@ pub struct CommandLine {
     pub environment: Vec<(String, Template)>,
     /// Taken over from the environment of this program; [`PASS_ALL`] for all there is.
     pub pass_environment: Vec<String>,
+    /// It is not run on this machine but submitted to Slurm; the run's folder has to be shared with the cluster's nodes.
+    pub slurm: Option<Slurm>,
     /// Exit codes that mean success; never empty.
     pub success: Vec<i32>,
     /// How long a run may take; `None` leaves it open.
@@ -227,6 +229,19 @@ pub struct CommandLine {
     pub grace: Duration,
     /// Bytes of log kept of one run.
     pub log_bytes_max: u64,
+}
+
+/// What a job on a Slurm cluster asks for; `None` leaves it to the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slurm {
+    /// The partition that takes it.
+    pub partition: Option<String>,
+    /// Processors.
+    pub cpus: Option<u64>,
+    /// Bytes of memory.
+    pub memory_bytes: Option<u64>,
+    /// More options of `sbatch`, long ones, each whole: `--gres=gpu:1`.
+    pub options: Vec<String>,
 }
 
 /// One of the two streams of an executable.

@@ -12,5 +12,7 @@ mod isolation;
 mod lines;
 #[path = "command/outputs.rs"]
 mod outputs;
+#[path = "command/slurm.rs"]
+mod slurm;
 #[path = "command/support.rs"]
 mod support;

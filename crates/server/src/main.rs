@@ -44,9 +44,14 @@ const STACK_BYTES: usize = 4 << 20;
 
 fn main() -> ExitCode {
     // The supervisor of a run is this very program and must begin at once, before anything else is set up.
+    // So is the driver of a run on a cluster.
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == anabranch_command::SUPERVISE) {
-        return anabranch_command::supervise_main(arguments);
+    match arguments.next() {
+        Some(first) if first == anabranch_command::SUPERVISE => {
+            return anabranch_command::supervise_main(arguments);
+        }
+        Some(first) if first == anabranch_command::SLURM => return anabranch_command::slurm_main(arguments),
+        _ => {}
     }
     let cli = Cli::parse();
     start_log();

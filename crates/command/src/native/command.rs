@@ -7,7 +7,9 @@ use crate::program;
 use crate::report::Findings;
 use crate::service::{
     CommandLine, GRACE_DEFAULT, GRACE_MAX, Isolation, LOG_BYTES_MAX_DEFAULT, Limits, PASS_ALL, RUN_ID_TOKEN,
+    Slurm,
 };
+use crate::slurm;
 use crate::template::{Argument, Names, Template};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -41,6 +43,7 @@ pub(super) fn read(
     let (environment, environment_spans) = read_environment(findings, &mut section, names);
     let pass_environment = read_passed(findings, &mut section);
     let success = read_success(findings, &mut section);
+    let slurm = read_slurm(findings, root);
     let time_limit = section.duration(findings, "time_limit");
     if let Some(at) = time_limit.as_ref().filter(|at| at.value.is_zero()) {
         section.fault(findings, &at.span, "time_limit must be more than nothing");
@@ -58,6 +61,7 @@ pub(super) fn read(
         folder_link,
         environment,
         pass_environment,
+        slurm,
         success,
         time_limit: time_limit.map(|at| at.value),
         grace: grace.map_or(GRACE_DEFAULT, |at| at.value),
@@ -192,6 +196,35 @@ fn read_success(findings: &mut Findings, section: &mut Section<'_>) -> Vec<i32> 
         section.fault(findings, &items.span, "success is empty: no run could ever succeed");
     }
     codes
+}
+
+fn read_slurm(findings: &mut Findings, root: &mut Section<'_>) -> Option<Slurm> {
+    let mut section = root.section(findings, "slurm")?;
+    let span = section.span.clone();
+    let slurm = Slurm {
+        partition: section.string(findings, "partition").map(|at| at.value.to_owned()),
+        cpus: section.count(findings, "cpus").map(|at| at.value),
+        memory_bytes: section.bytes(findings, "memory"),
+        options: read_slurm_options(findings, &mut section),
+    };
+    if slurm.cpus == Some(0) {
+        section.fault(findings, &span, "cpus must be at least 1");
+    }
+    if program::find("sbatch", Path::new("/")).is_none() {
+        section.warn(findings, &span, "sbatch is not installed on this machine");
+    }
+    section.finish(findings);
+    Some(slurm)
+}
+
+fn read_slurm_options(findings: &mut Findings, section: &mut Section<'_>) -> Vec<String> {
+    let options = section.strings(findings, "options");
+    for at in &options {
+        if let Err(rule) = slurm::check_option(at.value) {
+            section.fault(findings, &at.span, rule);
+        }
+    }
+    options.into_iter().map(|at| at.value.to_owned()).collect()
 }
 
 fn read_isolation(findings: &mut Findings, section: &mut Section<'_>, folder: &Path) -> Option<Isolation> {

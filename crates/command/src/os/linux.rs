@@ -30,7 +30,7 @@ pub(crate) fn link_folder(folder: &Path, link: &Path) -> std::io::Result<()> {
 
 /// Orders on the command line of the supervisor, one argument: numbers in this order, `-` for none.
 ///
-/// `grace in ms, address space, file size, open files, processor seconds, processes, new privileges`
+/// `grace in ms, address space, file size, open files, processor seconds, processes, new privileges, patience`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Orders {
     grace_ms: u64,
@@ -40,6 +40,8 @@ struct Orders {
     cpu_seconds: Option<u64>,
     processes: Option<u64>,
     new_privileges: bool,
+    /// The grace holds also where nobody waits for the run any more.
+    is_patient: bool,
 }
 
 impl Orders {
@@ -53,6 +55,7 @@ impl Orders {
             number(self.cpu_seconds),
             number(self.processes),
             u8::from(self.new_privileges).to_string(),
+            u8::from(self.is_patient).to_string(),
         ]
         .join(",")
     }
@@ -71,6 +74,7 @@ impl Orders {
             cpu_seconds: next()?,
             processes: next()?,
             new_privileges: next()?? == 1,
+            is_patient: next()?? == 1,
         })
     }
 }

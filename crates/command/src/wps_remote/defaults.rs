@@ -219,6 +219,7 @@ impl Defaults {
             folder_link: self.folder_link.clone(),
             environment: Vec::new(),
             // The original's executables see the agent's whole environment.
+            slurm: None,
             pass_environment: vec![PASS_ALL.into()],
             success: vec![0],
             time_limit: self.time_limit,

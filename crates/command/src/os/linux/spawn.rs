@@ -50,6 +50,7 @@ impl Supervised {
             cpu_seconds: limits.cpu_seconds,
             processes: limits.processes,
             new_privileges: limits.new_privileges,
+            is_patient: launch.is_patient,
         };
         let mut supervisor = Command::new(&launch.supervisor.program)
             .arg0(SUPERVISOR_NAME)

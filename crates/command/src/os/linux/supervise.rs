@@ -46,6 +46,9 @@ pub fn supervise_main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             say(control, Word::Started);
             match watch(control, &child) {
                 Watched::Abandoned => {
+                    if child.is_patient {
+                        wind_up(&child);
+                    }
                     end_descendants(|_, _| {});
                     ExitCode::from(ABANDONED)
                 }
@@ -64,6 +67,7 @@ struct Child {
     /// Readable when it has ended; `None` on old kernels.
     pidfd: Option<OwnedFd>,
     grace: Duration,
+    is_patient: bool,
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place where executables are started")]
@@ -83,7 +87,7 @@ fn begin(mut arguments: impl Iterator<Item = OsString>) -> std::io::Result<Child
     // Not vital: without the right to it the run is as likely to be ended as any other.
     let _unprivileged = std::fs::write(format!("/proc/{raw}/oom_score_adj"), OOM_SCORE);
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok();
-    Ok(Child { pid, pidfd, grace: Duration::from_millis(orders.grace_ms) })
+    Ok(Child { pid, pidfd, grace: Duration::from_millis(orders.grace_ms), is_patient: orders.is_patient })
 }
 
 /// Limits the supervisor itself: whatever it starts inherits that.
@@ -143,6 +147,15 @@ fn watch(control: BorrowedFd<'_>, child: &Child) -> Watched {
             Order::Terminate | Order::None => {}
             Order::Abandon => return Watched::Abandoned,
         }
+    }
+}
+
+/// Asks for the end politely, and waits for it as long as the grace lasts.
+fn wind_up(child: &Child) {
+    let deadline = Instant::now() + child.grace;
+    let _gone = kill_process_group(child.pid, Signal::TERM);
+    while reap(&mut |_, _| {}) == Children::Some && Instant::now() < deadline {
+        std::thread::sleep(LOOK_INTERVAL);
     }
 }
 
