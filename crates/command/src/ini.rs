@@ -70,7 +70,7 @@ pub enum Keys {
 }
 
 /// Reads a file. What can't be read is reported and left out.
-pub(crate) fn parse(findings: &mut Findings, text: &str, keys: Keys) -> Ini {
+pub fn parse(findings: &mut Findings, text: &str, keys: Keys) -> Ini {
     let mut reader = Reader { ini: Ini::default(), section: None, open: None, entries: 0, keys };
     let mut start = 0;
     for line in text.split_inclusive('\n') {

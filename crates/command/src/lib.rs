@@ -44,6 +44,6 @@ pub use dialect::{Dialect, check};
 pub use folder::{Looked, SERVICE_FILE_BYTES_MAX, ServiceFolder, load_file};
 pub use os::{SUPERVISE, Supervisor, supervise_main};
 pub use process::{CommandProcess, Settings};
-pub use report::{Located, Report};
+pub use report::{Findings, Located, Report};
 pub use service::Service;
 pub use slurm::{SLURM, slurm_main};

@@ -57,26 +57,31 @@ impl std::error::Error for Report {}
 
 /// Collects faults by byte offset and gives them places at the end.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
+pub struct Findings {
     faults: Vec<(usize, String)>,
     warnings: Vec<(usize, String)>,
 }
 
 impl Findings {
-    pub(crate) fn fault(&mut self, span: &Range<usize>, text: impl Into<String>) {
+    /// Notes a fault at the beginning of a span.
+    pub fn fault(&mut self, span: &Range<usize>, text: impl Into<String>) {
         self.faults.push((span.start, text.into()));
     }
 
-    pub(crate) fn warn(&mut self, span: &Range<usize>, text: impl Into<String>) {
+    /// Notes a likely mistake at the beginning of a span.
+    pub fn warn(&mut self, span: &Range<usize>, text: impl Into<String>) {
         self.warnings.push((span.start, text.into()));
     }
 
-    pub(crate) fn has_faults(&self) -> bool {
+    /// There is a fault.
+    #[must_use]
+    pub fn has_faults(&self) -> bool {
         !self.faults.is_empty()
     }
 
     /// Faults and warnings with their places in `source`.
-    pub(crate) fn locate(self, path: &std::path::Path, source: &str) -> (Vec<Located>, Vec<Located>) {
+    #[must_use]
+    pub fn locate(self, path: &std::path::Path, source: &str) -> (Vec<Located>, Vec<Located>) {
         let place = |mut found: Vec<(usize, String)>| {
             found.sort_by_key(|(offset, _)| *offset);
             found.dedup();

@@ -1,7 +1,7 @@
 //! `anabranch agent`: announces service files and runs them.
 
 use crate::accounts::ORCHESTRATOR;
-use crate::agent_config::{AgentConfig, Wire};
+use crate::agent_config::{AgentFile, Wire};
 use crate::agent_data::HttpData;
 use crate::cli;
 use crate::folder::Folder;
@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 /// a try a second from each of its agents.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// The namespace of services that name none.
+const NAMESPACE_DEFAULT: &str = "default";
+
 /// Runs an agent until a signal asks it to stop.
 ///
 /// # Errors
@@ -32,7 +35,7 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
     let name = arguments.name.clone().unwrap_or_else(host_name);
     check_name(&name)?;
     let services = local_services::open(&arguments.services)?;
-    let offered_first: Vec<AgentService> = services.services().iter().map(offer).collect();
+    let offered_first = offer(&services.services());
     if offered_first.is_empty() {
         let folder = arguments.services.display();
         terminal::note(format_args!("no service file in {folder} can be published: waiting for one"));
@@ -41,7 +44,9 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
         terminal::line(format_args!("offering {}", service.process.description().id));
     }
 
-    let capacity = arguments.capacity.unwrap_or_else(processors);
+    let config = arguments.config.as_deref().map(AgentFile::load).transpose()?;
+    let capacity = config.as_ref().and_then(AgentFile::capacity);
+    let capacity = arguments.capacity.or(capacity).unwrap_or_else(processors);
     ensure!(capacity > 0, "--capacity must be at least 1");
     let folder = match &arguments.work {
         Some(folder) => folder.clone(),
@@ -50,54 +55,88 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("can't make the folder for runs {}", folder.display()))?;
     let folder = std::fs::canonicalize(&folder)?;
-    let (sender, offered) = watch::channel(offered_first);
+    let rooms = namespaces(&offered_first);
+    let whole = |services: Vec<AgentService>| within(services, capacity);
+    let (sender, offered) = watch::channel(whole(offered_first));
     let watching = local_services::watch(services, |services| {
         tracing::info!(services = services.len(), "the services folder has changed");
-        sender.send_replace(services.iter().map(offer).collect());
+        sender.send_replace(whole(offer(&services)));
     });
+    let serving = async {
+        let settings = AgentSettings { capacity, ..AgentSettings::new(Vec::new(), name.clone(), folder) };
+        match config {
+            Some(config) if config.wire() == Wire::WpsRemote => {
+                let (config, settings) = config.wps_remote(&rooms, settings, backoff())?;
+                wps_remote_agent::run(config, settings, offered, shutdown).await
+            }
+            Some(config) => {
+                let (config, orchestrator) = config.session(&name, &rooms, backoff())?;
+                serve(config, orchestrator, settings, offered, shutdown).await
+            }
+            None => {
+                let (config, orchestrator) = session(arguments, &name)?;
+                serve(config, orchestrator, settings, offered, shutdown).await
+            }
+        }
+    };
     tokio::select! {
-        ended = serve(arguments, name, offered, capacity, folder, shutdown) => ended,
+        ended = serving => ended,
         () = watching => Ok(()),
     }
 }
 
-/// Serves in the wire form that is configured.
+/// Serves an Anabranch server.
 async fn serve(
-    arguments: &cli::Agent,
-    name: String,
+    config: ClientConfig,
+    orchestrator_account: String,
+    settings: AgentSettings,
     offered: watch::Receiver<Vec<AgentService>>,
-    capacity: u32,
-    folder: PathBuf,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    if let Some(file) = &arguments.config {
-        let config = AgentConfig::load(file)?;
-        if config.wire == Wire::WpsRemote {
-            let (config, settings) = config.wps_remote(&name, capacity, folder, backoff())?;
-            return wps_remote_agent::run(config, settings, offered, shutdown).await;
-        }
-    }
-    let (config, orchestrator_account) = session(arguments, &name)?;
     let settings = AgentSettings {
         orchestrator_nick: orchestrator_account.split('@').next().unwrap_or(ORCHESTRATOR).to_owned(),
         orchestrator_account: Some(orchestrator_account),
-        capacity,
-        ..AgentSettings::new(Vec::new(), name.clone(), folder)
+        ..settings
     };
-    let (host, port) = (config.host.clone(), config.port);
+    terminal::line(format_args!(
+        "agent {}: connecting to {}:{}",
+        settings.instance, config.host, config.port
+    ));
     let bus = anabranch_xmpp::client::connect(config)?;
-    terminal::line(format_args!("agent {name}: connecting to {host}:{port}"));
     Agent::run(bus, offered, settings, Arc::new(HttpData::new()), Arc::new(MachineLoad::new()), shutdown)
         .await?;
     Ok(())
 }
 
-fn offer(service: &Arc<Service>) -> AgentService {
-    AgentService {
+fn offer(services: &[Arc<Service>]) -> Vec<AgentService> {
+    let offer = |service: &Arc<Service>| AgentService {
         process: local_services::process(service),
         runs_max: service.capacity.runs,
         weight: slots(service.capacity.weight),
+    };
+    services.iter().map(offer).collect()
+}
+
+/// What weighs more than the machine can take, takes it whole: weights of WPS Remote count against a capacity of 100.
+fn within(mut services: Vec<AgentService>, capacity: u32) -> Vec<AgentService> {
+    for service in services.iter_mut().filter(|service| service.weight > capacity) {
+        let id = &service.process.description().id;
+        tracing::warn!(process.id = %id, weight = service.weight, capacity, "a run takes the whole capacity");
+        service.weight = capacity;
     }
+    services
+}
+
+/// The namespaces of services, for which WPS Remote has a room each; with nothing to offer yet the usual one.
+fn namespaces(services: &[AgentService]) -> Vec<String> {
+    let of = |service: &AgentService| {
+        let id = service.process.description().id.to_string();
+        id.split_once(':').map(|(namespace, _)| namespace.to_owned())
+    };
+    let mut namespaces: Vec<String> = services.iter().filter_map(of).collect();
+    namespaces.sort();
+    namespaces.dedup();
+    if namespaces.is_empty() { vec![NAMESPACE_DEFAULT.to_owned()] } else { namespaces }
 }
 
 /// A service's weight in whole slots: what weighs anything takes one at least.
@@ -126,11 +165,8 @@ fn check_name(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where to log in, and the bare JID of the server's account.
+/// Where to log in without a configuration file, and the bare JID of the server's account.
 fn session(arguments: &cli::Agent, name: &str) -> anyhow::Result<(ClientConfig, String)> {
-    if let Some(file) = &arguments.config {
-        return AgentConfig::load(file)?.session(name, backoff());
-    }
     let line = match &arguments.join {
         Some(line) => line.clone(),
         None => local_line(arguments)?,

@@ -1,13 +1,83 @@
 //! The agent's configuration file, for any XMPP server; see `examples/agent.toml`.
 
 use crate::config::Tls;
+use crate::remote_config::{self, RemoteConfig};
 use crate::xmpp_session;
+use anabranch_command::Dialect;
 use anabranch_remote::{AgentSettings, WpsRemoteSettings};
 use anabranch_xmpp::RoomJoin;
 use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Timing};
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+
+/// A configuration file of an agent, in whichever form.
+pub(crate) enum AgentFile {
+    Own(AgentConfig),
+    /// WPS Remote's `remote.config`.
+    Remote(RemoteConfig),
+}
+
+impl AgentFile {
+    /// Reads a file; paths in it are relative to it.
+    ///
+    /// # Errors
+    /// Names the file and its faults.
+    pub(crate) fn load(file: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+        if Dialect::of(file, &text) != Dialect::AgentConfiguration {
+            return AgentConfig::load(file).map(Self::Own);
+        }
+        let read = remote_config::read(file, &text);
+        for warning in &read.warnings {
+            tracing::warn!("{warning}");
+        }
+        let faults: Vec<String> = read.faults.iter().map(ToString::to_string).collect();
+        read.config.map(Self::Remote).with_context(|| format!("agent configuration:\n{}", faults.join("\n")))
+    }
+
+    pub(crate) fn wire(&self) -> Wire {
+        match self {
+            Self::Own(config) => config.wire,
+            Self::Remote(config) => config.wire,
+        }
+    }
+
+    /// Slots for runs, where the file says how many.
+    pub(crate) fn capacity(&self) -> Option<u32> {
+        match self {
+            Self::Own(_) => None,
+            Self::Remote(config) => Some(config.capacity),
+        }
+    }
+
+    /// The session it describes, and the server's account. `namespaces` are those of the services that are offered.
+    pub(crate) fn session(
+        self,
+        name: &str,
+        namespaces: &[String],
+        backoff: Backoff,
+    ) -> anyhow::Result<(ClientConfig, String)> {
+        match self {
+            Self::Own(config) => config.session(name, backoff),
+            Self::Remote(config) => config.session(name, namespaces, backoff),
+        }
+    }
+
+    /// The sessions it describes, but for their resources and rooms, and what an agent of WPS Remote has to know.
+    pub(crate) fn wps_remote(
+        self,
+        namespaces: &[String],
+        agent: AgentSettings,
+        backoff: Backoff,
+    ) -> anyhow::Result<(ClientConfig, WpsRemoteSettings)> {
+        let AgentSettings { instance, capacity, folder, .. } = agent;
+        match self {
+            Self::Own(config) => config.wps_remote(&instance, capacity, folder, backoff),
+            Self::Remote(config) => config.wps_remote(&instance, namespaces, capacity, folder, backoff),
+        }
+    }
+}
 
 /// Where an agent logs in.
 #[derive(Debug, Deserialize)]

@@ -2,7 +2,9 @@
 
 use crate::agent_config::AgentConfig;
 use crate::config::Config;
+use crate::remote_config;
 use crate::terminal::line;
+use anabranch_command::{Dialect, Located};
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +22,20 @@ pub(crate) fn check(files: &[PathBuf]) -> anyhow::Result<bool> {
 
 fn check_file(file: &Path) -> anyhow::Result<bool> {
     let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
-    let fault = match sort_of(&text) {
+    let fault = match sort_of(file, &text) {
+        Sort::RemoteConfig => {
+            let read = remote_config::read(file, &text);
+            for fault in &read.faults {
+                line(fault);
+            }
+            for Located { path, line: number, column, text } in &read.warnings {
+                line(format_args!("{}:{number}:{column}: warning: {text}", path.display()));
+            }
+            if read.config.is_some() {
+                line(format_args!("{}: good, an agent's configuration", file.display()));
+            }
+            return Ok(read.config.is_some());
+        }
         Sort::Service => {
             let report = anabranch_command::check(file, &text);
             let findings = report.to_string();
@@ -28,7 +43,8 @@ fn check_file(file: &Path) -> anyhow::Result<bool> {
                 line(findings.trim_end());
             }
             if let Some(service) = &report.service {
-                line(format_args!("{}: good, publishes {}", file.display(), service.description.id));
+                let verb = if service.active { "publishes" } else { "is not active and would publish" };
+                line(format_args!("{}: good, {verb} {}", file.display(), service.description.id));
             }
             return Ok(report.service.is_some());
         }
@@ -46,10 +62,16 @@ enum Sort {
     Service,
     Agent,
     Server,
+    RemoteConfig,
 }
 
 /// A file that is no TOML at all counts as a service file, whose checker shows where it breaks.
-fn sort_of(text: &str) -> Sort {
+fn sort_of(file: &Path, text: &str) -> Sort {
+    match Dialect::of(file, text) {
+        Dialect::AgentConfiguration => return Sort::RemoteConfig,
+        Dialect::WpsRemote | Dialect::Manual => return Sort::Service,
+        Dialect::Native => {}
+    }
     let Ok(table) = toml::from_str::<toml::Table>(text) else { return Sort::Service };
     let has = |keys: &[&str]| keys.iter().any(|key| table.contains_key(*key));
     if has(&["identifier", "command", "inputs", "outputs"]) {

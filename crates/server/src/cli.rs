@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Agent(Agent),
     /// Check service and configuration files, and list every fault with line and column
     Check(Check),
+    /// Write a service file of WPS Remote as a native one of the same meaning
+    Convert(Convert),
     /// Execute a process, show its progress, save its results
     Run(Run),
     /// List jobs
@@ -40,6 +42,9 @@ pub(crate) enum Command {
     Log(Log),
     /// Make an account for an agent on another machine, and print the one line to paste there
     Invite(Invite),
+    /// Encrypt or decrypt the upload password of WPS Remote's remote.config
+    #[command(subcommand)]
+    Password(Password),
 }
 
 #[derive(Args)]
@@ -118,10 +123,10 @@ pub(crate) struct Agent {
     /// What `anabranch invite` printed, for a server on another machine
     #[arg(long, env = "ANABRANCH_JOIN", hide_env_values = true, conflicts_with = "config")]
     pub(crate) join: Option<String>,
-    /// Configuration file (TOML), for any XMPP server: see `examples/agent.toml`
+    /// Configuration file for any XMPP server: TOML, see `examples/agent.toml`, or WPS Remote's `remote.config`
     #[arg(long, env = "ANABRANCH_AGENT_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Runs at once over all services [default: number of processors]
+    /// Runs at once over all services, by their weights [default: capacity in remote.config, or number of processors]
     #[arg(long, env = "ANABRANCH_CAPACITY")]
     pub(crate) capacity: Option<u32>,
     /// Folder for the runs [default: `runs/NAME` in the data folder]
@@ -136,6 +141,45 @@ pub(crate) struct Check {
     /// Files to check
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Convert {
+    /// Service file in any dialect
+    pub(crate) file: PathBuf,
+    /// Where to write [default: standard output]
+    #[arg(short, long)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Holds the password to encrypt.
+pub(crate) const PASSWORD_VARIABLE: &str = "ANABRANCH_PASSWORD";
+
+/// Holds the passphrase of the private key.
+pub(crate) const PASSPHRASE_VARIABLE: &str = "ANABRANCH_PASSPHRASE";
+
+#[derive(Subcommand)]
+pub(crate) enum Password {
+    /// Encrypt a password: from --password-file, $ANABRANCH_PASSWORD, or standard input
+    Encrypt {
+        /// PEM file, as of `openssl rsa -pubout`
+        #[arg(long, value_name = "FILE")]
+        public_key: PathBuf,
+        /// File with the password
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Decrypt a password; passphrase of the key: from --passphrase-file, $ANABRANCH_PASSPHRASE, or standard input
+    Decrypt {
+        /// PEM file, as of `openssl genrsa -des3`
+        #[arg(long, value_name = "FILE")]
+        private_key: PathBuf,
+        /// File with the passphrase of the key
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+        /// The encrypted password, in base64
+        encrypted: String,
+    },
 }
 
 /// Where the server is.

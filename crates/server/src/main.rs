@@ -13,6 +13,7 @@ mod check;
 mod cli;
 mod client;
 mod config;
+mod convert;
 mod data_plane;
 mod folder;
 mod http;
@@ -20,11 +21,14 @@ mod invite;
 mod join;
 mod load;
 mod local_services;
+mod password;
 mod publisher;
+mod remote_config;
 mod serve;
 mod shared_folder;
 mod signals;
 mod terminal;
+mod upload_password;
 mod wps_remote_agent;
 mod xmpp_server;
 mod xmpp_session;
@@ -95,6 +99,9 @@ async fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Kill(arguments) => client::listing::kill(arguments).await?,
         Command::Log(arguments) => client::listing::log(arguments).await?,
         Command::Invite(arguments) => invite::invite(arguments)?,
+        Command::Convert(arguments) if convert::convert(arguments)? => {}
+        Command::Convert(_) => return Ok(EXIT_FAILED.into()),
+        Command::Password(command) => password::password(command)?,
     }
     Ok(ExitCode::SUCCESS)
 }
