@@ -79,9 +79,8 @@ async fn an_agent_offers_every_dialect_and_runs_them() {
     );
 }
 
-#[tokio::test]
-async fn an_agent_takes_the_original_s_configuration() {
-    let server = Server::start().await;
+/// Writes a `remote.config` for an account of the server's own XMPP server, with `more` at its end.
+async fn remote_config(server: &Server, folder: &Path, more: &str) -> PathBuf {
     let invited = command(binary())
         .args(["invite", "field1", "--host", "127.0.0.1", "--data"])
         .arg(server.data_folder())
@@ -89,28 +88,54 @@ async fn an_agent_takes_the_original_s_configuration() {
         .await
         .unwrap();
     let line = String::from_utf8(invited.stdout).unwrap();
-    let url = line.trim().split('\'').nth(1).unwrap();
-    let url = url::Url::parse(url).unwrap();
+    let url = url::Url::parse(line.trim().split('\'').nth(1).unwrap()).unwrap();
     let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
     let room = parameter("room");
     let (_, conference) = room.split_once('@').unwrap();
-    let folder = tempfile::tempdir().unwrap();
     let secret = url.password().unwrap().replace("%2D", "-").replace("%5F", "_");
-    std::fs::write(folder.path().join("secret"), secret).unwrap();
+    std::fs::write(folder.join("secret"), secret).unwrap();
     let config = format!(
-        "[DEFAULT]\nbus_class_name = xmppBus.XMPPBus\naddress = 127.0.0.1\nport = {}\ndomain = {}\nuser = {}\npassword_file = secret\nmucService = {conference}\nmucServicePassword = {}\nresource_file_dir = /tmp\ncapacity = 100\ncertificate = sha256:{}\norchestrator = orchestrator@%(domain)s\nwire = native\n",
+        "[DEFAULT]\nbus_class_name = xmppBus.XMPPBus\naddress = 127.0.0.1\nport = {}\ndomain = {}\nuser = {}\n\
+         password_file = secret\nmucService = {conference}\nmucServicePassword = {}\nresource_file_dir = /tmp\n\
+         capacity = 100\ncertificate = sha256:{}\norchestrator = orchestrator@%(domain)s\n{more}\n",
         server.xmpp_tls.port(),
         parameter("domain"),
         url.username(),
         parameter("room_password"),
         parameter("pin"),
     );
-    let file = folder.path().join("remote.config");
+    let file = folder.join("remote.config");
     std::fs::write(&file, config).unwrap();
     let checked = command(binary()).arg("check").arg(&file).output().await.unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    file
+}
+
+#[tokio::test]
+async fn an_agent_takes_the_original_s_configuration() {
+    let server = Server::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = remote_config(&server, folder.path(), "wire = native").await;
     let agent = Agent::start_with("a1", &[], &["--config".into(), file.display().to_string()]);
     copy_examples(&agent.folder.path().join("services"));
+    run_the_contour_service(&server).await;
+}
+
+#[tokio::test]
+async fn with_the_original_s_configuration_an_agent_speaks_as_the_original() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = folder.path().join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    let server = Server::with_config(&format!("[wps_remote]\nshared_folders = [{shared:?}]\n")).await;
+    let more = format!("wps_execution_shared_dir = {}", shared.display());
+    let file = remote_config(&server, folder.path(), &more).await;
+    let service = std::fs::read_to_string(testdata().join("contour/service.config")).unwrap();
+    let agent = Agent::start_with(
+        "a1",
+        &[("service.config", &service)],
+        &["--config".into(), file.display().to_string()],
+    );
+    copy(&testdata().join("contour/code"), &agent.folder.path().join("services/code"));
     run_the_contour_service(&server).await;
 }
 
