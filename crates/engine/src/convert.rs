@@ -292,6 +292,10 @@ impl OutputSink for ConvertingSink {
         self.workshop.sink.started(on);
     }
 
+    fn waiting(&self, reason: &str) {
+        self.workshop.sink.waiting(reason);
+    }
+
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
         match self.asked.iter().find(|(id, _)| id == output) {
             Some((id, asked)) => Box::pin(self.write_converted(id, asked, chunk)),

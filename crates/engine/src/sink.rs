@@ -165,6 +165,10 @@ impl OutputSink for RunSink {
         self.0.apply(JobEvent::Started { agent: on.map(str::to_owned) });
     }
 
+    fn waiting(&self, reason: &str) {
+        self.0.apply(JobEvent::Waiting { reason: reason.to_owned() });
+    }
+
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
         match self.0.place(output) {
             Ok(Some(place)) => Box::pin(Arc::clone(&self.0).store(place, chunk)),

@@ -28,6 +28,9 @@ pub struct Job {
     pub attempt: u32,
     /// Why it was queued again last, where it was.
     pub requeued: Option<String>,
+    /// Why its work has not begun, where that is known; not stored.
+    #[serde(default)]
+    pub waiting: Option<String>,
 }
 
 /// Where a job stands; each variant holds only what is true in it.
@@ -76,6 +79,11 @@ pub enum DismissedBy {
 /// Something that happened to a job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JobEvent {
+    /// The work can't begin.
+    Waiting {
+        /// Why.
+        reason: String,
+    },
     /// The work began.
     Started {
         /// On which agent.
@@ -127,6 +135,7 @@ impl Job {
             agent: None,
             attempt: 1,
             requeued: None,
+            waiting: None,
         }
     }
 
@@ -152,6 +161,14 @@ impl Job {
         let now = now.max(self.updated);
         let applied = match (&mut self.state, event) {
             (JobState::Finished(_), _) => return Applied::Ignored,
+            (JobState::Accepted, JobEvent::Waiting { reason }) => {
+                if self.waiting.as_ref() == Some(&reason) {
+                    return Applied::Ignored;
+                }
+                self.waiting = Some(reason);
+                Applied::Progressed
+            }
+            (JobState::Running { .. }, JobEvent::Waiting { .. }) => return Applied::Ignored,
             (JobState::Accepted, JobEvent::Started { agent }) => {
                 self.started = Some(now);
                 self.agent = agent;
@@ -210,6 +227,9 @@ impl Job {
             (_, JobEvent::Ended(Ok(()))) => self.finish(Outcome::Succeeded, now),
             (_, JobEvent::Ended(Err(error))) => self.finish(Outcome::Failed(error), now),
         };
+        if !matches!(self.state, JobState::Accepted) || applied == Applied::Changed {
+            self.waiting = None;
+        }
         self.updated = now;
         applied
     }
@@ -237,6 +257,20 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn why_it_waits_is_said_until_it_is_under_way() {
+        let mut job = job();
+        let waiting = |reason: &str| JobEvent::Waiting { reason: reason.into() };
+        assert_eq!(job.apply(waiting("all draining"), at(1)), Applied::Progressed);
+        assert_eq!(job.apply(waiting("all draining"), at(2)), Applied::Ignored);
+        assert_eq!(job.apply(waiting("none there"), at(3)), Applied::Progressed);
+        assert_eq!((&job.state, job.waiting.as_deref()), (&JobState::Accepted, Some("none there")));
+        assert_eq!(job.apply(JobEvent::Started { agent: None }, at(4)), Applied::Changed);
+        assert_eq!(job.waiting, None);
+        assert_eq!(job.apply(waiting("all draining"), at(5)), Applied::Ignored);
+        assert_eq!(job.waiting, None);
     }
 
     #[test]

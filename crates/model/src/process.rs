@@ -78,6 +78,9 @@ pub trait OutputSink: Send + Sync {
     /// A file given as data is moved away if it lies below [`OutputSink::scratch`], else copied.
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>>;
 
+    /// Why the work has not begun; told again when that changes. Of no account once it has.
+    fn waiting(&self, _reason: &str) {}
+
     /// How far it is, 0 to 100, and what it does; never goes back.
     fn progress(&self, percent: f32, message: Option<&str>);
 

@@ -18,7 +18,7 @@ use anabranch_xmpp::{Bus, ClientError, RoomJoin};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::load::LoadSource;
+use crate::load::{Drain, LoadSource};
 
 /// A process that an agent offers.
 #[derive(Clone)]
@@ -64,6 +64,10 @@ pub struct AgentSettings {
     pub version: String,
     /// Slots for runs, all services together.
     pub capacity: u32,
+    /// What is special about this machine, e.g. the data that it holds: see [`is_label`](crate::message::is_label).
+    pub labels: Vec<String>,
+    /// For maintenance; the server can turn it too.
+    pub drain: Drain,
     /// Each run gets a folder of its own below; what earlier incarnations left there is removed at the start.
     pub folder: PathBuf,
     /// See [`AgentSettings::ORPHAN`].
@@ -90,6 +94,8 @@ impl AgentSettings {
             instance: instance.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             capacity: 1,
+            labels: Vec::new(),
+            drain: Drain::default(),
             folder: folder.into(),
             orphan: Self::ORPHAN,
             shutdown: Self::SHUTDOWN,

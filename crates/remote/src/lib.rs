@@ -28,8 +28,10 @@ mod recent;
 
 pub use agent::wps_remote::{Sessions, WpsRemoteAgent, WpsRemoteError, WpsRemoteSettings};
 pub use agent::{Agent, AgentData, AgentError, AgentService, AgentSettings, DataError};
-pub use load::{Load, LoadSource};
+pub use load::{Drain, Load, LoadSource};
 pub use message::Message;
-pub use pool::{AgentInfo, Counters, Orchestrator, OrchestratorSettings, Publisher, ServerData};
+pub use pool::{
+    AgentInfo, Counters, DrainError, Orchestrator, OrchestratorSettings, Publisher, ServerData, WaitingRuns,
+};
 pub use proxy::RemoteProcess;
 pub use run_id::RunId;

@@ -35,6 +35,10 @@ pub enum Message {
     LoadQuery,
     /// A→S: how busy I am; never repeated, the next one is newer.
     Load(LoadReport),
+    /// S→A: take no new runs, finish those you have; answered by a `Load` that says so.
+    Drain,
+    /// S→A: take runs again; answered by a `Load` that says so.
+    Undrain,
     /// A→S: I leave in good order: no run of mine goes on.
     Goodbye,
 
@@ -78,6 +82,18 @@ pub enum Message {
 /// identifiers there are.
 pub const RUNS_HELD_MAX: usize = 400;
 
+/// Labels that an agent may have, and the longest one in characters: they travel in each [`Hello`].
+pub const LABELS_MAX: usize = 32;
+/// See [`LABELS_MAX`].
+pub const LABEL_CHARS_MAX: usize = 64;
+
+/// Whether a text may be a label: letters, digits and `-_.:/`, so that it needs quotes nowhere.
+#[must_use]
+pub fn is_label(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
+    !text.is_empty() && text.len() <= LABEL_CHARS_MAX && text.chars().all(good)
+}
+
 /// Who an agent is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
@@ -91,6 +107,9 @@ pub struct Hello {
     pub wires: Vec<String>,
     /// Slots for runs, all services together.
     pub capacity: u32,
+    /// What its owner says of the machine (`landsat`, `gpu`): the server may prefer agents by them.
+    #[serde(default)]
+    pub labels: Vec<String>,
     /// Every run the agent keeps, live or ended and not yet finished.
     pub runs: Vec<HeldRun>,
 }
@@ -152,13 +171,19 @@ pub struct Registered {
 }
 
 /// How busy an agent is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadReport {
     pub load: Load,
     /// Runs under way.
     pub running: u32,
     /// Slots taken.
     pub slots: u32,
+    /// It takes no new runs until it is told otherwise.
+    #[serde(default)]
+    pub draining: bool,
+    /// Why it takes no new runs by its own rules, for operators.
+    #[serde(default)]
+    pub full: Option<String>,
 }
 
 /// A run to be begun.
@@ -330,6 +355,8 @@ impl Message {
             | Self::Registered(_)
             | Self::LoadQuery
             | Self::Load(_)
+            | Self::Drain
+            | Self::Undrain
             | Self::Goodbye
             | Self::CannotExecute(_)
             | Self::Forgotten

@@ -3,19 +3,21 @@
 mod agents;
 mod choose;
 pub(crate) mod command;
+mod drain;
 mod owner;
 mod runs;
 mod session;
 mod sweep;
 mod wps_remote;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anabranch_model::{BoxFuture, Data, Error, Process, ProcessId};
 use anabranch_xmpp::{Bus, RoomJoin};
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::load::Load;
@@ -108,6 +110,8 @@ pub struct OrchestratorSettings {
     pub cpu_percent_max: Option<f32>,
     /// Agents at or above get no new runs; `None` for no threshold.
     pub memory_percent_max: Option<f32>,
+    /// Labels by process: agents that have them are preferred, e.g. because they hold the data.
+    pub preferred_labels: BTreeMap<ProcessId, BTreeSet<String>>,
 }
 
 impl OrchestratorSettings {
@@ -146,6 +150,7 @@ impl OrchestratorSettings {
             load_interval: Self::LOAD_INTERVAL,
             cpu_percent_max: None,
             memory_percent_max: None,
+            preferred_labels: BTreeMap::new(),
         }
     }
 }
@@ -173,6 +178,32 @@ pub struct AgentInfo {
     pub last_seen: Timestamp,
     /// In the room, and greeted.
     pub connected: bool,
+    /// What its owner says of the machine.
+    pub labels: Vec<String>,
+    /// It takes no new runs, for maintenance. Drained when `running` is 0.
+    pub draining: bool,
+    /// Why it gets no runs at all at present, whatever they are; `None` where it may get some.
+    pub obstacle: Option<String>,
+}
+
+/// Runs of one process that wait for an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingRuns {
+    pub process: ProcessId,
+    pub runs: usize,
+    /// Why no agent takes them: `all draining`.
+    pub reason: String,
+}
+
+/// Why an agent can't be told to drain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DrainError {
+    #[error("there is no agent '{0}'")]
+    NoSuchAgent(String),
+    #[error("several agents are named '{name}': {}", agents.join(", "))]
+    Several { name: String, agents: Vec<String> },
+    #[error("the server stops")]
+    Stopped,
 }
 
 /// What has happened since the start.
@@ -199,6 +230,8 @@ pub struct Counters {
 #[derive(Clone)]
 pub struct Orchestrator {
     agents: watch::Receiver<Vec<AgentInfo>>,
+    waiting: watch::Receiver<Vec<WaitingRuns>>,
+    commands: mpsc::Sender<command::PoolCommand>,
     counters: watch::Receiver<Counters>,
     detached: CancellationToken,
     stopped: CancellationToken,
@@ -216,18 +249,20 @@ impl Orchestrator {
         shutdown: CancellationToken,
     ) -> Self {
         let (agents_tx, agents) = watch::channel(Vec::new());
+        let (waiting_tx, waiting) = watch::channel(Vec::new());
         let (counters_tx, counters) = watch::channel(Counters::default());
         let (detached, stopped) = (CancellationToken::new(), CancellationToken::new());
         let (commands_tx, commands) = mpsc::channel(command::COMMANDS_MAX);
-        let handle = command::PoolHandle { commands: commands_tx, detached: detached.clone(), data };
+        let handle = command::PoolHandle { commands: commands_tx.clone(), detached: detached.clone(), data };
         let (sender, receiver) = bus.split();
-        let pool = owner::Pool::new(settings, publisher, handle, sender, agents_tx, counters_tx);
+        let shown = owner::Shown { agents: agents_tx, waiting: waiting_tx, counters: counters_tx };
+        let pool = owner::Pool::new(settings, publisher, handle, sender, shown);
         let guard = stopped.clone().drop_guard();
         tokio::spawn(async move {
             pool.serve(receiver, commands, shutdown).await;
             drop(guard);
         });
-        Self { agents, counters, detached, stopped }
+        Self { agents, waiting, commands: commands_tx, counters, detached, stopped }
     }
 
     /// From now on a cancelled run ends here with [`Error::Interrupted`] and goes on at its agent, which hands it over to
@@ -246,6 +281,24 @@ impl Orchestrator {
     #[must_use]
     pub fn watch_agents(&self) -> watch::Receiver<Vec<AgentInfo>> {
         self.agents.clone()
+    }
+
+    /// Runs that wait for an agent, and why; at most a few times a second new.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<WaitingRuns> {
+        self.waiting.borrow().clone()
+    }
+
+    /// Has an agent take no new runs and finish those it has (`on`), or take runs again. `agent` is its [`AgentInfo::name`], or
+    /// its instance where that is unique. Counts at once; an agent that restarts takes runs again. Gives the whole name.
+    ///
+    /// # Errors
+    /// Where there is no such agent, or more than one.
+    pub async fn drain(&self, agent: &str, on: bool) -> Result<String, DrainError> {
+        let (answer, answered) = oneshot::channel();
+        let command = command::PoolCommand::Drain { agent: agent.to_owned(), on, answer };
+        self.commands.send(command).await.map_err(|_stopped| DrainError::Stopped)?;
+        answered.await.unwrap_or(Err(DrainError::Stopped))
     }
 
     /// What has happened since the start.

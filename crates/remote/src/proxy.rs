@@ -18,6 +18,9 @@ use crate::wire::{self, Envelope};
 /// Longest text of an agent that is passed on to clients, in characters: exit code and the last lines.
 const AGENT_TEXT_CHARS_MAX: usize = 8 * 1024;
 
+/// Reasons for waiting that a job's log gets.
+const REASONS_LOGGED_MAX: usize = 20;
+
 /// A process that runs on agents: made by the [`Orchestrator`](crate::Orchestrator) for what they announce.
 pub struct RemoteProcess {
     description: Arc<ProcessDescription>,
@@ -71,6 +74,8 @@ struct Run {
     outputs: Vec<String>,
     /// Where it was found again after a restart: chunks of each output that were stored before.
     stored: Option<BTreeMap<String, u64>>,
+    /// Reasons for waiting in the log.
+    reasons_logged: usize,
     /// It is being ended, and this is what the job ends with.
     ending: Option<Error>,
     /// The pool has been told how it ended.
@@ -107,6 +112,7 @@ impl Run {
             agent: None,
             outputs: execution.outputs.into_iter().map(|request| request.id).collect(),
             stored: None,
+            reasons_logged: 0,
             ending: None,
             closed: false,
         })
@@ -137,7 +143,7 @@ impl Run {
 
     async fn apply(&mut self, event: RunEvent) -> Result<Step, Error> {
         match event {
-            RunEvent::Waiting => self.say("waiting for an agent"),
+            RunEvent::Waiting { reason } => self.wait(&reason),
             RunEvent::Sent { agent, reattached } => {
                 if reattached {
                     self.say(&format!("found again at agent {agent}"));
@@ -246,6 +252,16 @@ impl Run {
                 error
             }
             None => Error::AgentLost { reason },
+        }
+    }
+
+    /// In the job's log as well, but not without end: an agent may be on the verge of a threshold for days.
+    fn wait(&mut self, reason: &str) {
+        let text = format!("waiting for an agent: {reason}");
+        self.sink.waiting(&text);
+        if self.reasons_logged < REASONS_LOGGED_MAX {
+            self.reasons_logged += 1;
+            self.say(&text);
         }
     }
 

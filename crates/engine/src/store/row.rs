@@ -89,6 +89,7 @@ pub(crate) fn read_view(row: &Row<'_>) -> Result<StoredJob> {
         attempt: row.get(9)?,
         agent: row.get(12)?,
         requeued: row.get(13)?,
+        waiting: None,
     };
     let outputs: Vec<OutputSummary> = from_json(15, row.get_ref(15)?.as_str()?)?;
     let on_restart = match row.get::<_, Option<i64>>(11)? {

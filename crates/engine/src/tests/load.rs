@@ -160,12 +160,13 @@ fn random_events_keep_the_rules_of_a_job() {
         for _ in 0..20 {
             let before = job.clone();
             let now = anabranch_model::Timestamp::from_second(i64::try_from(next(1000)).unwrap()).unwrap();
-            let event = match next(6) {
+            let event = match next(7) {
                 0 => JobEvent::Started { agent: None },
                 1 => JobEvent::Progress { percent: next(200) as f32 - 50.0, message: None },
                 2 => JobEvent::DismissRequested(DismissedBy::Client),
                 3 => JobEvent::Requeued { reason: "lost".into() },
                 4 => JobEvent::Ended(Ok(())),
+                5 => JobEvent::Waiting { reason: "all draining".into() },
                 _ => JobEvent::Ended(Err(Error::process_failed("x"))),
             };
             job.apply(event, now);

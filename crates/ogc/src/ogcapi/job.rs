@@ -243,7 +243,7 @@ pub fn status_info(job: &Job, base: &BaseUrl) -> StatusInfo {
 
 fn message(job: &Job) -> Option<String> {
     match &job.state {
-        JobState::Accepted => job.requeued.clone(),
+        JobState::Accepted => job.waiting.clone().or_else(|| job.requeued.clone()),
         JobState::Running { dismissing: Some(_), .. } => Some("the job is being dismissed".into()),
         JobState::Running { message, .. } => message.clone(),
         JobState::Finished(Outcome::Succeeded) => None,

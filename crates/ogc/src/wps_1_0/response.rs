@@ -67,7 +67,10 @@ fn status(xml: &mut Writer<'_>, job: &Job) -> io::Result<()> {
     xml.start("wps:Status")?;
     xml.attribute("creationTime", &job.updated.to_string())?;
     match &job.state {
-        JobState::Accepted => xml.leaf("wps:ProcessAccepted", "the job has been accepted")?,
+        JobState::Accepted => {
+            let message = job.waiting.as_deref().unwrap_or("the job has been accepted");
+            xml.leaf("wps:ProcessAccepted", message)?;
+        }
         JobState::Running { progress, message, dismissing } => {
             xml.start("wps:ProcessStarted")?;
             xml.attribute("percentCompleted", &format!("{:.0}", progress.floor().clamp(0.0, 99.0)))?;

@@ -40,7 +40,7 @@ pub(super) struct Owner {
     pub(super) settings: AgentSettings,
     pub(super) sender: BusSender,
     pub(super) data: Arc<dyn AgentData>,
-    load: Arc<dyn LoadSource>,
+    pub(super) load: Arc<dyn LoadSource>,
     incarnation: String,
     pub(super) home: Home,
     pub(super) registrations: Registrations,
@@ -56,6 +56,8 @@ pub(super) struct Owner {
     pub(super) wake: Arc<Notify>,
     load_due: Option<Instant>,
     retry_send: Option<Instant>,
+    /// It has been said that the agent is drained.
+    drained: bool,
     /// No more runs are taken.
     pub(super) stopping: bool,
 }
@@ -84,6 +86,7 @@ impl Owner {
             wake: Arc::new(Notify::new()),
             load_due: None,
             retry_send: None,
+            drained: false,
             stopping: false,
         }
     }
@@ -100,7 +103,7 @@ impl Owner {
             }
         }
         self.registrations.replace(&services.borrow_and_update(), now());
-        let (mut fatal, mut fixed) = (None, false);
+        let (mut fatal, mut fixed, mut drain) = (None, false, self.settings.drain.watch());
         while !shutdown.is_cancelled() {
             let wake = self.deadline();
             tokio::select! {
@@ -115,8 +118,11 @@ impl Owner {
                     Ok(()) => self.registrations.replace(&services.borrow_and_update(), now()),
                     Err(_nobody_changes_them) => fixed = true,
                 },
+                // There is always a sender: in our settings.
+                Ok(()) = drain.changed() => self.drain_turned(now()),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
+            self.tell_drained();
             self.pump(now());
         }
         self.stop(session).await;
@@ -213,6 +219,10 @@ impl Owner {
             Message::Welcome(welcome) => self.welcome(from, &welcome, now),
             Message::Registered(registered) => self.registrations.confirmed(&registered),
             Message::LoadQuery => self.load_due = Some(now),
+            Message::Drain | Message::Undrain if self.home.greeted_at() == Some(from) => {
+                self.settings.drain.set(envelope.message == Message::Drain);
+                self.load_due = Some(now);
+            }
             Message::NotUnderstood(answer) => {
                 tracing::warn!(what = answer.what, reason = answer.reason, "the server did not understand");
             }
@@ -259,6 +269,7 @@ impl Owner {
             version: self.settings.version.clone(),
             wires: vec![wire::NATIVE.to_owned()],
             capacity: self.settings.capacity,
+            labels: self.settings.labels.clone(),
             runs: runs.collect(),
         })
     }
@@ -299,7 +310,33 @@ impl Owner {
             load_average: number(load.load_average),
         };
         let running = self.runs.values().filter(|run| !run.is_ended()).count();
-        LoadReport { load, running: u32::try_from(running).unwrap_or(u32::MAX), slots: self.slots_taken() }
+        LoadReport {
+            load,
+            running: u32::try_from(running).unwrap_or(u32::MAX),
+            slots: self.slots_taken(),
+            draining: self.settings.drain.is_on(),
+            full: self.load.full(),
+        }
+    }
+
+    fn drain_turned(&mut self, now: Instant) {
+        let runs = self.runs.values().filter(|run| !run.is_ended()).count();
+        if self.settings.drain.is_on() {
+            tracing::info!(runs, "draining: no new runs are taken");
+        } else {
+            tracing::info!(runs, "runs are taken again");
+            self.drained = false;
+        }
+        self.load_changed(now);
+    }
+
+    /// Says once that nothing is left which maintenance could disturb: no run is under way, and the server has all results.
+    fn tell_drained(&mut self) {
+        let drained = self.settings.drain.is_on() && self.runs.values().all(Run::is_settled);
+        if drained && !self.drained {
+            tracing::info!("drained: no run is left");
+        }
+        self.drained = drained;
     }
 
     /// The number of runs has changed: the server is told at once.

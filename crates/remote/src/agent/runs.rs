@@ -128,6 +128,10 @@ impl Owner {
         };
         self.refused.note((id, execute.offer));
         tracing::info!(run = %id, reason = refusal.reason, "a run was refused");
+        if self.settings.drain.is_on() || self.load.full().is_some() {
+            // It may not know yet, and would ask again and again.
+            self.load_changed(now);
+        }
         let message = Message::CannotExecute(refusal);
         self.say_envelope(&Envelope { run: Some(id), seq: 0, ack: 0, message });
         false
@@ -141,6 +145,12 @@ impl Owner {
         }
         if self.stopping {
             return refuse("the agent stops".into(), true);
+        }
+        if self.settings.drain.is_on() {
+            return refuse("the agent is being drained".into(), false);
+        }
+        if let Some(reason) = self.load.full() {
+            return refuse(reason, false);
         }
         let Some(service) = self.registrations.service(&execute.process) else {
             return refuse(format!("process '{}' is not offered here", execute.process), true);

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{AgentError, AgentService};
-use crate::load::LoadSource;
+use crate::load::{Load, LoadSource};
 use crate::message::{CannotExecute, Execute, LoadReport, Message, Register};
 use crate::post::{bare, post_body};
 use crate::recent::Recent;
@@ -343,7 +343,8 @@ impl Master {
         match (messages.pop(), execution) {
             (Some(Message::Invite), _) => self.register(sender, &incoming.from),
             (Some(Message::LoadQuery), _) => {
-                let report = LoadReport { load: self.shared.load.load(), running: 0, slots: 0 };
+                let load = self.load();
+                let report = LoadReport { load, running: 0, slots: 0, draining: false, full: None };
                 self.say(sender, &incoming.from, &Body::session(Message::Load(report)));
             }
             (Some(Message::Execute(execute)), Some(execution)) => {
@@ -351,6 +352,15 @@ impl Master {
             }
             // Of a run, which has an occupant of its own, or what only agents say.
             _ => tracing::debug!(from = incoming.from, "a message that is not for us"),
+        }
+    }
+
+    /// As measured; with 100 % of all where no run would be taken: there is no other word for it in this form.
+    fn load(&self) -> Load {
+        let load = self.shared.load.load();
+        match self.shared.load.full() {
+            Some(_) => Load { cpu_percent: 100.0, memory_percent: 100.0, ..load },
+            None => load,
         }
     }
 
@@ -378,9 +388,11 @@ impl Master {
         let service = self.service.borrow().clone();
         let weight = service.weight.max(1);
         let slot = Arc::clone(&self.shared.slots).try_acquire_many_owned(weight);
-        let (Ok(slot), true) = (slot, self.runs.len() < service.runs_max as usize) else {
-            tracing::info!(%execution, "a run was refused: no slot is free");
-            let refusal = CannotExecute { offer: 1, reason: "no slot is free".into(), never: false };
+        let full = self.shared.load.full();
+        let (Ok(slot), None, true) = (slot, &full, self.runs.len() < service.runs_max as usize) else {
+            let reason = full.unwrap_or_else(|| "no slot is free".into());
+            tracing::info!(%execution, reason, "a run was refused");
+            let refusal = CannotExecute { offer: 1, reason, never: false };
             return self.say(sender, from, &Body::run(execution, Message::CannotExecute(refusal)));
         };
         self.taken.note(execution.clone());

@@ -1,13 +1,14 @@
 //! What the pool knows of each agent.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::Instant;
 
 use anabranch_model::ProcessId;
 use jiff::Timestamp;
 
-use super::AgentInfo;
+use super::choose::{Obstacle, standing};
+use super::{AgentInfo, OrchestratorSettings};
 use crate::load::Load;
 use crate::post::bare;
 use crate::run_id::RunId;
@@ -68,6 +69,13 @@ pub(super) struct AgentEntry {
     /// Runs that take its slots: sent to it, or held by it from before our start.
     pub(super) runs: HashMap<RunId, Slot>,
     pub(super) load: Option<Load>,
+    pub(super) labels: BTreeSet<String>,
+    /// It takes no new runs, by its own word.
+    pub(super) draining: bool,
+    /// What we told it of draining and it has not confirmed.
+    pub(super) drain_order: Option<bool>,
+    /// Why it takes no new runs by its own rules.
+    pub(super) full: Option<String>,
     pub(super) since: Timestamp,
     pub(super) last_seen: Timestamp,
     pub(super) presence: Presence,
@@ -111,6 +119,10 @@ impl AgentEntry {
             services: BTreeMap::new(),
             runs: HashMap::new(),
             load: None,
+            labels: BTreeSet::new(),
+            draining: false,
+            drain_order: None,
+            full: None,
             since: stamp,
             last_seen: stamp,
             presence: Presence::Here { heard: now },
@@ -120,6 +132,11 @@ impl AgentEntry {
 
     pub(super) fn is_here(&self) -> bool {
         matches!(self.presence, Presence::Here { .. })
+    }
+
+    /// What we told it counts before it has confirmed; some have no word for it.
+    pub(super) fn is_draining(&self) -> bool {
+        self.drain_order.unwrap_or(self.draining)
     }
 
     pub(super) fn slots_taken(&self) -> u32 {
@@ -136,7 +153,16 @@ impl AgentEntry {
         Slot { process: process.clone(), weight }
     }
 
-    pub(super) fn info(&self, key: &AgentKey) -> AgentInfo {
+    /// What is in the way of any run, for operators.
+    fn obstacle(&self, settings: &OrchestratorSettings) -> Option<String> {
+        Some(match (standing(self, settings)?, &self.full) {
+            (Obstacle::Draining, _) if self.runs.is_empty() => "drained".into(),
+            (Obstacle::Full, Some(reason)) => reason.clone(),
+            (obstacle, _) => obstacle.text(),
+        })
+    }
+
+    pub(super) fn info(&self, key: &AgentKey, settings: &OrchestratorSettings) -> AgentInfo {
         AgentInfo {
             name: key.to_string(),
             address: self.address.clone(),
@@ -148,6 +174,9 @@ impl AgentEntry {
             since: self.since,
             last_seen: self.last_seen,
             connected: self.is_here(),
+            labels: self.labels.iter().cloned().collect(),
+            draining: self.is_draining(),
+            obstacle: self.obstacle(settings),
         }
     }
 }

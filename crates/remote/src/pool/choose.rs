@@ -1,16 +1,51 @@
-//! Which agent gets a run: the one whose slots are the least taken, then the least busy machine.
+//! Which agent gets a run, and why none does.
 //!
-//! Runs already sent count at once, so a burst spreads although load reports come seconds later.
+//! Of the agents that could take it now: first those with the most preferred labels, then the one that would be the least
+//! busy with it, counted as its share of slots taken plus what it last told of processors or memory, whichever is scarcer.
+//! Runs already sent take slots at once, so a burst spreads although load reports come seconds later.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use anabranch_model::ProcessId;
 
 use super::OrchestratorSettings;
-use super::agents::{AgentEntry, AgentKey};
+use super::agents::{AgentEntry, AgentKey, Service};
 use crate::load::Load;
+
+/// Why an agent gets no run. Clients are shown these, and nothing that tells agents apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Obstacle {
+    Away,
+    Draining,
+    /// By its own rules.
+    Full,
+    /// It was offered one and did not take it: asked again soon.
+    Refused,
+    Cpu {
+        percent_max: f32,
+    },
+    Memory {
+        percent_max: f32,
+    },
+    Slots,
+}
+
+impl Obstacle {
+    /// As it is said of several agents, after their number or after "all".
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Away => "out of reach".into(),
+            Self::Draining => "draining".into(),
+            Self::Full => "full by their own rules".into(),
+            Self::Refused => "refusing for the moment".into(),
+            Self::Cpu { percent_max } => format!("above {percent_max} % cpu"),
+            Self::Memory { percent_max } => format!("above {percent_max} % memory"),
+            Self::Slots => "without free capacity".into(),
+        }
+    }
+}
 
 /// The best agent that has a slot for a run of the process now.
 pub(super) fn choose<'a>(
@@ -19,33 +54,88 @@ pub(super) fn choose<'a>(
     settings: &OrchestratorSettings,
     now: Instant,
 ) -> Option<&'a AgentKey> {
-    let free = agents.iter().filter(|(_, agent)| is_free(process, agent, settings, now));
+    let preferred = settings.preferred_labels.get(process);
+    let free = agents.iter().filter_map(|(key, agent)| {
+        let service = agent.services.get(process)?;
+        obstacle(process, service, agent, settings, now).is_none().then_some((key, agent, service))
+    });
     // `min_by` takes the first of equals, so ties go by name.
-    free.min_by(|(_, a), (_, b)| rank(process, a, b)).map(|(key, _)| key)
+    free.min_by(|(_, a, of_a), (_, b, of_b)| rank(preferred, (a, of_a), (b, of_b))).map(|(key, ..)| key)
 }
 
-fn is_free(process: &ProcessId, agent: &AgentEntry, settings: &OrchestratorSettings, now: Instant) -> bool {
-    let Some(service) = agent.services.get(process) else { return false };
-    agent.is_here()
-        && agent.refuses_until.is_none_or(|until| until <= now)
-        && agent.slots_taken().saturating_add(service.weight) <= agent.capacity
-        && agent.runs_of(process) < service.runs_max as usize
-        && agent.load.is_none_or(|load| !is_overloaded(load, settings))
+/// Why no agent has a slot for a run of the process now.
+pub(super) fn why_none(
+    process: &ProcessId,
+    agents: &BTreeMap<AgentKey, AgentEntry>,
+    settings: &OrchestratorSettings,
+    now: Instant,
+) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for agent in agents.values() {
+        let Some(service) = agent.services.get(process) else { continue };
+        if let Some(obstacle) = obstacle(process, service, agent, settings, now) {
+            *counts.entry(obstacle.text()).or_default() += 1;
+        }
+    }
+    match counts.len() {
+        0 => "none offers the process".into(),
+        1 => counts.into_keys().map(|text| format!("all {text}")).collect(),
+        _ => counts.iter().map(|(text, count)| format!("{count} {text}")).collect::<Vec<_>>().join(", "),
+    }
 }
 
-fn is_overloaded(load: Load, settings: &OrchestratorSettings) -> bool {
-    settings.cpu_percent_max.is_some_and(|max| load.cpu_percent >= max)
-        || settings.memory_percent_max.is_some_and(|max| load.memory_percent >= max)
+/// What is in the way of a run of the process.
+fn obstacle(
+    process: &ProcessId,
+    service: &Service,
+    agent: &AgentEntry,
+    settings: &OrchestratorSettings,
+    now: Instant,
+) -> Option<Obstacle> {
+    if let Some(obstacle) = standing(agent, settings) {
+        return Some(obstacle);
+    }
+    let taken = agent.slots_taken().saturating_add(service.weight) > agent.capacity;
+    if taken || agent.runs_of(process) >= service.runs_max as usize {
+        return Some(Obstacle::Slots);
+    }
+    agent.refuses_until.is_some_and(|until| until > now).then_some(Obstacle::Refused)
 }
 
-fn rank(process: &ProcessId, a: &AgentEntry, b: &AgentEntry) -> Ordering {
-    let taken = |agent: &AgentEntry| {
-        let weight = agent.slot(process).weight;
-        f64::from(agent.slots_taken().saturating_add(weight)) / f64::from(agent.capacity.max(1))
+/// What is in the way of any run.
+pub(super) fn standing(agent: &AgentEntry, settings: &OrchestratorSettings) -> Option<Obstacle> {
+    if !agent.is_here() {
+        return Some(Obstacle::Away);
+    }
+    if agent.is_draining() {
+        return Some(Obstacle::Draining);
+    }
+    if agent.full.is_some() {
+        return Some(Obstacle::Full);
+    }
+    let load = agent.load?;
+    let above = |percent: f32, max: Option<f32>| max.filter(|max| percent >= *max);
+    if let Some(percent_max) = above(load.memory_percent, settings.memory_percent_max) {
+        return Some(Obstacle::Memory { percent_max });
+    }
+    above(load.cpu_percent, settings.cpu_percent_max).map(|percent_max| Obstacle::Cpu { percent_max })
+}
+
+fn rank(
+    preferred: Option<&BTreeSet<String>>,
+    a: (&AgentEntry, &Service),
+    b: (&AgentEntry, &Service),
+) -> Ordering {
+    let matching = |agent: &AgentEntry| {
+        Reverse(preferred.map_or(0, |labels| labels.intersection(&agent.labels).count()))
     };
-    let load = |agent: &AgentEntry| agent.load.unwrap_or_default();
-    taken(a)
-        .total_cmp(&taken(b))
-        .then(load(a).cpu_percent.total_cmp(&load(b).cpu_percent))
-        .then(load(a).memory_percent.total_cmp(&load(b).memory_percent))
+    matching(a.0).cmp(&matching(b.0)).then(busy_with(a).total_cmp(&busy_with(b)))
+}
+
+/// How busy an agent would be with one more run: 0 for an idle one without any, 1 and more for one that has all it can do.
+fn busy_with((agent, service): (&AgentEntry, &Service)) -> f64 {
+    let slots = agent.slots_taken().saturating_add(service.weight);
+    let Load { cpu_percent, memory_percent, .. } = agent.load.unwrap_or_default();
+    let scarcer = cpu_percent.max(memory_percent).clamp(0.0, 100.0);
+    f64::from(slots) / f64::from(agent.capacity.max(1)) + f64::from(scarcer) / 100.0
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use anabranch_model::{Error, ProcessId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::ServerData;
+use super::{DrainError, ServerData};
 use crate::link::WINDOW_MESSAGES_MAX;
 use crate::message::{Execute, Message};
 use crate::run_id::RunId;
@@ -54,6 +54,12 @@ pub(crate) enum PoolCommand {
     Abandoned {
         run: RunId,
     },
+    /// Of an operator: see [`Orchestrator::drain`](crate::Orchestrator::drain).
+    Drain {
+        agent: String,
+        on: bool,
+        answer: oneshot::Sender<Result<String, DrainError>>,
+    },
 }
 
 /// How a run ended.
@@ -80,8 +86,10 @@ pub(crate) enum Task {
 
 /// From the pool to a run.
 pub(crate) enum RunEvent {
-    /// No agent is free.
-    Waiting,
+    /// No agent takes it at present. Told again when the reason changes.
+    Waiting {
+        reason: String,
+    },
     /// An agent has it.
     Sent {
         agent: String,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::agents::{AgentEntry, AgentKey};
 use super::command::{Ending, PoolCommand, PoolHandle, RunEvent};
 use super::wps_remote::{WpsRemote, WpsRun};
-use super::{AgentInfo, Counters, OrchestratorSettings, Publisher};
+use super::{AgentInfo, Counters, OrchestratorSettings, Publisher, WaitingRuns};
 use crate::link::Link;
 use crate::message::{Execute, HeldRun, Message};
 use crate::post::{envelope, now, post};
@@ -55,10 +55,18 @@ pub(super) struct Pool {
     pub(super) counters: Counters,
     pub(super) started: Instant,
     retry_send: Option<Instant>,
-    info: watch::Sender<Vec<AgentInfo>>,
+    /// Why the runs of a queue wait, as they have been told.
+    pub(super) reasons: HashMap<ProcessId, String>,
+    shown: Shown,
     info_due: Option<Instant>,
     info_published: Option<Instant>,
-    counters_tx: watch::Sender<Counters>,
+}
+
+/// What others see.
+pub(super) struct Shown {
+    pub(super) agents: watch::Sender<Vec<AgentInfo>>,
+    pub(super) waiting: watch::Sender<Vec<WaitingRuns>>,
+    pub(super) counters: watch::Sender<Counters>,
 }
 
 /// A process that is published.
@@ -124,8 +132,7 @@ impl Pool {
         publisher: Arc<dyn Publisher>,
         handle: PoolHandle,
         sender: BusSender,
-        info: watch::Sender<Vec<AgentInfo>>,
-        counters_tx: watch::Sender<Counters>,
+        shown: Shown,
     ) -> Self {
         Self {
             settings,
@@ -145,10 +152,10 @@ impl Pool {
             counters: Counters::default(),
             started: now(),
             retry_send: None,
-            info,
+            reasons: HashMap::new(),
+            shown,
             info_due: None,
             info_published: None,
-            counters_tx,
         }
     }
 
@@ -253,12 +260,27 @@ impl Pool {
     fn publish_info(&mut self, now: Instant) {
         self.counters.runs_waiting = self.queues.values().map(|queue| queue.len() as u64).sum();
         let counters = self.counters;
-        self.counters_tx.send_if_modified(|shown| std::mem::replace(shown, counters) != counters);
+        self.shown.counters.send_if_modified(|shown| std::mem::replace(shown, counters) != counters);
         if self.info_due.is_some_and(|due| due <= now) {
             self.info_due = None;
             self.info_published = Some(now);
-            self.info.send_replace(self.agents.iter().map(|(key, agent)| agent.info(key)).collect());
+            let agents = self.agents.iter().map(|(key, agent)| agent.info(key, &self.settings));
+            self.shown.agents.send_replace(agents.collect());
+            let waiting = self.waiting();
+            self.shown.waiting.send_if_modified(|shown| std::mem::replace(shown, waiting.clone()) != waiting);
         }
+    }
+
+    fn waiting(&self) -> Vec<WaitingRuns> {
+        let waiting = |(process, queue): (&ProcessId, &VecDeque<RunId>)| WaitingRuns {
+            process: process.clone(),
+            runs: queue.len(),
+            reason: self.reasons.get(process).cloned().unwrap_or_default(),
+        };
+        let mut all: Vec<_> =
+            self.queues.iter().filter(|(_, queue)| !queue.is_empty()).map(waiting).collect();
+        all.sort_by(|a, b| a.process.cmp(&b.process));
+        all
     }
 
     /// A run that takes a slot from now on.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anabranch_model::{Error, ProcessId};
 
 use super::agents::{AgentKey, Wire};
-use super::choose::choose;
-use super::command::{Ending, PoolCommand, RunEvent, Submission, Task};
+use super::choose::{choose, why_none};
+use super::command::{Ending, MAILBOX_MAX, PoolCommand, RunEvent, Submission, Task};
 use super::owner::{Closing, FinishAt, Phase, Pool, Run, Unclaimed};
 use crate::link::{Link, Segment};
 use crate::message::{CannotExecute, Execute, HeldRun, Hello, Message};
@@ -19,6 +19,9 @@ const FINISH_DELAY: Duration = Duration::from_secs(2);
 
 /// How long an agent that refused a run is not asked, unless it tells its load before.
 const REFUSED: Duration = Duration::from_secs(1);
+
+/// Places in a run's mailbox that reasons for waiting leave alone.
+const MAILBOX_KEPT: usize = MAILBOX_MAX - 5;
 
 /// When a client may try again that met a full queue, in seconds.
 const BUSY_RETRY_S: u32 = 10;
@@ -39,6 +42,7 @@ impl Pool {
             PoolCommand::Ended { run, seq, ending } => self.ended(run, seq, ending, now),
             PoolCommand::Detach { run } => self.detach(run),
             PoolCommand::Abandoned { run } => self.abandon(run, now),
+            PoolCommand::Drain { agent, on, answer } => drop(answer.send(self.drain(&agent, on, now))),
         }
     }
 
@@ -68,9 +72,8 @@ impl Pool {
                 let phase = Phase::Queued { execute };
                 self.runs.insert(run, Run { process: process.clone(), mailbox, phase });
                 self.dispatch(&process, now);
-                if let Some(Run { phase: Phase::Queued { .. }, mailbox, .. }) = self.runs.get(&run) {
-                    tell(mailbox, RunEvent::Waiting);
-                }
+                self.tell_reason(run, &process);
+                self.agents_changed(now);
             }
             Task::Resume => {
                 let phase = Phase::Awaiting { until: now + self.settings.reattach };
@@ -95,7 +98,9 @@ impl Pool {
     /// Sends runs of one process to agents that are free, oldest first.
     pub(super) fn dispatch(&mut self, process: &ProcessId, now: Instant) {
         while let Some(run) = self.queues.get(process).and_then(|queue| queue.front().copied()) {
-            let Some(agent) = choose(process, &self.agents, &self.settings, now).cloned() else { return };
+            let Some(agent) = choose(process, &self.agents, &self.settings, now).cloned() else {
+                return self.note_reason(process, now);
+            };
             if let Some(queue) = self.queues.get_mut(process) {
                 queue.pop_front();
             }
@@ -105,6 +110,31 @@ impl Pool {
             }
         }
         self.queues.remove(process);
+        self.reasons.remove(process);
+    }
+
+    /// No agent takes the runs of a queue: they are told why, where it is not what they know.
+    fn note_reason(&mut self, process: &ProcessId, now: Instant) {
+        let reason = why_none(process, &self.agents, &self.settings, now);
+        if self.reasons.get(process) == Some(&reason) {
+            return;
+        }
+        self.reasons.insert(process.clone(), reason);
+        for run in self.queues.get(process).into_iter().flatten() {
+            self.tell_reason(*run, process);
+        }
+        self.agents_changed(now);
+    }
+
+    /// Tells a run why it waits. Where it does not listen, it is not told: its mailbox has room for a window of messages, which
+    /// reasons must not take.
+    fn tell_reason(&self, run: RunId, process: &ProcessId) {
+        if let Some(Run { phase: Phase::Queued { .. }, mailbox, .. }) = self.runs.get(&run)
+            && let Some(reason) = self.reasons.get(process)
+            && mailbox.capacity() > MAILBOX_KEPT
+        {
+            tell(mailbox, RunEvent::Waiting { reason: reason.clone() });
+        }
     }
 
     fn send_to(&mut self, id: RunId, agent: &AgentKey, now: Instant) {
@@ -218,12 +248,12 @@ impl Pool {
         let Some(run) = self.runs.get_mut(&id) else { return };
         execute.offer += 1;
         run.phase = Phase::Queued { execute };
-        tell(&run.mailbox, RunEvent::Waiting);
         let process = run.process.clone();
         self.counters.runs_refused += 1;
         self.free_slot(agent, id);
         self.queues.entry(process.clone()).or_default().push_front(id);
         self.dispatch(&process, now);
+        self.tell_reason(id, &process);
         self.review_offers(now);
         self.agents_changed(now);
     }

@@ -11,9 +11,15 @@ use jiff::Timestamp;
 use super::agents::{AGENTS_MAX, AgentEntry, AgentKey, Presence, SERVICES_MAX, Service, Wire};
 use super::owner::{Offer, Pool};
 use super::wps_remote::nick::Nick;
-use crate::message::{Hello, LoadReport, Message, RUNS_HELD_MAX, Register, Registered, Unregister, Welcome};
+use crate::message::{
+    Hello, LABELS_MAX, LoadReport, Message, RUNS_HELD_MAX, Register, Registered, Unregister, Welcome,
+    is_label,
+};
 use crate::proxy::RemoteProcess;
 use crate::wire::{self, Envelope};
+
+/// Longest text in which an agent says why it is full, in characters.
+const FULL_CHARS_MAX: usize = 200;
 
 /// Most inputs, most outputs and most groups of a process.
 const PARAMETERS_MAX: usize = 500;
@@ -181,6 +187,8 @@ impl Pool {
         agent.wire = Wire::Native;
         agent.version.clone_from(&hello.version);
         agent.capacity = hello.capacity;
+        agent.labels =
+            hello.labels.iter().filter(|label| is_label(label)).take(LABELS_MAX).cloned().collect();
         agent.last_seen = stamp;
         agent.presence = presence;
         let welcome = Message::Welcome(Welcome {
@@ -202,6 +210,7 @@ impl Pool {
             agent.services.clear();
             agent.since = agent.last_seen;
             agent.refuses_until = None;
+            (agent.draining, agent.drain_order, agent.full) = (false, None, None);
         }
         hello.runs.truncate(RUNS_HELD_MAX);
         self.lose_runs_not_held(key, &hello, restarted, now);
@@ -309,7 +318,10 @@ impl Pool {
         if let Some(agent) = self.agents.get_mut(key) {
             agent.load = Some(report.load);
             agent.refuses_until = None;
+            agent.draining = report.draining;
+            agent.full = report.full.map(|text| text.chars().take(FULL_CHARS_MAX).collect());
         }
+        self.repeat_drain_order(key, now);
         self.agents_changed(now);
         self.dispatch_all(now);
     }

@@ -193,6 +193,8 @@ fn write(body: &Body) -> Result<String, String> {
         | Message::Welcome(_)
         | Message::Unregister(_)
         | Message::Registered(_)
+        | Message::Drain
+        | Message::Undrain
         | Message::Goodbye
         | Message::Attach
         | Message::Accepted
@@ -319,7 +321,7 @@ fn read_load(fields: &Fields<'_>) -> Result<LoadReport, String> {
         memory_percent: number("result_vmem", "vmem_value")?,
         load_average: 0.0,
     };
-    Ok(LoadReport { load, running: 0, slots: 0 })
+    Ok(LoadReport { load, running: 0, slots: 0, draining: false, full: None })
 }
 
 fn read_progress(fields: &Fields<'_>) -> Result<Progress, String> {

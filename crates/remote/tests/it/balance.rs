@@ -20,7 +20,7 @@ pub(crate) fn slow(id: &str, dies_after: Duration) -> Arc<Script> {
 }
 
 /// Runs for a second.
-fn second() -> Arc<Script> {
+pub(crate) fn second() -> Arc<Script> {
     Script::new("default:Second", |execution: Execution| async move {
         execution.sink.started(None);
         execution.sink.sleep(Duration::from_secs(1)).await;
@@ -28,7 +28,7 @@ fn second() -> Arc<Script> {
     })
 }
 
-async fn begin(server: &Server, count: usize) -> Vec<Job> {
+pub(crate) async fn begin(server: &Server, count: usize) -> Vec<Job> {
     let mut jobs = Vec::new();
     for _ in 0..count {
         jobs.push(server.execute("default:Second", vec![]).await);
@@ -36,7 +36,7 @@ async fn begin(server: &Server, count: usize) -> Vec<Job> {
     jobs
 }
 
-async fn connected(server: &Server, count: usize) {
+pub(crate) async fn connected(server: &Server, count: usize) {
     let is_ready = |agent: &AgentInfo| agent.connected && !agent.services.is_empty();
     server.agents_when(|all| all.iter().filter(|agent| is_ready(agent)).count() == count).await;
 }
@@ -66,7 +66,10 @@ async fn runs_wait_for_a_slot_in_order_and_start_as_soon_as_there_is_one() {
     let _agent = cluster.agent("a1", 1, vec![second()]);
     let before = tokio::time::Instant::now();
     let jobs = begin(&server, 4).await;
-    jobs[3].sink.until(|seen| seen.log.contains(&"waiting for an agent".to_owned())).await;
+    jobs[3]
+        .sink
+        .until(|seen| seen.log.contains(&"waiting for an agent: all without free capacity".to_owned()))
+        .await;
     for (n, job) in (1..).zip(jobs) {
         assert_eq!(job.end().await, Ok(()));
         assert_eq!(before.elapsed(), Duration::from_secs(n));

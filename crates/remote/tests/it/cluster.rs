@@ -22,6 +22,7 @@ pub(crate) struct Server {
 pub(crate) struct RunningAgent {
     pub(crate) task: JoinHandle<Result<(), AgentError>>,
     pub(crate) services: watch::Sender<Vec<AgentService>>,
+    pub(crate) drain: Drain,
     pub(crate) shutdown: CancellationToken,
     pub(crate) folder: tempfile::TempDir,
 }
@@ -65,10 +66,21 @@ impl Cluster {
         scripts: Vec<Arc<Script>>,
         change: impl FnOnce(&mut AgentSettings),
     ) -> RunningAgent {
+        self.agent_on(account, scripts, Arc::new(Idle), change)
+    }
+
+    pub(crate) fn agent_on(
+        &self,
+        account: &str,
+        scripts: Vec<Arc<Script>>,
+        machine: Arc<dyn LoadSource>,
+        change: impl FnOnce(&mut AgentSettings),
+    ) -> RunningAgent {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = AgentSettings::new(vec![join(account)], "host", folder.path());
         settings.orchestrator_account = Some("orchestrator@test".into());
         change(&mut settings);
+        let drain = settings.drain.clone();
         let (services, services_rx) = watch::channel(services(scripts));
         let shutdown = CancellationToken::new();
         let run = Agent::run(
@@ -76,10 +88,10 @@ impl Cluster {
             services_rx,
             settings,
             Arc::clone(&self.web) as Arc<dyn AgentData>,
-            Arc::new(Idle),
+            machine,
             shutdown.clone(),
         );
-        RunningAgent { task: tokio::spawn(run), services, shutdown, folder }
+        RunningAgent { task: tokio::spawn(run), services, drain, shutdown, folder }
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Seen {
     pub(crate) outputs: Vec<(String, Bytes)>,
     pub(crate) progress: Vec<f32>,
     pub(crate) log: Vec<String>,
+    pub(crate) waiting: Vec<String>,
 }
 
 impl Sink {
@@ -63,6 +64,10 @@ impl Sink {
 impl OutputSink for Sink {
     fn started(&self, on: Option<&str>) {
         self.seen.send_modify(|seen| seen.started.push(on.unwrap_or_default().into()));
+    }
+
+    fn waiting(&self, reason: &str) {
+        self.seen.send_modify(|seen| seen.waiting.push(reason.to_owned()));
     }
 
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
@@ -252,6 +257,30 @@ pub(crate) struct Idle;
 impl LoadSource for Idle {
     fn load(&self) -> Load {
         Load { cpu_percent: 1.0, memory_percent: 2.0, load_average: 0.5 }
+    }
+}
+
+/// A machine as a test wants it.
+#[derive(Default)]
+pub(crate) struct Machine {
+    pub(crate) load: Mutex<Load>,
+    pub(crate) full: Mutex<Option<String>>,
+}
+
+impl Machine {
+    pub(crate) fn busy(cpu_percent: f32, memory_percent: f32) -> Arc<Self> {
+        let load = Load { cpu_percent, memory_percent, load_average: 0.0 };
+        Arc::new(Self { load: Mutex::new(load), full: Mutex::default() })
+    }
+}
+
+impl LoadSource for Machine {
+    fn load(&self) -> Load {
+        *self.load.lock().unwrap()
+    }
+
+    fn full(&self) -> Option<String> {
+        self.full.lock().unwrap().clone()
     }
 }
 

@@ -230,6 +230,7 @@ async fn only_the_account_that_has_the_run_is_heard_about_it() {
         version: "1".into(),
         wires: vec![NATIVE.into()],
         capacity: 1,
+        labels: vec![],
         runs: vec![],
     };
     let held = HeldRun {
@@ -305,6 +306,7 @@ async fn what_is_not_understood_is_answered_and_harms_nobody() {
         version: "9".into(),
         wires: vec!["native-9".into()],
         capacity: 1,
+        labels: vec![],
         runs: vec![],
     };
     hello.capacity = u32::MAX;

@@ -12,6 +12,7 @@ mod stock;
 mod stock_server;
 
 mod balance;
+mod drain;
 mod faults;
 mod happy;
 mod restart;

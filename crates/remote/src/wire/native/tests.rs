@@ -62,6 +62,7 @@ fn session_messages() -> Vec<Message> {
             version: "0.1.0".into(),
             wires: vec![NATIVE.into()],
             capacity: 4,
+            labels: vec!["landsat".into()],
             runs: vec![held],
         }),
         Message::Welcome(Welcome {
@@ -83,7 +84,11 @@ fn session_messages() -> Vec<Message> {
             load: Load { cpu_percent: 12.5, memory_percent: 0.1, load_average: 3.3 },
             running: 1,
             slots: 2,
+            draining: true,
+            full: Some("93 % of the memory is in use".into()),
         }),
+        Message::Drain,
+        Message::Undrain,
         Message::Goodbye,
         Message::NotUnderstood(NotUnderstood { what: "x".into(), reason: "y".into() }),
     ]
@@ -228,6 +233,7 @@ fn an_agent_with_as_many_runs_as_it_may_keep_can_introduce_itself() {
         version: "0.1.0".into(),
         wires: vec![NATIVE.into()],
         capacity: u32::MAX,
+        labels: vec!["x".repeat(LABEL_CHARS_MAX); LABELS_MAX],
         runs: vec![held; RUNS_HELD_MAX],
     };
     let envelope = Envelope::session(Message::Hello(hello));

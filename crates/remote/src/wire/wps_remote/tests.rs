@@ -109,7 +109,7 @@ fn what_the_server_says_is_read_and_written_to_the_byte() {
 fn what_agents_say_in_a_fixed_order_is_read_and_written_to_the_byte() {
     let load = |cpu_percent, memory_percent| {
         let load = Load { cpu_percent, memory_percent, load_average: 0.0 };
-        Body::session(Message::Load(LoadReport { load, running: 0, slots: 0 }))
+        Body::session(Message::Load(LoadReport { load, running: 0, slots: 0, draining: false, full: None }))
     };
     golden("04-loadavg", &load(64.15, 3.6));
     golden("04-loadavg-blacklisted", &load(100.0, 100.0));
