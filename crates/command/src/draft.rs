@@ -96,6 +96,12 @@ pub(crate) fn path_fault(path: &str) -> Option<&'static str> {
         .then_some("must be relative to the run's folder and stay in it")
 }
 
+/// Why a section or option can't be one of an INI file; `None` where it can.
+pub(crate) fn ini_name_fault(name: &str) -> Option<&'static str> {
+    let fits = !name.is_empty() && !name.contains(['\n', '\r', ']', '[', '=', ':', '\0']);
+    (!fits).then_some("can't stand in an INI file")
+}
+
 /// A regular expression, or why it is none.
 pub(crate) fn regex(text: &str) -> Result<Regex, String> {
     Regex::new(text).map_err(|error| {

@@ -156,7 +156,8 @@ fn program(findings: &mut Findings, section: &Section, folder: &Path) -> Option<
         return None;
     };
     let beside = folder.join(&entry.value);
-    let program = if beside.is_file() { beside.to_string_lossy().into_owned() } else { entry.value.clone() };
+    let is_path = beside.is_file() || entry.value.contains('/');
+    let program = if is_path { beside.to_string_lossy().into_owned() } else { entry.value.clone() };
     if program::find(&program, folder).is_none() {
         let text = format!(
             "[{DESCRIPTION}]: executable '{program}' does not exist on this machine, or can't be executed"

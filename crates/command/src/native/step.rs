@@ -2,7 +2,7 @@
 
 use super::command::template;
 use super::section::{At, Section};
-use crate::draft::path_fault;
+use crate::draft::{ini_name_fault, path_fault};
 use crate::folder::read_small;
 use crate::prepare::compile_schema;
 use crate::report::Findings;
@@ -130,11 +130,11 @@ fn word(findings: &mut Findings, section: &mut Section<'_>, key: &'static str) -
         section.fault(findings, &section.span, format!("{key} is missing"));
         return None;
     };
-    let fits = !at.value.is_empty() && !at.value.contains(['\n', '\r', ']', '[', '=', ':', '\0']);
-    if !fits {
-        section.fault(findings, &at.span, format!("{key} {:?} can't stand in an INI file", at.value));
+    if let Some(fault) = ini_name_fault(at.value) {
+        section.fault(findings, &at.span, format!("{key} {:?} {fault}", at.value));
+        return None;
     }
-    fits.then(|| at.value.to_owned())
+    Some(at.value.to_owned())
 }
 
 /// Keys and indexes: `["Config", 0, "n"]`.

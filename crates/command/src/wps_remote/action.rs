@@ -3,7 +3,7 @@
 use super::defaults::words;
 use super::input::Parameter;
 use super::table::{Context, Table};
-use crate::draft::At;
+use crate::draft::{At, ini_name_fault};
 use crate::ini::Section;
 use crate::native::read_schema;
 use crate::report::Findings;
@@ -155,6 +155,14 @@ impl<'a> Reader<'a> {
         let alias = self.table.text(self.findings, "alias");
         let from = self.source();
         let to = self.target();
+        for (key, at) in [("section", &section), ("alias", &alias)] {
+            if let Some(at) = at
+                && let Some(fault) = ini_name_fault(&at.value)
+            {
+                self.table.fault(self.findings, &at.span, format!("{key} {:?} {fault}", at.value));
+                return None;
+            }
+        }
         let parameter = parameter?;
         let option = alias.map_or_else(|| parameter.name().to_owned(), |at| at.value);
         let mut value = Template::default();

@@ -135,6 +135,96 @@ fn nothing_is_lost_on_the_way_to_the_native_form() {
     }
 }
 
+/// Numbers that are the same in every run (xorshift).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % end.max(1) as u64).unwrap()
+    }
+}
+
+/// What is put into files that are spoiled.
+const SPOILS: [&str; 22] = [
+    "[",
+    "]",
+    "=",
+    "%",
+    "%(",
+    "%(workdir)s",
+    "%(unique_exe_id)s",
+    "{",
+    "}",
+    "{{",
+    "name",
+    "value",
+    "\\",
+    "\"",
+    "'",
+    "/",
+    "..",
+    "\n",
+    "\t",
+    "ü",
+    "-",
+    ";",
+];
+
+fn spoil(text: &str, numbers: &mut Numbers) -> String {
+    let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+    for _ in 0..=numbers.below(4) {
+        let (at, other) = (numbers.below(lines.len()), numbers.below(lines.len()));
+        match numbers.below(4) {
+            0 => drop(lines.remove(at)),
+            1 => lines.insert(at, lines[other].clone()),
+            2 => lines.swap(at, other),
+            _ => {
+                let line = &mut lines[at];
+                let mut place = numbers.below(line.len() + 1);
+                while !line.is_char_boundary(place) {
+                    place -= 1;
+                }
+                line.insert_str(place, SPOILS[numbers.below(SPOILS.len())]);
+            }
+        }
+        if lines.is_empty() {
+            break;
+        }
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn spoiled_files_are_judged_and_what_passes_keeps_its_meaning() {
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let (mut passed, mut refused) = (0, 0);
+    for name in ["contour/service.config", "actions/service.config", "manual/service.ini"] {
+        let path = example(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        for _ in 0..200 {
+            let spoiled = spoil(&text, &mut numbers);
+            let report = check(&path, &spoiled);
+            let Some(original) = &report.service else {
+                assert!(!report.faults.is_empty(), "{spoiled}");
+                refused += 1;
+                continue;
+            };
+            passed += 1;
+            let native = to_native(original);
+            let report = check(&path.with_file_name("converted.toml"), &native);
+            let Some(converted) = &report.service else { panic!("{report}\n{native}\n{spoiled}") };
+            let (converted, original) = (format!("{converted:#?}"), format!("{original:#?}"));
+            let differs = converted.lines().zip(original.lines()).find(|(one, other)| one != other);
+            assert_eq!(differs, None, "{native}\n{spoiled}");
+            assert_eq!(converted, original);
+        }
+    }
+    assert!(passed > 50 && refused > 50, "{passed} passed, {refused} refused");
+}
+
 #[test]
 fn a_file_that_is_right_is_passed_in_silence() {
     assert_eq!(said(&with("", "")), [""; 0]);
