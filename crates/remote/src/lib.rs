@@ -7,6 +7,9 @@
 //! What this crate is *not*: it neither runs executables, nor speaks HTTP, nor knows jobs or protocols of clients. Bytes
 //! too large for a stanza go over the data plane, which the program lends as [`ServerData`] and [`AgentData`].
 //!
+//! The same [`Message`]s in the form of GeoServer's WPS Remote ([`wire::wps_remote`]) make its agents work for an [`Orchestrator`],
+//! and a [`WpsRemoteAgent`] work for its server.
+//!
 //! Read first: [`Message`] (all that is ever said), [`link`] (how it arrives, once and in order, over a transport that
 //! loses and repeats), `pool/owner.rs` and `agent/owner.rs` (the two tasks that own everything else).
 //!
