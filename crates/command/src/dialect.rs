@@ -1,5 +1,6 @@
 //! The three dialects of service files, told apart by their content.
 
+use crate::folder::OWN_FOLDER_FILE;
 use crate::ini::{self, Ini, Keys};
 use crate::report::{Findings, Report};
 use crate::{manual, native, wps_remote};
@@ -33,6 +34,9 @@ impl Dialect {
             Self::WpsRemote
         } else if wps_remote::is_agent_configuration(&ini) {
             Self::AgentConfiguration
+        } else if path.file_name().is_some_and(|name| name == OWN_FOLDER_FILE) {
+            // Nothing in it is as it should be: then the name tells what is missed.
+            Self::WpsRemote
         } else {
             Self::Native
         }
@@ -57,6 +61,5 @@ pub fn check(path: &Path, text: &str) -> Report {
     };
     let service = service.filter(|_| !findings.has_faults()).map(Arc::new);
     let (faults, warnings) = findings.locate(path, text);
-    let is_agent_configuration = dialect == Dialect::AgentConfiguration;
-    Report { path: path.to_owned(), faults, warnings, service, is_agent_configuration }
+    Report { path: path.to_owned(), faults, warnings, service, dialect }
 }

@@ -4,7 +4,7 @@
 //! the file has been the same for two looks, so that one that is half written or replaced in two strokes counts once, when it is
 //! done. A file that is broken then keeps the last service that it gave: a slip of the finger must not take a process away.
 
-use crate::dialect::check;
+use crate::dialect::{Dialect, check};
 use crate::os::{self, Stamp};
 use crate::report::{Findings, Report};
 use crate::service::Service;
@@ -20,7 +20,7 @@ pub const SERVICE_FILE_BYTES_MAX: u64 = 1 << 20;
 const ENDINGS: [&str; 3] = ["toml", "config", "ini"];
 
 /// WPS Remote keeps each service in a folder of its own, in a file of this name.
-const OWN_FOLDER_FILE: &str = "service.config";
+pub(crate) const OWN_FOLDER_FILE: &str = "service.config";
 
 /// Most service files of a folder: each is looked at again and again.
 const FILES_MAX: usize = 10_000;
@@ -53,7 +53,7 @@ pub struct Looked {
 
 impl ServiceFolder {
     /// Reads every service file of a folder: `*.toml`, `*.config`, `*.ini`, and `NAME/service.config`. A bad file takes nothing
-    /// away from the others. Configurations of WPS Remote's agents (`remote.config`) are passed over.
+    /// away from the others. Configurations of WPS Remote's agents (`remote.config`) and other INI files are passed over.
     ///
     /// # Errors
     /// Where the folder can't be listed.
@@ -146,11 +146,20 @@ impl File {
                 looked.changed = true;
                 self.service = Some(service);
             }
-            Err(report) if report.is_agent_configuration => {
+            Err(report) if is_none(&report) => {
                 looked.changed |= self.service.take().is_some();
             }
             Err(report) => looked.refused.push(report),
         }
+    }
+}
+
+/// It is not meant as a service: the configuration of an agent, or an INI file of some executable.
+fn is_none(report: &Report) -> bool {
+    match report.dialect {
+        Dialect::AgentConfiguration => true,
+        Dialect::Native => report.path.extension().is_none_or(|ending| ending != ENDINGS[0]),
+        Dialect::WpsRemote | Dialect::Manual => false,
     }
 }
 
@@ -205,7 +214,7 @@ fn refusal(path: &Path, text: String) -> Report {
     let mut findings = Findings::default();
     findings.fault(&(0..0), text);
     let (faults, warnings) = findings.locate(path, "");
-    Report { path: path.to_owned(), faults, warnings, service: None, is_agent_configuration: false }
+    Report { path: path.to_owned(), faults, warnings, service: None, dialect: Dialect::Native }
 }
 
 #[cfg(test)]
@@ -260,10 +269,15 @@ mod tests {
         write(&folder, "native.toml", &service("native", ""));
         write(&folder, "contour/service.config", &text("contour/service.config"));
         write(&folder, "manual.ini", &text("manual/service.ini"));
+        write(&folder, "settings.ini", "[limits]\nmemory = 3\n");
+        write(&folder, "broken/service.config", "[DEFAULT]\nservise = x\n");
         write(&folder, "remote.config", "[DEFAULT]\nbus_class_name = xmppBus.XMPPBus\nmucService = x\n");
         let (opened, looked) = ServiceFolder::open(folder.path()).unwrap();
         assert_eq!(ids(&opened), ["default:GdalContour", "default:Welcome", "default:native"]);
-        assert!(looked.refused.is_empty(), "{:?}", looked.refused);
+        let refused: Vec<_> = looked.refused.iter().map(|report| report.path.clone()).collect();
+        assert_eq!(refused, [folder.path().join("broken/service.config")]);
+        let fault = looked.refused[0].to_string();
+        assert!(fault.contains("[DEFAULT]: service is missing (is servise meant?)"), "{fault}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is wrong with a service file, and where.
 
+use crate::dialect::Dialect;
 use crate::service::Service;
 use std::fmt;
 use std::ops::Range;
@@ -17,8 +18,8 @@ pub struct Report {
     pub warnings: Vec<Located>,
     /// The service, where there are no faults.
     pub service: Option<Arc<Service>>,
-    /// It is no service file, but the configuration of an agent of WPS Remote.
-    pub is_agent_configuration: bool,
+    /// How it is written.
+    pub dialect: Dialect,
 }
 
 /// A sentence about a place of a file.
