@@ -9,7 +9,7 @@ use crate::join::Join;
 use crate::load::MachineLoad;
 use crate::{local_services, signals, terminal, wps_remote_agent};
 use anabranch_command::Service;
-use anabranch_remote::{Agent, AgentService, AgentSettings};
+use anabranch_remote::{Agent, AgentService, AgentSettings, LoadSource};
 use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Security, Timing};
 use anabranch_xmpp::{RoomJoin, Trust};
 use anyhow::{Context as _, anyhow, ensure};
@@ -62,20 +62,22 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
         tracing::info!(services = services.len(), "the services folder has changed");
         sender.send_replace(whole(offer(&services)));
     });
+    let rules = config.as_ref().map(AgentFile::rules).unwrap_or_default();
+    let load: Arc<dyn LoadSource> = Arc::new(MachineLoad::new(rules));
     let serving = async {
         let settings = AgentSettings { capacity, ..AgentSettings::new(Vec::new(), name.clone(), folder) };
         match config {
             Some(config) if config.wire() == Wire::WpsRemote => {
                 let (config, settings) = config.wps_remote(&rooms, settings, backoff())?;
-                wps_remote_agent::run(config, settings, offered, shutdown).await
+                wps_remote_agent::run(config, settings, offered, load, shutdown).await
             }
             Some(config) => {
                 let (config, orchestrator) = config.session(&name, &rooms, backoff())?;
-                serve(config, orchestrator, settings, offered, shutdown).await
+                serve(config, orchestrator, settings, offered, load, shutdown).await
             }
             None => {
                 let (config, orchestrator) = session(arguments, &name)?;
-                serve(config, orchestrator, settings, offered, shutdown).await
+                serve(config, orchestrator, settings, offered, load, shutdown).await
             }
         }
     };
@@ -91,6 +93,7 @@ async fn serve(
     orchestrator_account: String,
     settings: AgentSettings,
     offered: watch::Receiver<Vec<AgentService>>,
+    load: Arc<dyn LoadSource>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let settings = AgentSettings {
@@ -103,8 +106,7 @@ async fn serve(
         settings.instance, config.host, config.port
     ));
     let bus = anabranch_xmpp::client::connect(config)?;
-    Agent::run(bus, offered, settings, Arc::new(HttpData::new()), Arc::new(MachineLoad::new()), shutdown)
-        .await?;
+    Agent::run(bus, offered, settings, Arc::new(HttpData::new()), load, shutdown).await?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The agent's configuration file, for any XMPP server; see `examples/agent.toml`.
 
 use crate::config::Tls;
+use crate::load::Rules;
 use crate::remote_config::{self, RemoteConfig};
 use crate::xmpp_session;
 use anabranch_command::Dialect;
@@ -48,6 +49,14 @@ impl AgentFile {
         match self {
             Self::Own(_) => None,
             Self::Remote(config) => Some(config.capacity),
+        }
+    }
+
+    /// When the machine takes no more runs, beside its slots.
+    pub(crate) fn rules(&self) -> Rules {
+        match self {
+            Self::Own(_) => Rules::default(),
+            Self::Remote(config) => config.rules.clone(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 use crate::agent_config::Wire;
 use crate::config::Tls;
+use crate::load::{Blacklisted, Rules};
 use crate::upload_password;
 use crate::xmpp_session;
 use anabranch_command::ini::{self, DEFAULT, Ini, Keys, Section};
@@ -14,12 +15,19 @@ use anabranch_remote::{AgentSettings, WpsRemoteSettings};
 use anabranch_xmpp::RoomJoin;
 use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Timing};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Port for direct TLS.
 const PORT_DEFAULT: u16 = 5223;
 
 /// What an agent of the original takes at once, in the weights of its services.
 const CAPACITY_DEFAULT: u32 = 100;
+
+/// Load above which an agent of the original takes nothing: none is.
+const LOAD_PERCENT_DEFAULT: f32 = 100.0;
+
+/// What an agent of the original judges its load by.
+const WINDOW_MINUTES_DEFAULT: u64 = 15;
 
 /// The server's account, where the file names none: the original's default.
 const MANAGER_DEFAULT: &str = "admin";
@@ -28,7 +36,7 @@ const UPLOADER: &str = "UPLOADER";
 const UPLOADERS: [&str; 3] = ["ftpUpload.FtpUpload", "ftpsUpload.FtpsUpload", "sftpUpload.SFtpUpload"];
 
 /// What a file says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct RemoteConfig {
     host: String,
     port: u16,
@@ -43,6 +51,8 @@ pub(crate) struct RemoteConfig {
     shared_folder: Option<PathBuf>,
     /// Weights of all runs at once.
     pub(crate) capacity: u32,
+    /// When it takes none beside that.
+    pub(crate) rules: Rules,
 }
 
 /// A file, and what is wrong with it.
@@ -189,10 +199,7 @@ fn read_default(findings: &mut Findings, ini: &Ini, folder: &Path) -> Option<Rem
     if capacity == 0 {
         table.fault(findings, "capacity", "must be at least 1");
     }
-    // Of what this machine is busy with, the server judges by the load that it is told.
-    let _percent: Option<f64> = table.number(findings, "load_threshold", "a percentage");
-    let _minutes: Option<f64> = table.number(findings, "load_average_scan_minutes", "a number of minutes");
-    read_blacklist(findings, &mut table);
+    let rules = rules(findings, &mut table);
     // Where runs are kept is the agent's own (--work).
     let _elsewhere = table.text(findings, "resource_file_dir");
     let shared_folder = table.text(findings, "wps_execution_shared_dir").map(PathBuf::from);
@@ -215,6 +222,7 @@ fn read_default(findings: &mut Findings, ini: &Ini, folder: &Path) -> Option<Rem
         wire,
         shared_folder,
         capacity,
+        rules,
     })
 }
 
@@ -229,19 +237,21 @@ fn wire(findings: &mut Findings, table: &mut Table<'_>) -> Wire {
     }
 }
 
-fn read_blacklist(findings: &mut Findings, table: &mut Table<'_>) {
-    let Some(text) = table.text(findings, "process_blacklist") else { return };
-    let members = ["name", "cwd", "cmdline"];
-    let entries: Result<Vec<serde_json::Map<String, serde_json::Value>>, _> = serde_json::from_str(&text);
-    let fits = entries.is_ok_and(|entries| {
-        entries.iter().all(|entry| {
-            members.iter().all(|member| entry.get(*member).is_some_and(serde_json::Value::is_string))
-        })
-    });
-    if !fits {
+fn rules(findings: &mut Findings, table: &mut Table<'_>) -> Rules {
+    let percent_max =
+        table.number(findings, "load_threshold", "a percentage").unwrap_or(LOAD_PERCENT_DEFAULT);
+    let minutes = table.number(findings, "load_average_scan_minutes", "a whole number of minutes");
+    let window = Duration::from_secs(minutes.unwrap_or(WINDOW_MINUTES_DEFAULT).saturating_mul(60));
+    Rules { percent_max: Some(percent_max), window, blacklist: blacklist(findings, table) }
+}
+
+fn blacklist(findings: &mut Findings, table: &mut Table<'_>) -> Vec<Blacklisted> {
+    let Some(text) = table.text(findings, "process_blacklist") else { return Vec::new() };
+    serde_json::from_str(&text).unwrap_or_else(|_other_form| {
         let rule = "is no JSON array of {\"name\": …, \"cwd\": …, \"cmdline\": …}, so nothing is on it";
         table.warn(findings, "process_blacklist", rule);
-    }
+        Vec::new()
+    })
 }
 
 fn read_uploader(findings: &mut Findings, ini: &Ini, folder: &Path) {
@@ -367,6 +377,7 @@ mod tests {
             ("conference.geoserver.org", 5223, 100)
         );
         assert_eq!(config.orchestrator, "admin@geoserver.org");
+        assert_eq!((config.rules.percent_max, config.rules.window.as_secs()), (Some(100.0), 900));
         let (client, _) = config.session("a1", &["default".into()], Backoff::default()).unwrap();
         assert_eq!(client.rooms[0].room, "default@conference.geoserver.org");
         assert_eq!(client.rooms[0].password.as_deref(), Some("admin"));

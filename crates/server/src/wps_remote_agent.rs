@@ -1,8 +1,7 @@
 //! `anabranch agent` with `wire = "wps-remote"`: an agent for GeoServer's WPS Remote module.
 
-use crate::load::MachineLoad;
 use crate::terminal;
-use anabranch_remote::{AgentService, Sessions, WpsRemoteAgent, WpsRemoteSettings};
+use anabranch_remote::{AgentService, LoadSource, Sessions, WpsRemoteAgent, WpsRemoteSettings};
 use anabranch_xmpp::client::ClientConfig;
 use anabranch_xmpp::{Bus, ClientError, RoomJoin};
 use std::sync::Arc;
@@ -27,6 +26,7 @@ pub(crate) async fn run(
     config: ClientConfig,
     settings: WpsRemoteSettings,
     offered: watch::Receiver<Vec<AgentService>>,
+    load: Arc<dyn LoadSource>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     for service in offered.borrow().iter() {
@@ -35,6 +35,6 @@ pub(crate) async fn run(
     let (host, port) = (&config.host, config.port);
     terminal::line(format_args!("agent {}: connecting to {host}:{port}", settings.host));
     let sessions = Arc::new(Account(config));
-    WpsRemoteAgent::run(sessions, offered, settings, Arc::new(MachineLoad::new()), shutdown).await?;
+    WpsRemoteAgent::run(sessions, offered, settings, load, shutdown).await?;
     Ok(())
 }
