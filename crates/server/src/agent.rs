@@ -32,6 +32,7 @@ const NAMESPACE_DEFAULT: &str = "default";
 /// Where it can't be started, or is refused for good: password, certificate, room.
 pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
     let shutdown = signals::shutdown_token()?;
+    let drain = signals::drain_switch()?;
     let name = arguments.name.clone().unwrap_or_else(host_name);
     check_name(&name)?;
     let services = local_services::open(&arguments.services)?;
@@ -65,7 +66,8 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
     let rules = config.as_ref().map(AgentFile::rules).unwrap_or_default();
     let load: Arc<dyn LoadSource> = Arc::new(MachineLoad::new(rules));
     let serving = async {
-        let settings = AgentSettings { capacity, ..AgentSettings::new(Vec::new(), name.clone(), folder) };
+        let settings =
+            AgentSettings { capacity, drain, ..AgentSettings::new(Vec::new(), name.clone(), folder) };
         match config {
             Some(config) if config.wire() == Wire::WpsRemote => {
                 let (config, settings) = config.wps_remote(&rooms, settings, backoff())?;

@@ -78,7 +78,7 @@ fn sort_of(file: &Path, text: &str) -> Sort {
         Sort::Service
     } else if has(&["account", "rooms", "orchestrator"]) {
         Sort::Agent
-    } else if has(&["http", "xmpp", "limits", "callbacks", "egress", "service", "services"]) {
+    } else if has(&["http", "xmpp", "limits", "callbacks", "egress", "balance", "service", "services"]) {
         Sort::Server
     } else {
         Sort::Service

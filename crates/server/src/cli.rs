@@ -15,7 +15,8 @@ pub(crate) struct Cli {
 const AFTER_HELP: &str = "\
 Exit codes: 0 success; 1 the job, check or command failed, or serve or agent can't start; 2 wrong usage; 3 the server can't be
 reached; 4 login refused (wrong password, certificate or account); 130 ended by Ctrl-C.
-Signals: SIGINT and SIGTERM end serve and agent in order (a second one at once); run dismisses its job on Ctrl-C.
+Signals: SIGINT and SIGTERM end serve and agent in order (a second one at once); run dismisses its job on Ctrl-C. An agent is drained by
+SIGUSR1 (it takes no new runs and finishes those it has), and takes runs again after SIGUSR2.
 Log level: ANABRANCH_LOG (error, warn, info, debug, or a filter such as anabranch_remote=debug); ANABRANCH_LOG_FORMAT=json.";
 
 #[derive(Subcommand)]
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Jobs(Jobs),
     /// List connected agents with their load
     Agents(Remote),
+    /// Have an agent take no new runs and finish those it has, for maintenance
+    Drain(Drain),
     /// Dismiss a job
     Kill(Kill),
     /// Show the log of a job
@@ -227,6 +230,20 @@ pub(crate) struct Jobs {
     /// How many at most
     #[arg(long, default_value_t = 20)]
     pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Args)]
+pub(crate) struct Drain {
+    /// Name of the agent as `anabranch agents` lists it, or its last part where that is unique
+    pub(crate) agent: String,
+    /// Wait until it has finished its last run
+    #[arg(long, conflicts_with = "undo")]
+    pub(crate) wait: bool,
+    /// Let it take runs again
+    #[arg(long)]
+    pub(crate) undo: bool,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

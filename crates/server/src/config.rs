@@ -2,8 +2,11 @@
 //! `default-config.toml`, which is also the documentation.
 
 use anabranch_egress::Policy;
+use anabranch_model::ProcessId;
+use anabranch_remote::message::{LABEL_CHARS_MAX, is_label};
 use anyhow::Context as _;
 use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) xmpp: Xmpp,
     pub(crate) services: Services,
     pub(crate) wps_remote: WpsRemote,
+    #[serde(default)]
+    pub(crate) balance: Balance,
     pub(crate) limits: Limits,
     pub(crate) callbacks: Callbacks,
     pub(crate) egress: Policy,
@@ -114,6 +119,47 @@ pub(crate) struct WpsRemote {
     pub(crate) uploads_folder: PathBuf,
 }
 
+/// Which agents get runs.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Balance {
+    pub(crate) cpu_percent_max: Option<f32>,
+    pub(crate) memory_percent_max: Option<f32>,
+    #[serde(default)]
+    pub(crate) preferred_labels: BTreeMap<ProcessId, BTreeSet<String>>,
+}
+
+impl Balance {
+    fn check(&self) -> anyhow::Result<()> {
+        for (key, max) in
+            [("cpu_percent_max", self.cpu_percent_max), ("memory_percent_max", self.memory_percent_max)]
+        {
+            if let Some(max) = max {
+                anyhow::ensure!(
+                    max > 0.0 && max <= 100.0,
+                    "balance.{key} must be above 0 and at most 100, not {max}"
+                );
+            }
+        }
+        let labels = self.preferred_labels.values().flatten();
+        check_labels("balance.preferred_labels", labels)
+    }
+}
+
+/// What agents may be called by their owners.
+pub(crate) fn check_labels<'a>(
+    key: &str,
+    labels: impl IntoIterator<Item = &'a String>,
+) -> anyhow::Result<()> {
+    for label in labels {
+        anyhow::ensure!(
+            is_label(label),
+            "{key} must hold 1 to {LABEL_CHARS_MAX} letters, digits and -_.:/ each, not {label:?}"
+        );
+    }
+    Ok(())
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
@@ -168,6 +214,7 @@ impl Config {
                 "wps_remote.shared_folders must hold absolute paths of folders, not {folder:?}"
             );
         }
+        config.balance.check()?;
         anyhow::ensure!(config.callbacks.attempts_max > 0, "callbacks.attempts_max must be at least 1");
         anyhow::ensure!(config.limits.parallel_runs_max > 0, "limits.parallel_runs_max must be at least 1");
         anyhow::ensure!(!config.service.languages.is_empty(), "service.languages must name at least one");
@@ -222,6 +269,18 @@ mod tests {
     }
 
     #[test]
+    fn the_commented_keys_of_balance_can_be_taken_as_they_are() {
+        let (_, balance) = DEFAULT.split_once("\n[balance]\n").unwrap();
+        let (balance, _) = balance.split_once("\n[limits]\n").unwrap();
+        let is_prose = |line: &str| line.is_empty() || line.starts_with("# ");
+        let lines = balance.lines().filter(|line| !is_prose(line)).map(|line| line.trim_start_matches('#'));
+        let text = format!("[balance]\n{}", lines.collect::<Vec<_>>().join("\n"));
+        let balance = Config::parse(&text).unwrap().balance;
+        assert_eq!((balance.cpu_percent_max, balance.memory_percent_max), (Some(90.0), Some(90.0)));
+        assert_eq!(balance.preferred_labels.values().flatten().collect::<Vec<_>>(), ["data:landsat"]);
+    }
+
+    #[test]
     fn a_file_changes_what_it_names_and_nothing_else() {
         let config =
             Config::parse("[limits]\nresults_keep_s = 60\n[egress]\nallow = [\"127.0.0.1:8099\"]").unwrap();
@@ -241,6 +300,8 @@ mod tests {
         assert!(error("[service]\nlanguages = [\"en US\"]").contains("en US"));
         assert!(error("[wps_remote]\nshared_folders = [\"share\"]").contains("absolute paths"));
         assert!(error("[wps_remote]\nshared_folders = [\"/\"]").contains("absolute paths"));
+        assert!(error("[balance]\ncpu_percent_max = 101").contains("at most 100, not 101"));
+        assert!(error("[balance.preferred_labels]\n\"a:b\" = [\"x y\"]").contains("\"x y\""));
         assert!(error("[http]\nasync_grace_ms = 251").contains("at most 250, not 251"));
         assert!(error("[http]\nupload_bytes_max = 1").contains("at least http.body_bytes_max, not 1"));
     }

@@ -63,6 +63,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/ows", get(wps::by_get).post(wps::by_post))
         .route("/wps/status/{job}", get(wps::status))
         .route("/console", get(console::agents))
+        .route("/console/drain", post(console::drain))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/assets/{name}", get(assets::asset))

@@ -96,6 +96,7 @@ async fn run(command: &Command) -> anyhow::Result<ExitCode> {
         }
         Command::Jobs(arguments) => client::listing::jobs(arguments).await?,
         Command::Agents(arguments) => client::listing::agents(arguments).await?,
+        Command::Drain(arguments) => client::listing::drain(arguments).await?,
         Command::Kill(arguments) => client::listing::kill(arguments).await?,
         Command::Log(arguments) => client::listing::log(arguments).await?,
         Command::Invite(arguments) => invite::invite(arguments)?,

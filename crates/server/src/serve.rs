@@ -66,6 +66,9 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
             // The engine bounds the runs there can be: an accepted job is never refused by a second, smaller queue.
             queue_runs_max: config.limits.parallel_runs_max,
             base_url: format!("{base}/"),
+            cpu_percent_max: config.balance.cpu_percent_max,
+            memory_percent_max: config.balance.memory_percent_max,
+            preferred_labels: config.balance.preferred_labels.clone(),
             ..OrchestratorSettings::new(rooms, env!("CARGO_PKG_VERSION"))
         },
         Arc::new(RegistryPublisher::new(engine.clone())),

@@ -58,6 +58,14 @@ impl Api {
         json(self.send(request).await?).await
     }
 
+    /// Posts a JSON document, and reads the one that comes back.
+    pub(crate) async fn post(&self, url: Url, body: &Value) -> anyhow::Result<Value> {
+        let request = Request::post(url, serde_json::to_vec(body)?)
+            .header("Content-Type", "application/json")
+            .header("Accept", "application/json");
+        json(self.send(request).await?).await
+    }
+
     /// Asks for asynchronous execution and gives the status document.
     pub(crate) async fn execute(&self, process: &str, body: &Value) -> anyhow::Result<Value> {
         let request =

@@ -1,9 +1,13 @@
-//! `anabranch jobs`, `agents`, `kill` and `log`.
+//! `anabranch jobs`, `agents`, `drain`, `kill` and `log`.
 
 use crate::cli;
 use crate::client::api::Api;
 use crate::terminal::{line, note, table};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How often an agent that is being drained is looked at.
+const DRAIN_POLL: Duration = Duration::from_secs(1);
 
 fn cell(value: &Value) -> String {
     match value {
@@ -46,8 +50,47 @@ pub(crate) async fn agents(command: &cli::Remote) -> anyhow::Result<()> {
     url.query_pairs_mut().append_pair("f", "json");
     let list = api.get(url).await?;
     let rows: Vec<_> = list["agents"].as_array().into_iter().flatten().map(agent_row).collect();
-    table(["AGENT", "LINK", "RUNS", "CPU %", "MEMORY %", "SERVICES"], &rows);
+    table(["AGENT", "STATE", "RUNS", "CPU %", "MEMORY %", "SERVICES"], &rows);
+    for queue in list["waiting"].as_array().into_iter().flatten() {
+        let (runs, process, reason) = (&queue["runs"], cell(&queue["process"]), cell(&queue["reason"]));
+        line(format_args!("{runs} runs of {process} wait for an agent: {reason}"));
+    }
     Ok(())
+}
+
+/// Has an agent take no new runs, or take them again.
+pub(crate) async fn drain(command: &cli::Drain) -> anyhow::Result<()> {
+    let api = Api::new(&command.remote.server)?;
+    let order = json!({ "agent": command.agent, "drain": !command.undo });
+    let name = cell(&api.post(api.url(&["console", "drain"]), &order).await?["agent"]);
+    if command.undo {
+        line(format_args!("{name} takes runs again"));
+        return Ok(());
+    }
+    line(format_args!("{name} takes no new runs"));
+    if command.wait {
+        drained(&api, &name).await?;
+        line(format_args!("{name} is drained: no run is left"));
+    }
+    Ok(())
+}
+
+/// Waits until an agent that is being drained has no run left.
+async fn drained(api: &Api, name: &str) -> anyhow::Result<()> {
+    loop {
+        let mut url = api.url(&["console"]);
+        url.query_pairs_mut().append_pair("f", "json");
+        let list = api.get(url).await?;
+        let agent = list["agents"].as_array().into_iter().flatten().find(|agent| agent["name"] == *name);
+        let Some(agent) = agent.filter(|agent| agent["connected"] == true) else {
+            anyhow::bail!("{name} is not connected any more");
+        };
+        anyhow::ensure!(agent["draining"] == true, "{name} was told to take runs again");
+        if agent["running"] == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(DRAIN_POLL).await;
+    }
 }
 
 fn agent_row(agent: &Value) -> [String; 6] {
@@ -55,7 +98,11 @@ fn agent_row(agent: &Value) -> [String; 6] {
     let services: Vec<String> = agent["services"].as_array().into_iter().flatten().map(cell).collect();
     [
         cell(&agent["name"]),
-        if agent["connected"] == true { "connected".into() } else { "lost".into() },
+        match &agent["obstacle"] {
+            _ if agent["connected"] != true => "lost".into(),
+            Value::Null => "connected".into(),
+            obstacle => cell(obstacle),
+        },
         format!("{}/{}", cell(&agent["running"]), cell(&agent["capacity"])),
         percent("cpuPercent"),
         percent("memoryPercent"),

@@ -1,15 +1,21 @@
-//! `GET /console`: the connected agents with their load.
+//! `GET /console`: the connected agents with their load, and the runs that none takes; `POST /console/drain`: agents for maintenance.
 
 use super::answer::{self, Asked};
 use super::negotiate::Form;
 use super::pages::{AgentRow, AgentsPage};
+use super::same_site::refuse_foreign;
 use crate::app::App;
 use anabranch_engine::Counts;
-use anabranch_remote::AgentInfo;
+use anabranch_model::description::media_type_essence;
+use anabranch_ogc::ogcapi::Problem;
+use anabranch_remote::{AgentInfo, DrainError, WaitingRuns};
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Agents and counts.
 pub(crate) async fn agents(
@@ -24,6 +30,7 @@ pub(crate) async fn agents(
         Ok(Form::Html) => {
             let page = AgentsPage {
                 page: asked.page(),
+                waiting: app.orchestrator.waiting(),
                 agents: agents.iter().map(AgentRow::from).collect(),
                 queued: counts.queued,
                 running: counts.running,
@@ -35,7 +42,8 @@ pub(crate) async fn agents(
             let agents: Vec<Value> = agents.iter().map(agent_json).collect();
             let jobs =
                 json!({ "queued": counts.queued, "running": counts.running, "finished": finished(&counts) });
-            answer::json(StatusCode::OK, &json!({ "agents": agents, "jobs": jobs }))
+            let waiting: Vec<Value> = app.orchestrator.waiting().iter().map(waiting_json).collect();
+            answer::json(StatusCode::OK, &json!({ "agents": agents, "waiting": waiting, "jobs": jobs }))
         }
     }
 }
@@ -53,7 +61,63 @@ fn agent_json(agent: &AgentInfo) -> Value {
         "version": agent.version,
         "since": agent.since,
         "lastSeen": agent.last_seen,
+        "labels": agent.labels,
+        "draining": agent.draining,
+        "obstacle": agent.obstacle,
     })
+}
+
+fn waiting_json(waiting: &WaitingRuns) -> Value {
+    json!({ "process": waiting.process.to_string(), "runs": waiting.runs, "reason": waiting.reason })
+}
+
+/// What an operator wants of an agent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DrainOrder {
+    /// Its name, or its instance alone.
+    agent: String,
+    /// False: it may take runs again.
+    drain: bool,
+}
+
+/// `POST /console/drain`, as form or JSON: `agent` takes no new runs and finishes those it has, or (`drain=false`) takes runs again.
+pub(crate) async fn drain(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Response {
+    let asked = Asked { app: &app, headers: &headers, query: None, path: "/console/drain" };
+    if let Some(problem) = refuse_foreign(&headers, &app.base) {
+        return asked.problem(problem);
+    }
+    let order = match read_order(&headers, &body) {
+        Ok(order) => order,
+        Err(detail) => return asked.problem(Problem::http(400, "no order", detail)),
+    };
+    match (app.orchestrator.drain(&order.agent, order.drain).await, Form::wanted(None, &headers)) {
+        (Ok(_), Ok(Form::Html)) => Redirect::to(&app.base.at("/console")).into_response(),
+        (Ok(name), _) => answer::json(StatusCode::OK, &json!({ "agent": name, "draining": order.drain })),
+        (Err(error), _) => {
+            let status = match error {
+                DrainError::NoSuchAgent(_) => 404,
+                DrainError::Several { .. } => 409,
+                DrainError::Stopped => 503,
+            };
+            asked.problem(Problem::http(status, "no such agent", error.to_string()))
+        }
+    }
+}
+
+fn read_order(headers: &HeaderMap, body: &[u8]) -> Result<DrainOrder, String> {
+    let media_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match media_type_essence(media_type).as_str() {
+        "application/json" => serde_json::from_slice(body).map_err(|error| error.to_string()),
+        _ => {
+            let pairs: BTreeMap<String, String> = url::form_urlencoded::parse(body).into_owned().collect();
+            let field = |name: &str| pairs.get(name).ok_or_else(|| format!("field '{name}' is missing"));
+            let drain = field("drain")?;
+            let drain = drain.parse().map_err(|_| format!("'drain' must be true or false, not {drain:?}"))?;
+            Ok(DrainOrder { agent: field("agent")?.clone(), drain })
+        }
+    }
 }
 
 fn finished(counts: &Counts) -> u64 {

@@ -9,7 +9,7 @@ use anabranch_model::{AllowedValue, Data, DataDescription, Timestamp, Value};
 use anabranch_ogc::ogcapi::job::status_info;
 use anabranch_ogc::ogcapi::processes::{MetadataLink, ProcessSummary};
 use anabranch_ogc::ogcapi::{Link, Problem};
-use anabranch_remote::AgentInfo;
+use anabranch_remote::{AgentInfo, WaitingRuns};
 use askama::Template;
 
 /// Bytes of a value that are shown on a page of results: a screenful; the link leads to all of it.
@@ -285,6 +285,7 @@ pub(crate) fn log_text(line: &LogEntry) -> String {
 pub(crate) struct AgentsPage {
     pub(crate) page: Page,
     pub(crate) agents: Vec<AgentRow>,
+    pub(crate) waiting: Vec<WaitingRuns>,
     pub(crate) queued: usize,
     pub(crate) running: usize,
     pub(crate) finished: u64,
@@ -294,6 +295,10 @@ pub(crate) struct AgentsPage {
 pub(crate) struct AgentRow {
     name: String,
     connected: bool,
+    draining: bool,
+    /// Connected or not, or why it gets no runs.
+    standing: String,
+    labels: String,
     services: Vec<String>,
     running: u32,
     capacity: u32,
@@ -310,6 +315,9 @@ impl From<&AgentInfo> for AgentRow {
         Self {
             name: agent.name.clone(),
             connected: agent.connected,
+            draining: agent.draining,
+            standing: standing(agent).to_owned(),
+            labels: agent.labels.join(", "),
             services: agent.services.iter().map(ToString::to_string).collect(),
             running: agent.running,
             capacity: agent.capacity,
@@ -318,6 +326,15 @@ impl From<&AgentInfo> for AgentRow {
             load_average: of_load(|load| format!("{:.2}", load.load_average)),
             last_seen: shown(agent.last_seen),
         }
+    }
+}
+
+/// How an agent stands, in a word or a few.
+fn standing(agent: &AgentInfo) -> &str {
+    match &agent.obstacle {
+        _ if !agent.connected => "lost",
+        Some(obstacle) => obstacle,
+        None => "connected",
     }
 }
 
