@@ -18,13 +18,18 @@ apt_need() {
   esac
 }
 
+# apt_need_python MODULE PACKAGE: installs PACKAGE where Debian's Python lacks MODULE.
+apt_need_python() {
+  /usr/bin/python3 -c "import $1" 2>/dev/null || apt_need "python3 module $1" "$2"
+}
+
 command -v cargo >/dev/null 2>&1 || { echo "needs Rust: https://rustup.rs" >&2; exit 1; }
 apt_need cc build-essential
 
 case "${1:-}" in
   run) apt_need gdal_contour gdal-bin; apt_need curl curl; apt_need python3 python3 ;;
   test) apt_need ogr2ogr gdal-bin; apt_need bwrap bubblewrap; apt_need munged munge; apt_need slurmctld slurmctld; apt_need slurmd slurmd; apt_need sbatch slurm-client ;;
-  e2e) apt_need gdal_contour gdal-bin; apt_need prosody prosody; apt_need ejabberdctl ejabberd; apt_need chromium chromium; apt_need chromedriver chromium-driver; apt_need openssl openssl; apt_need curl curl; apt_need python3 python3 ;;
+  e2e) apt_need gdal_contour gdal-bin; apt_need prosody prosody; apt_need ejabberdctl ejabberd; apt_need chromium chromium; apt_need chromedriver chromium-driver; apt_need openssl openssl; apt_need curl curl; apt_need python3 python3; apt_need_python slixmpp python3-slixmpp ;;
   venv) apt_need python3 python3; echo "installing python3-venv"; as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null ;;
   deny)

@@ -1,9 +1,10 @@
-//! The wire form of GeoServer's WPS Remote over real XMPP servers: our server with our agent.
+//! The wire form of GeoServer's WPS Remote over real XMPP servers: our server with our agent, and with a foreign
+//! client that plays an agent of the original.
 
 #![allow(clippy::unwrap_used)]
 
 use e2e::xmpp_servers::{Maker, XmppServer};
-use e2e::{Agent, DEADLINE, Server, eventually, processes_with, script_service};
+use e2e::{Agent, DEADLINE, Server, binary, command, eventually, processes_with, script_service};
 use serde_json::json;
 use std::path::Path;
 
@@ -89,4 +90,68 @@ async fn our_agent_serves_an_orchestrator_at_prosody() {
 #[tokio::test]
 async fn our_agent_serves_an_orchestrator_at_ejabberd() {
     works(Maker::Ejabberd).await;
+}
+
+/// An account at the server's own XMPP server, with its password.
+async fn invited(server: &Server, account: &str) -> String {
+    let invite = command(binary())
+        .args(["invite", account, "--host", "127.0.0.1", "--data"])
+        .arg(server.data_folder())
+        .output()
+        .await
+        .unwrap();
+    let line = String::from_utf8(invite.stdout).unwrap();
+    let join = line.split('\'').nth(1).unwrap();
+    let url = url::Url::parse(join).unwrap();
+    // Letters, digits, and what is percent-encoded because it might be something else.
+    let password = format!("p={}", url.password().unwrap());
+    url::form_urlencoded::parse(password.as_bytes()).next().unwrap().1.into_owned()
+}
+
+#[tokio::test]
+async fn a_foreign_client_that_plays_an_agent_of_the_original_runs_for_our_server() {
+    let shared = tempfile::tempdir().unwrap();
+    let server =
+        Server::with_config(&format!("[wps_remote]\nshared_folders = [\"{}\"]\n", shared.path().display()))
+            .await;
+    let password = invited(&server, "default.dummy").await;
+    let room_password = std::fs::read_to_string(server.data_folder().join("xmpp/room-password")).unwrap();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Debian's Python, which has Debian's slixmpp.
+    let mut agent = command("/usr/bin/python3")
+        .arg(here.join("wps_remote_agent.py"))
+        .arg(server.xmpp_tls.port().to_string())
+        .arg(server.data_folder().join("xmpp/cert.pem"))
+        .args(["anabranch.local", "default.dummy", &password])
+        .arg(room_password.trim())
+        .arg(here.join("../crates/remote/testdata/wps-remote/bodies"))
+        .arg(shared.path())
+        .spawn()
+        .unwrap();
+    server.published("default:Dummy", true).await;
+
+    let inputs = json!({ "interval": 112, "label": ["abc", "d e & f"], "when": "2026-01-02T03:04:05Z" });
+    let run = |output: &str| json!({ "inputs": inputs, "outputs": { output: {} }, "response": "raw" });
+    let text = server.execute("default:Dummy", &run("result1")).await;
+    let given: serde_json::Value = serde_json::from_str(&text.text()).unwrap();
+    let wanted = json!({ "interval": 112, "label": ["abc", "d e & f"], "when": "2026-01-02 03:04:05" });
+    assert_eq!(given, wanted, "as Python loads the pickle");
+    let archive = server.execute("default:Dummy", &run("result2")).await;
+    assert_eq!(
+        (archive.status, archive.content_type.as_str()),
+        (200, "application/zip"),
+        "{}",
+        archive.text()
+    );
+    assert_eq!(archive.body, b"PK");
+
+    let job = server.submit("default:Dummy", &json!({ "inputs": { "interval": 60 } })).await;
+    eventually("progress", DEADLINE, async || (server.job(&job).await["progress"] == 41).then_some(())).await;
+    let log = server.get(&format!("/jobs/{job}/log")).await.text();
+    assert!(log.contains("step a=1 & b=2, 50% done + more"), "{log}");
+    server.delete(&format!("/jobs/{job}")).await;
+    server.job_in(&job, &["dismissed"], DEADLINE).await;
+
+    agent.kill().await.unwrap();
+    server.published("default:Dummy", false).await;
 }
