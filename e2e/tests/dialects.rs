@@ -223,6 +223,22 @@ async fn a_converted_file_is_the_same_process() {
 }
 
 #[tokio::test]
+async fn the_example_of_wps_remote_draws_contours_with_gdal() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/wps-remote").canonicalize().unwrap();
+    let server = Server::with_config(&format!("[services]\nfolder = {folder:?}\n")).await;
+    for (inputs, levels) in [(json!({ "interval": 100 }), 8), (json!({}), 4)] {
+        let job = server.submit("default:GdalContourRemote", &json!({ "inputs": inputs })).await;
+        let done = server.job_in(&job, &["successful", "failed"], DEADLINE).await;
+        assert_eq!(done["status"], "successful", "{done}");
+        let contours = server.get(&format!("/jobs/{job}/results/result1")).await.json();
+        let features = contours["features"].as_array().unwrap();
+        let found: std::collections::BTreeSet<i64> =
+            features.iter().map(|feature| feature["properties"]["elev"].as_f64().unwrap() as i64).collect();
+        assert_eq!(found.len(), levels, "{found:?}");
+    }
+}
+
+#[tokio::test]
 async fn faults_of_the_original_s_files_are_told_with_their_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("service.config");

@@ -216,7 +216,7 @@ impl<'i> Table<'i> {
             );
             return None;
         }
-        let path = self.context.folder.join(slashes(&at.value));
+        let path: PathBuf = self.context.folder.join(slashes(&at.value)).components().collect();
         if !path.is_file() {
             self.warn(
                 findings,
