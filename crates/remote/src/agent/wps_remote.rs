@@ -387,9 +387,9 @@ impl Master {
         }
         let service = self.service.borrow().clone();
         let weight = service.weight.max(1);
-        let slot = Arc::clone(&self.shared.slots).try_acquire_many_owned(weight);
+        let slots = Arc::clone(&self.shared.slots).try_acquire_many_owned(weight);
         let full = self.shared.load.full();
-        let (Ok(slot), None, true) = (slot, &full, self.runs.len() < service.runs_max as usize) else {
+        let (Ok(slots), None, true) = (slots, &full, self.runs.len() < service.runs_max as usize) else {
             let reason = full.unwrap_or_else(|| "no slot is free".into());
             tracing::info!(%execution, reason, "a run was refused");
             let refusal = CannotExecute { offer: 1, reason, never: false };
@@ -406,10 +406,7 @@ impl Master {
             inputs: execute.inputs,
             shared: Arc::clone(&self.shared),
         };
-        self.runs.spawn(async move {
-            run.follow().await;
-            drop(slot);
-        });
+        self.runs.spawn(run.follow(slots));
     }
 
     fn say(&self, sender: &BusSender, to: &str, body: &Body) {

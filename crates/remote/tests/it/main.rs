@@ -17,5 +17,6 @@ mod faults;
 mod happy;
 mod restart;
 mod transcripts;
+mod transcripts_agent;
 mod wps_remote;
 mod wps_remote_agent;

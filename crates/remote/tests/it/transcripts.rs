@@ -16,7 +16,7 @@ use crate::doubles::Seen;
 use crate::stock::{Occupant, read, testdata};
 
 /// One line of a transcript.
-enum Line {
+pub(crate) enum Line {
     Joined {
         account: String,
         nick: String,
@@ -35,7 +35,7 @@ enum Line {
     },
 }
 
-fn lines(name: &str) -> Vec<(Duration, Line)> {
+pub(crate) fn lines(name: &str) -> Vec<(Duration, Line)> {
     let text = testdata(&format!("transcripts/{name}.jsonl"));
     text.lines().filter_map(line).collect()
 }
@@ -211,7 +211,7 @@ impl Play {
     }
 }
 
-fn process(nick: &str) -> ProcessId {
+pub(crate) fn process(nick: &str) -> ProcessId {
     ProcessId::new(format!("default:{}", nick.split('@').next().unwrap())).unwrap()
 }
 

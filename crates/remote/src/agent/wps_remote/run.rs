@@ -10,7 +10,7 @@ use anabranch_model::{
     OutputRequest, Process, ResponseForm, TextForm, bind,
 };
 use anabranch_xmpp::{BusEvent, BusSender, Incoming, MessageKind};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +43,9 @@ pub(super) struct Run {
     pub(super) shared: Arc<Shared>,
 }
 
+/// Slots that a run takes, until its work has ended.
+pub(super) type Slots = OwnedSemaphorePermit;
+
 /// What is said of the end.
 struct End {
     text: String,
@@ -60,9 +63,9 @@ enum Wish {
 
 impl Run {
     /// Runs to the end, and until the orchestrator knows of it.
-    pub(super) async fn follow(self) {
+    pub(super) async fn follow(self, slots: Slots) {
         let folder = self.shared.settings.folder.join(self.id.to_string());
-        if let Err(error) = self.follow_in(folder.clone()).await {
+        if let Err(error) = self.follow_in(folder.clone(), slots).await {
             tracing::error!(execution = %self.execution, %error, "a run can't be told of");
         }
         if let Err(error) = tokio::fs::remove_dir_all(&folder).await
@@ -72,7 +75,7 @@ impl Run {
         }
     }
 
-    async fn follow_in(&self, folder: PathBuf) -> Result<(), anabranch_xmpp::ClientError> {
+    async fn follow_in(&self, folder: PathBuf, slots: Slots) -> Result<(), anabranch_xmpp::ClientError> {
         let description = self.process.description();
         let who = self.execution.as_str();
         let bus = self.shared.enter(&self.room, names(&description).1, who, who)?;
@@ -93,7 +96,7 @@ impl Run {
             outputs: Arc::clone(&outputs),
         };
         let mut work = JoinSet::new();
-        work.spawn(self.work(sink));
+        work.spawn(self.work(sink, slots));
         let (mut is_inside, mut is_aborted, mut is_stopped) = (false, false, false);
         let mut end: Option<End> = None;
         loop {
@@ -234,9 +237,10 @@ impl Run {
     }
 
     /// The work itself.
-    fn work(&self, sink: WpsSink) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+    fn work(&self, sink: WpsSink, slots: Slots) -> impl Future<Output = Result<(), Error>> + Send + use<> {
         let (process, id, inputs) = (Arc::clone(&self.process), self.id, self.inputs.clone());
         async move {
+            let _free_when_it_ends = slots;
             tokio::fs::create_dir_all(&sink.folder).await.map_err(Error::internal)?;
             let description = process.description();
             let bound = bind(&description, &request(&description, inputs)?)?;
