@@ -231,3 +231,42 @@ fn groups_hold_members_and_know_what_they_need() {
     let service = check(Path::new("f.toml"), &text).service.unwrap();
     assert_eq!(service.description.groups[0].title, "Window");
 }
+
+#[test]
+fn steps_say_what_they_lack() {
+    let found = about(
+        "[inputs.a]\ntype='string'\n[[prepare]]\nto='x'\n[[prepare]]\naction='melt'\nto='../x'\n[[prepare]]\naction='copy'\nto='x'\n[[prepare]]\naction='write_json'\nvalue='{a}'\nname_from=['id']\nto='x'\n[[prepare]]\naction='set_json'\nvalue='{b}'\npath=[]\nto='x'\n[[prepare]]\naction='set_ini'\nvalue='{a}'\nsection='[s]'\nto='x'\nfrom='{run.folder}/../x'",
+    );
+    let expected = [
+        "4:1: prepare 1: action is missing: \"copy\", \"write_json\", \"set_json\" or \"set_ini\"",
+        "7:8: prepare 2: action must be \"copy\", \"write_json\", \"set_json\" or \"set_ini\", not \"melt\"",
+        "8:4: prepare 2: to \"../x\" must be relative to the run's folder and stay in it",
+        "9:1: prepare 3: from is missing: what is copied?",
+        "12:1: prepare 4: name_from and {name} in to go together",
+        "19:7: prepare 5: {b} names no input, output or constant, did you mean {a}?",
+        "20:6: prepare 5: path must be a list of keys and indexes such as [\"Config\", 0]",
+        "22:1: prepare 6: option is missing",
+        "25:9: prepare 6: section \"[s]\" can't stand in an INI file",
+        "27:6: prepare 6: from \"../x\" must be relative to the run's folder and stay in it",
+    ];
+    for wanted in expected {
+        assert!(found.iter().any(|fault| fault.starts_with(wanted)), "missing: {wanted}\nfound: {found:#?}");
+    }
+}
+
+#[test]
+fn keys_that_need_another_are_told() {
+    let found = about(
+        "[inputs.a]\ntype='string'\ndate_format='%Y'\n[inputs.b]\ntype='dateTime'\ndate_format='%Y%'\n[inputs.c]\ntype='complex'\nformats=['a/b']\ndefault='x'\ndefault_file='/bin/sh'\n[outputs.o]\ntype='string'\nfile='x'\n[command]\nprogram='/bin/sh'\nfolder_link='/tmp/x'\narguments=['{a}','{b}','{c}','{run.idd}']",
+    );
+    let expected = [
+        "4:13: input 'a': date_format is for type dateTime only",
+        "7:13: input 'b': date_format \"%Y%\" is no format of dates as of strftime: ",
+        "11:9: input 'c': default and default_file exclude each other",
+        "18:13: command: folder_link \"/tmp/x\" must hold {run.id}: each run has its own",
+        "19:30: command: {run.idd} names no input, output or constant, did you mean {run.id}?",
+    ];
+    for wanted in expected {
+        assert!(found.iter().any(|fault| fault.starts_with(wanted)), "missing: {wanted}\nfound: {found:#?}");
+    }
+}
