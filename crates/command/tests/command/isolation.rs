@@ -48,8 +48,9 @@ async fn an_isolated_run_ends_as_a_whole() {
     });
     let begun = run.sink.folder().join("work/begun");
     until("the run begins", || begun.exists().then_some(())).await;
-    let pids = pids_of(&["1001", "1002"]);
-    assert_eq!(pids.len(), 2);
+    // They are copies of the shell until they have become what they are.
+    let both = || Some(pids_of(&["1001", "1002"])).filter(|pids| pids.len() == 2);
+    let pids = until("both processes run", both).await;
     run.sink.cancel();
     let result = tokio::time::timeout(DEADLINE, executing).await.unwrap().unwrap();
     assert_eq!(result, Err(Error::Dismissed));
