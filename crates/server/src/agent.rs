@@ -63,7 +63,7 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
         tracing::info!(services = services.len(), "the services folder has changed");
         sender.send_replace(whole(offer(&services)));
     });
-    let rules = config.as_ref().map(AgentFile::rules).unwrap_or_default();
+    let rules = AgentFile::rules(arguments.config.as_deref());
     let load: Arc<dyn LoadSource> = Arc::new(MachineLoad::new(rules));
     let serving = async {
         let settings =

@@ -1,7 +1,7 @@
 //! The agent's configuration file, for any XMPP server; see `examples/agent.toml`.
 
 use crate::config::Tls;
-use crate::load::Rules;
+use crate::load::Reread;
 use crate::remote_config::{self, RemoteConfig};
 use crate::xmpp_session;
 use anabranch_command::Dialect;
@@ -52,12 +52,14 @@ impl AgentFile {
         }
     }
 
-    /// When the machine takes no more runs, beside its slots.
-    pub(crate) fn rules(&self) -> Rules {
-        match self {
-            Self::Own(_) => Rules::default(),
-            Self::Remote(config) => config.rules.clone(),
-        }
+    /// When the machine takes no more runs, beside its slots, as `file` says at each moment.
+    pub(crate) fn rules(file: Option<&Path>) -> Reread {
+        let Some(file) = file.map(Path::to_owned) else { return Box::new(|| None) };
+        Box::new(move || {
+            let text = std::fs::read_to_string(&file).ok()?;
+            let is_remote = Dialect::of(&file, &text) == Dialect::AgentConfiguration;
+            is_remote.then(|| remote_config::read(&file, &text).config)?.map(|config| config.rules)
+        })
     }
 
     /// The session it describes, and the server's account. `namespaces` are those of the services that are offered.

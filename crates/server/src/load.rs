@@ -37,11 +37,15 @@ pub(crate) struct Blacklisted {
 /// Reads processor and memory use; the processors' share is that since the reading before. Zeros on a system that tells
 /// nothing.
 pub(crate) struct MachineLoad {
-    rules: Rules,
+    reread: Reread,
     state: Mutex<State>,
 }
 
+/// Gives the rules as they are now; `None` leaves them as they were.
+pub(crate) type Reread = Box<dyn Fn() -> Option<Rules> + Send + Sync>;
+
 struct State {
+    rules: Rules,
     system: Option<System>,
     /// Means of processors and memory, in percent, and when they were taken.
     means: Option<(f32, f32, Instant)>,
@@ -50,12 +54,15 @@ struct State {
 }
 
 impl MachineLoad {
-    pub(crate) fn new(rules: Rules) -> Self {
+    /// The rules are read again for every report, so that an owner may change them while the agent runs.
+    pub(crate) fn new(reread: Reread) -> Self {
         let system = System::new_with_specifics(kinds());
         if let Err(error) = &system {
             tracing::warn!(%error, "this system does not tell its load");
         }
-        Self { rules, state: Mutex::new(State { system: system.ok(), means: None, blacklisted: None }) }
+        let rules = reread().unwrap_or_default();
+        let state = State { rules, system: system.ok(), means: None, blacklisted: None };
+        Self { reread, state: Mutex::new(state) }
     }
 }
 
@@ -67,13 +74,15 @@ fn kinds() -> RefreshKind {
 
 impl LoadSource for MachineLoad {
     fn load(&self) -> Load {
+        let rules = (self.reread)();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.rules = rules.unwrap_or_else(|| std::mem::take(&mut state.rules));
         let Some(load) = state.system.as_mut().map(measure) else { return Load::default() };
         let now = Instant::now();
         state.means = Some(match state.means {
             None => (load.cpu_percent, load.memory_percent, now),
             Some((cpu, memory, before)) => {
-                let weight = weight(now - before, self.rules.window);
+                let weight = weight(now - before, state.rules.window);
                 let mean = |before: f32, now: f32| before + (now - before) * weight;
                 (mean(cpu, load.cpu_percent), mean(memory, load.memory_percent), now)
             }
@@ -83,19 +92,20 @@ impl LoadSource for MachineLoad {
 
     fn full(&self) -> Option<String> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(max), Some((cpu, memory, _))) = (self.rules.percent_max, state.means) {
+        let state = &mut *state;
+        if let (Some(max), Some((cpu, memory, _))) = (state.rules.percent_max, state.means) {
             for (what, percent) in [("processors", cpu), ("memory", memory)] {
                 if percent > max {
                     return Some(format!("{what} are used by {percent:.0} %, above the {max:.0} % allowed"));
                 }
             }
         }
-        if self.rules.blacklist.is_empty() {
+        if state.rules.blacklist.is_empty() {
             return None;
         }
         let now = Instant::now();
         if state.blacklisted.as_ref().is_none_or(|(_, looked)| now - *looked >= PROCESSES_PERIOD) {
-            let found = state.system.as_mut().and_then(|system| find(system, &self.rules.blacklist));
+            let found = state.system.as_mut().and_then(|system| find(system, &state.rules.blacklist));
             state.blacklisted = Some((found, now));
         }
         let (found, _) = state.blacklisted.as_ref()?;
@@ -160,7 +170,8 @@ mod tests {
 
     #[test]
     fn a_machine_above_its_threshold_is_full() {
-        let machine = |percent_max| MachineLoad::new(Rules { percent_max, ..Rules::default() });
+        let machine =
+            |percent_max| MachineLoad::new(Box::new(move || Some(Rules { percent_max, ..Rules::default() })));
         let full = |machine: &MachineLoad| {
             machine.load();
             machine.full()
@@ -173,12 +184,38 @@ mod tests {
     }
 
     #[test]
+    fn rules_are_read_again_and_broken_ones_change_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("remote.config");
+        let write = |threshold: &str| {
+            let text = format!(
+                "[DEFAULT]\naddress = x\ndomain = d\nuser = u\npassword = p\nmucService = c\nload_threshold = {threshold}\n"
+            );
+            std::fs::write(&file, text).unwrap();
+        };
+        write("100");
+        let machine = MachineLoad::new(crate::agent_config::AgentFile::rules(Some(&file)));
+        let full = || {
+            machine.load();
+            machine.full().is_some()
+        };
+        assert!(!full());
+        write("0");
+        assert!(full());
+        write("many");
+        assert!(full());
+        write("100");
+        assert!(!full());
+    }
+
+    #[test]
     #[expect(clippy::disallowed_methods, reason = "a program of the machine's owner, not of a run")]
     fn a_machine_with_a_blacklisted_process_at_work_is_full() {
         let mark = format!("busy-{}", std::process::id());
         let full = || {
             let rule = Blacklisted { name: "sh".into(), cwd: "/".into(), cmdline: mark.clone() };
-            MachineLoad::new(Rules { blacklist: vec![rule], ..Rules::default() }).full()
+            let rules = Rules { blacklist: vec![rule], ..Rules::default() };
+            MachineLoad::new(Box::new(move || Some(rules.clone()))).full()
         };
         assert_eq!(full(), None);
         let mut busy =
