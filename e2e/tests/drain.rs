@@ -104,3 +104,35 @@ async fn an_agent_is_drained_by_a_signal_and_a_restarted_server_knows() {
     kill_process(pid, Signal::USR2).unwrap();
     server.job_in(&job, &["successful"], DEADLINE).await;
 }
+
+#[tokio::test]
+async fn an_agent_is_full_while_a_program_on_its_list_runs() {
+    let server = Server::start().await;
+    let mark = format!("e2e-listed-{}", std::process::id());
+    let config = server.data.path().join("machine.toml");
+    let rules = |line: &str| format!("labels = [\"gpu\"]\n[[load.blacklist]]\ncommand_line = \"{line}\"\n");
+    std::fs::write(&config, rules(&mark)).unwrap();
+    let arguments = ["--data", "DATA", "--config", "CONFIG"].map(|argument| match argument {
+        "DATA" => server.data_folder().display().to_string(),
+        "CONFIG" => config.display().to_string(),
+        other => other.to_owned(),
+    });
+    let service = script_service("Quick", "printf done", "");
+    let agent = Agent::start_with("a1", &[("quick.toml", &service)], &arguments);
+    server.published("default:Quick", true).await;
+    obstacle_of_first(&server, Value::Null).await;
+    assert_eq!(console(&server).await["agents"][0]["labels"], json!(["gpu"]));
+    let mut busy = command("/bin/sh").args(["-c", "while :; do :; done", &mark]).spawn().unwrap();
+    obstacle_of_first(&server, json!("full: 'sh' runs, which is on its list")).await;
+    let job = server.submit("default:Quick", &json!({ "inputs": {} })).await;
+    eventually("it says why it waits", DEADLINE, async || {
+        let status = server.get(&format!("/jobs/{job}?f=json")).await.json();
+        (status["message"] == "waiting for an agent: all full by their own rules").then_some(())
+    })
+    .await;
+    // The list is changed while the agent runs.
+    std::fs::write(&config, rules("nothing-of-this-name")).unwrap();
+    let status = server.job_in(&job, &["successful"], DEADLINE).await;
+    assert_eq!(status["status"], "successful", "{}", agent.log());
+    busy.kill().await.unwrap();
+}

@@ -6,7 +6,7 @@ use crate::agent_data::HttpData;
 use crate::cli;
 use crate::folder::Folder;
 use crate::join::Join;
-use crate::load::MachineLoad;
+use crate::load::{Drained, MachineLoad, RulesFile};
 use crate::{local_services, signals, terminal, wps_remote_agent};
 use anabranch_command::Service;
 use anabranch_remote::{Agent, AgentService, AgentSettings, LoadSource};
@@ -46,6 +46,11 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
     }
 
     let config = arguments.config.as_deref().map(AgentFile::load).transpose()?;
+    ensure!(
+        arguments.join.is_none() || !config.as_ref().is_some_and(AgentFile::has_session),
+        "--join and the configuration both say where to log in"
+    );
+    let labels = config.as_ref().map(AgentFile::labels).unwrap_or_default();
     let capacity = config.as_ref().and_then(AgentFile::capacity);
     let capacity = arguments.capacity.or(capacity).unwrap_or_else(processors);
     ensure!(capacity > 0, "--capacity must be at least 1");
@@ -63,29 +68,37 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
         tracing::info!(services = services.len(), "the services folder has changed");
         sender.send_replace(whole(offer(&services)));
     });
-    let rules = AgentFile::rules(arguments.config.as_deref());
-    let load: Arc<dyn LoadSource> = Arc::new(MachineLoad::new(rules));
+    let rules = config.as_ref().map(AgentFile::rules).unwrap_or_default();
+    let machine = MachineLoad::new(rules);
+    let measuring = Arc::clone(&machine).watch(
+        arguments
+            .config
+            .clone()
+            .map(|path| RulesFile { path, read: |file| AgentFile::load(file).map(|config| config.rules()) }),
+    );
     let serving = async {
         let settings =
-            AgentSettings { capacity, drain, ..AgentSettings::new(Vec::new(), name.clone(), folder) };
+            AgentSettings { capacity, labels, drain, ..AgentSettings::new(Vec::new(), name.clone(), folder) };
         match config {
             Some(config) if config.wire() == Wire::WpsRemote => {
+                let load = Arc::new(Drained { machine, drain: settings.drain.clone() });
                 let (config, settings) = config.wps_remote(&rooms, settings, backoff())?;
                 wps_remote_agent::run(config, settings, offered, load, shutdown).await
             }
-            Some(config) => {
+            Some(config) if config.has_session() => {
                 let (config, orchestrator) = config.session(&name, &rooms, backoff())?;
-                serve(config, orchestrator, settings, offered, load, shutdown).await
+                serve(config, orchestrator, settings, offered, machine, shutdown).await
             }
-            None => {
+            Some(_) | None => {
                 let (config, orchestrator) = session(arguments, &name)?;
-                serve(config, orchestrator, settings, offered, load, shutdown).await
+                serve(config, orchestrator, settings, offered, machine, shutdown).await
             }
         }
     };
     tokio::select! {
         ended = serving => ended,
         () = watching => Ok(()),
+        () = measuring => Ok(()),
     }
 }
 

@@ -1,10 +1,11 @@
 //! The agent's configuration file, for any XMPP server; see `examples/agent.toml`.
 
-use crate::config::Tls;
-use crate::load::Reread;
+use crate::config::{Tls, check_labels};
+use crate::load::rules::Rules;
 use crate::remote_config::{self, RemoteConfig};
 use crate::xmpp_session;
 use anabranch_command::Dialect;
+use anabranch_remote::message::LABELS_MAX;
 use anabranch_remote::{AgentSettings, WpsRemoteSettings};
 use anabranch_xmpp::RoomJoin;
 use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Timing};
@@ -14,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// A configuration file of an agent, in whichever form.
 pub(crate) enum AgentFile {
-    Own(AgentConfig),
+    /// A session only where the file names one.
+    Own(Option<AgentConfig>, Machine),
     /// WPS Remote's `remote.config`.
     Remote(RemoteConfig),
 }
@@ -27,7 +29,9 @@ impl AgentFile {
     pub(crate) fn load(file: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
         if Dialect::of(file, &text) != Dialect::AgentConfiguration {
-            return AgentConfig::load(file).map(Self::Own);
+            let (session, machine) =
+                parse(&text).with_context(|| format!("agent configuration {}", file.display()))?;
+            return Ok(Self::Own(session.map(|session| session.relative_to(file)), machine));
         }
         let read = remote_config::read(file, &text);
         for warning in &read.warnings {
@@ -39,7 +43,7 @@ impl AgentFile {
 
     pub(crate) fn wire(&self) -> Wire {
         match self {
-            Self::Own(config) => config.wire,
+            Self::Own(config, _) => config.as_ref().map_or(Wire::Native, |config| config.wire),
             Self::Remote(config) => config.wire,
         }
     }
@@ -47,19 +51,30 @@ impl AgentFile {
     /// Slots for runs, where the file says how many.
     pub(crate) fn capacity(&self) -> Option<u32> {
         match self {
-            Self::Own(_) => None,
+            Self::Own(_, machine) => machine.capacity,
             Self::Remote(config) => Some(config.capacity),
         }
     }
 
-    /// When the machine takes no more runs, beside its slots, as `file` says at each moment.
-    pub(crate) fn rules(file: Option<&Path>) -> Reread {
-        let Some(file) = file.map(Path::to_owned) else { return Box::new(|| None) };
-        Box::new(move || {
-            let text = std::fs::read_to_string(&file).ok()?;
-            let is_remote = Dialect::of(&file, &text) == Dialect::AgentConfiguration;
-            is_remote.then(|| remote_config::read(&file, &text).config)?.map(|config| config.rules)
-        })
+    /// What its owner says of the machine.
+    pub(crate) fn labels(&self) -> Vec<String> {
+        match self {
+            Self::Own(_, machine) => machine.labels.clone(),
+            Self::Remote(_) => Vec::new(),
+        }
+    }
+
+    /// When the machine takes no more runs.
+    pub(crate) fn rules(&self) -> Rules {
+        match self {
+            Self::Own(_, machine) => machine.load.clone(),
+            Self::Remote(config) => config.rules.clone(),
+        }
+    }
+
+    /// Whether it says where to log in.
+    pub(crate) fn has_session(&self) -> bool {
+        !matches!(self, Self::Own(None, _))
     }
 
     /// The session it describes, and the server's account. `namespaces` are those of the services that are offered.
@@ -70,7 +85,7 @@ impl AgentFile {
         backoff: Backoff,
     ) -> anyhow::Result<(ClientConfig, String)> {
         match self {
-            Self::Own(config) => config.session(name, backoff),
+            Self::Own(config, _) => config.context(NO_SESSION)?.session(name, backoff),
             Self::Remote(config) => config.session(name, namespaces, backoff),
         }
     }
@@ -84,10 +99,45 @@ impl AgentFile {
     ) -> anyhow::Result<(ClientConfig, WpsRemoteSettings)> {
         let AgentSettings { instance, capacity, folder, .. } = agent;
         match self {
-            Self::Own(config) => config.wps_remote(&instance, capacity, folder, backoff),
+            Self::Own(config, _) => {
+                config.context(NO_SESSION)?.wps_remote(&instance, capacity, folder, backoff)
+            }
             Self::Remote(config) => config.wps_remote(&instance, namespaces, capacity, folder, backoff),
         }
     }
+}
+
+/// What may be said of an agent's machine, whatever server it works for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Machine {
+    /// Slots for runs, all services together.
+    capacity: Option<u32>,
+    labels: Vec<String>,
+    load: Rules,
+}
+
+impl Machine {
+    const KEYS: [&str; 3] = ["capacity", "labels", "load"];
+
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(self.capacity != Some(0), "capacity must be at least 1");
+        ensure!(self.labels.len() <= LABELS_MAX, "labels must not be more than {LABELS_MAX}");
+        check_labels("labels", &self.labels)?;
+        self.load.check()
+    }
+}
+
+const NO_SESSION: &str = "the configuration does not say where to log in";
+
+/// Checks the text of a file of our own.
+pub(crate) fn parse(text: &str) -> anyhow::Result<(Option<AgentConfig>, Machine)> {
+    let mut session: toml::Table = toml::from_str(text)?;
+    let of_machine = Machine::KEYS.iter().filter_map(|key| session.remove_entry(*key)).collect();
+    let machine: Machine = toml::Table::try_into(of_machine)?;
+    machine.check()?;
+    let session = if session.is_empty() { None } else { Some(session.try_into()?) };
+    Ok((session, machine))
 }
 
 /// Where an agent logs in.
@@ -133,23 +183,11 @@ fn roots() -> String {
 }
 
 impl AgentConfig {
-    /// Reads a file; paths in it are relative to it.
-    ///
-    /// # Errors
-    /// Names the file, the key and the fault.
-    pub(crate) fn load(file: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
-        let mut config =
-            Self::parse(&text).with_context(|| format!("agent configuration {}", file.display()))?;
+    fn relative_to(mut self, file: &Path) -> Self {
         let folder = file.parent().unwrap_or_else(|| Path::new("."));
-        config.password_file = folder.join(config.password_file);
-        config.room_password_file = config.room_password_file.map(|path| folder.join(path));
-        Ok(config)
-    }
-
-    /// Checks a text.
-    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
-        Ok(toml::from_str(text)?)
+        self.password_file = folder.join(self.password_file);
+        self.room_password_file = self.room_password_file.map(|path| folder.join(path));
+        self
     }
 
     /// The session it describes, and the server's account.
@@ -212,15 +250,31 @@ mod tests {
 
     #[test]
     fn the_example_is_complete() {
-        let config = AgentConfig::parse(include_str!("../../../examples/agent.toml")).unwrap();
+        let (config, machine) = parse(include_str!("../../../examples/agent.toml")).unwrap();
+        let config = config.unwrap();
         assert_eq!(config.tls, Tls::Starttls);
         assert_eq!(config.wire, Wire::Native);
-        assert!(AgentConfig::parse("hots = 1").is_err());
+        assert_eq!((machine.capacity, machine.labels), (Some(8), vec!["data:landsat".into(), "gpu".into()]));
+        assert_eq!(machine.load.cpu_percent_max, Some(90.0));
+        assert_eq!(machine.load.blacklist.len(), 1);
+        assert!(parse("hots = 1").is_err());
+    }
+
+    #[test]
+    fn a_machine_may_be_described_without_a_session() {
+        let (session, machine) = parse("labels = [\"gpu\"]\n[load]\nmemory_percent_max = 80").unwrap();
+        assert!(session.is_none());
+        assert_eq!(machine.load.memory_percent_max, Some(80.0));
+        let error = |text| format!("{:#}", parse(text).unwrap_err());
+        assert!(error("labels = [\"a b\"]").contains("not \"a b\""));
+        assert!(error("[load]\nwindow = 1").contains("window"));
+        assert!(error("capacity = 0").contains("at least 1"));
     }
 
     #[test]
     fn the_example_for_geoserver_is_complete() {
-        let mut config = AgentConfig::parse(include_str!("../../../examples/agent-geoserver.toml")).unwrap();
+        let (config, _) = parse(include_str!("../../../examples/agent-geoserver.toml")).unwrap();
+        let mut config = config.unwrap();
         assert_eq!((config.wire, config.tls), (Wire::WpsRemote, Tls::Direct));
         let temp = tempfile::tempdir().unwrap();
         let password = temp.path().join("password");

@@ -1,6 +1,6 @@
 //! `anabranch check`: every fault of service and configuration files.
 
-use crate::agent_config::AgentConfig;
+use crate::agent_config;
 use crate::config::Config;
 use crate::remote_config;
 use crate::terminal::line;
@@ -48,7 +48,7 @@ fn check_file(file: &Path) -> anyhow::Result<bool> {
             }
             return Ok(report.service.is_some());
         }
-        Sort::Agent => AgentConfig::parse(&text).err(),
+        Sort::Agent => agent_config::parse(&text).err(),
         Sort::Server => Config::parse(&text).err(),
     };
     match fault {
@@ -76,7 +76,7 @@ fn sort_of(file: &Path, text: &str) -> Sort {
     let has = |keys: &[&str]| keys.iter().any(|key| table.contains_key(*key));
     if has(&["identifier", "command", "inputs", "outputs"]) {
         Sort::Service
-    } else if has(&["account", "rooms", "orchestrator"]) {
+    } else if has(&["account", "rooms", "orchestrator", "labels", "load"]) {
         Sort::Agent
     } else if has(&["http", "xmpp", "limits", "callbacks", "egress", "balance", "service", "services"]) {
         Sort::Server

@@ -124,12 +124,13 @@ pub(crate) struct Agent {
     #[arg(long, env = "ANABRANCH_AGENT_NAME")]
     pub(crate) name: Option<String>,
     /// What `anabranch invite` printed, for a server on another machine
-    #[arg(long, env = "ANABRANCH_JOIN", hide_env_values = true, conflicts_with = "config")]
+    #[arg(long, env = "ANABRANCH_JOIN", hide_env_values = true)]
     pub(crate) join: Option<String>,
-    /// Configuration file for any XMPP server: TOML, see `examples/agent.toml`, or WPS Remote's `remote.config`
+    /// Configuration file: of this machine (labels, when it is full), and where to log in at any XMPP server. TOML, see
+    /// `examples/agent.toml`, or WPS Remote's `remote.config`
     #[arg(long, env = "ANABRANCH_AGENT_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Runs at once over all services, by their weights [default: capacity in remote.config, or number of processors]
+    /// Runs at once over all services, by their weights [default: capacity in the configuration, or number of processors]
     #[arg(long, env = "ANABRANCH_CAPACITY")]
     pub(crate) capacity: Option<u32>,
     /// Folder for the runs [default: `runs/NAME` in the data folder]

@@ -6,7 +6,7 @@
 
 use crate::agent_config::Wire;
 use crate::config::Tls;
-use crate::load::{Blacklisted, Rules};
+use crate::load::rules::{Listed, Rules, WINDOW_S_MAX};
 use crate::upload_password;
 use crate::xmpp_session;
 use anabranch_command::ini::{self, DEFAULT, Ini, Keys, Section};
@@ -15,7 +15,6 @@ use anabranch_remote::{AgentSettings, WpsRemoteSettings};
 use anabranch_xmpp::RoomJoin;
 use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Timing};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Port for direct TLS.
 const PORT_DEFAULT: u16 = 5223;
@@ -238,20 +237,39 @@ fn wire(findings: &mut Findings, table: &mut Table<'_>) -> Wire {
 }
 
 fn rules(findings: &mut Findings, table: &mut Table<'_>) -> Rules {
+    // One threshold for both, which at 100 % is never crossed.
     let percent_max =
         table.number(findings, "load_threshold", "a percentage").unwrap_or(LOAD_PERCENT_DEFAULT);
     let minutes = table.number(findings, "load_average_scan_minutes", "a whole number of minutes");
-    let window = Duration::from_secs(minutes.unwrap_or(WINDOW_MINUTES_DEFAULT).saturating_mul(60));
-    Rules { percent_max: Some(percent_max), window, blacklist: blacklist(findings, table) }
+    let window_s: u64 = minutes.unwrap_or(WINDOW_MINUTES_DEFAULT).saturating_mul(60);
+    if window_s > WINDOW_S_MAX {
+        let rule = format!("is more than {} minutes, which are taken", WINDOW_S_MAX / 60);
+        table.warn(findings, "load_average_scan_minutes", &rule);
+    }
+    Rules {
+        cpu_percent_max: Some(percent_max),
+        memory_percent_max: Some(percent_max),
+        load_average_max: None,
+        window_s: window_s.clamp(1, WINDOW_S_MAX),
+        blacklist: blacklist(findings, table),
+    }
 }
 
-fn blacklist(findings: &mut Findings, table: &mut Table<'_>) -> Vec<Blacklisted> {
+fn blacklist(findings: &mut Findings, table: &mut Table<'_>) -> Vec<Listed> {
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        name: String,
+        cwd: String,
+        cmdline: String,
+    }
     let Some(text) = table.text(findings, "process_blacklist") else { return Vec::new() };
-    serde_json::from_str(&text).unwrap_or_else(|_other_form| {
+    let entries = serde_json::from_str(&text).unwrap_or_else(|_other_form| {
         let rule = "is no JSON array of {\"name\": …, \"cwd\": …, \"cmdline\": …}, so nothing is on it";
         table.warn(findings, "process_blacklist", rule);
         Vec::new()
-    })
+    });
+    let listed = |entry: Entry| Listed { name: entry.name, folder: entry.cwd, command_line: entry.cmdline };
+    entries.into_iter().map(listed).collect()
 }
 
 fn read_uploader(findings: &mut Findings, ini: &Ini, folder: &Path) {
@@ -377,7 +395,7 @@ mod tests {
             ("conference.geoserver.org", 5223, 100)
         );
         assert_eq!(config.orchestrator, "admin@geoserver.org");
-        assert_eq!((config.rules.percent_max, config.rules.window.as_secs()), (Some(100.0), 900));
+        assert_eq!((config.rules.cpu_percent_max, config.rules.window_s), (Some(100.0), 900));
         let (client, _) = config.session("a1", &["default".into()], Backoff::default()).unwrap();
         assert_eq!(client.rooms[0].room, "default@conference.geoserver.org");
         assert_eq!(client.rooms[0].password.as_deref(), Some("admin"));

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use super::agents::{AGENTS_MAX, AgentEntry, AgentKey, Presence, Wire};
 use super::owner::{Phase, Pool};
+use crate::load::Load;
 use crate::message::Message;
 use crate::post::post_body;
 use crate::run_id::RunId;
@@ -172,6 +173,10 @@ impl Pool {
                 Message::Load(report) => {
                     if let Some(agent) = self.agents.get_mut(key) {
                         agent.load = Some(report.load);
+                        // So the original's agents say that a program on their blacklist runs, and ours that they are full.
+                        let Load { cpu_percent, memory_percent, .. } = report.load;
+                        let is_full = cpu_percent >= 100.0 && memory_percent >= 100.0;
+                        agent.full = is_full.then(|| "full: says 100 % of processors and memory".into());
                     }
                     self.agents_changed(now);
                     self.dispatch_all(now);
