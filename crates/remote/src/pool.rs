@@ -110,6 +110,8 @@ pub struct OrchestratorSettings {
     pub cpu_percent_max: Option<f32>,
     /// Agents at or above get no new runs; `None` for no threshold.
     pub memory_percent_max: Option<f32>,
+    /// Where all agents that could take a run are above a threshold, the least busy one gets it all the same.
+    pub force: bool,
     /// Labels by process: agents that have them are preferred, e.g. because they hold the data.
     pub preferred_labels: BTreeMap<ProcessId, BTreeSet<String>>,
 }
@@ -150,6 +152,7 @@ impl OrchestratorSettings {
             load_interval: Self::LOAD_INTERVAL,
             cpu_percent_max: None,
             memory_percent_max: None,
+            force: false,
             preferred_labels: BTreeMap::new(),
         }
     }

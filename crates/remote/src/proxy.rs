@@ -74,6 +74,8 @@ struct Run {
     outputs: Vec<String>,
     /// Where it was found again after a restart: chunks of each output that were stored before.
     stored: Option<BTreeMap<String, u64>>,
+    /// Why it waits, as it was last told.
+    reason: String,
     /// Reasons for waiting in the log.
     reasons_logged: usize,
     /// It is being ended, and this is what the job ends with.
@@ -112,6 +114,7 @@ impl Run {
             agent: None,
             outputs: execution.outputs.into_iter().map(|request| request.id).collect(),
             stored: None,
+            reason: String::new(),
             reasons_logged: 0,
             ending: None,
             closed: false,
@@ -143,7 +146,7 @@ impl Run {
 
     async fn apply(&mut self, event: RunEvent) -> Result<Step, Error> {
         match event {
-            RunEvent::Waiting { reason } => self.wait(&reason),
+            RunEvent::Waiting { reason } => self.wait(reason),
             RunEvent::Sent { agent, reattached } => {
                 if reattached {
                     self.say(&format!("found again at agent {agent}"));
@@ -256,8 +259,12 @@ impl Run {
     }
 
     /// In the job's log as well, but not without end: an agent may be on the verge of a threshold for days.
-    fn wait(&mut self, reason: &str) {
+    fn wait(&mut self, reason: String) {
+        if self.reason == reason {
+            return;
+        }
         let text = format!("waiting for an agent: {reason}");
+        self.reason = reason;
         self.sink.waiting(&text);
         if self.reasons_logged < REASONS_LOGGED_MAX {
             self.reasons_logged += 1;

@@ -24,7 +24,6 @@ pub(crate) struct Config {
     pub(crate) xmpp: Xmpp,
     pub(crate) services: Services,
     pub(crate) wps_remote: WpsRemote,
-    #[serde(default)]
     pub(crate) balance: Balance,
     pub(crate) limits: Limits,
     pub(crate) callbacks: Callbacks,
@@ -120,11 +119,12 @@ pub(crate) struct WpsRemote {
 }
 
 /// Which agents get runs.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Balance {
     pub(crate) cpu_percent_max: Option<f32>,
     pub(crate) memory_percent_max: Option<f32>,
+    pub(crate) force: bool,
     #[serde(default)]
     pub(crate) preferred_labels: BTreeMap<ProcessId, BTreeSet<String>>,
 }

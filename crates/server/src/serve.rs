@@ -68,6 +68,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
             base_url: format!("{base}/"),
             cpu_percent_max: config.balance.cpu_percent_max,
             memory_percent_max: config.balance.memory_percent_max,
+            force: config.balance.force,
             preferred_labels: config.balance.preferred_labels.clone(),
             ..OrchestratorSettings::new(rooms, env!("CARGO_PKG_VERSION"))
         },

@@ -55,12 +55,30 @@ pub(super) fn choose<'a>(
     now: Instant,
 ) -> Option<&'a AgentKey> {
     let preferred = settings.preferred_labels.get(process);
-    let free = agents.iter().filter_map(|(key, agent)| {
-        let service = agent.services.get(process)?;
-        obstacle(process, service, agent, settings, now).is_none().then_some((key, agent, service))
-    });
-    // `min_by` takes the first of equals, so ties go by name.
-    free.min_by(|(_, a, of_a), (_, b, of_b)| rank(preferred, (a, of_a), (b, of_b))).map(|(key, ..)| key)
+    let best = |thresholds: Thresholds| {
+        let free = agents.iter().filter_map(|(key, agent)| {
+            let service = agent.services.get(process)?;
+            obstacle(process, service, agent, thresholds, now).is_none().then_some((key, agent, service))
+        });
+        // `min_by` takes the first of equals, so ties go by name.
+        free.min_by(|(_, a, of_a), (_, b, of_b)| rank(preferred, (a, of_a), (b, of_b))).map(|(key, ..)| key)
+    };
+    best(Thresholds::of(settings)).or_else(|| best(Thresholds::NONE).filter(|_| settings.force))
+}
+
+/// What an agent's load must be below, in percent.
+#[derive(Clone, Copy)]
+struct Thresholds {
+    cpu: Option<f32>,
+    memory: Option<f32>,
+}
+
+impl Thresholds {
+    const NONE: Self = Self { cpu: None, memory: None };
+
+    fn of(settings: &OrchestratorSettings) -> Self {
+        Self { cpu: settings.cpu_percent_max, memory: settings.memory_percent_max }
+    }
 }
 
 /// Why no agent has a slot for a run of the process now.
@@ -70,10 +88,12 @@ pub(super) fn why_none(
     settings: &OrchestratorSettings,
     now: Instant,
 ) -> String {
+    // Where it is forced, being above them is in nobody's way.
+    let thresholds = if settings.force { Thresholds::NONE } else { Thresholds::of(settings) };
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for agent in agents.values() {
         let Some(service) = agent.services.get(process) else { continue };
-        if let Some(obstacle) = obstacle(process, service, agent, settings, now) {
+        if let Some(obstacle) = obstacle(process, service, agent, thresholds, now) {
             *counts.entry(obstacle.text()).or_default() += 1;
         }
     }
@@ -89,10 +109,10 @@ fn obstacle(
     process: &ProcessId,
     service: &Service,
     agent: &AgentEntry,
-    settings: &OrchestratorSettings,
+    thresholds: Thresholds,
     now: Instant,
 ) -> Option<Obstacle> {
-    if let Some(obstacle) = standing(agent, settings) {
+    if let Some(obstacle) = of_any_run(agent, thresholds) {
         return Some(obstacle);
     }
     let taken = agent.slots_taken().saturating_add(service.weight) > agent.capacity;
@@ -104,6 +124,10 @@ fn obstacle(
 
 /// What is in the way of any run.
 pub(super) fn standing(agent: &AgentEntry, settings: &OrchestratorSettings) -> Option<Obstacle> {
+    of_any_run(agent, Thresholds::of(settings))
+}
+
+fn of_any_run(agent: &AgentEntry, thresholds: Thresholds) -> Option<Obstacle> {
     if !agent.is_here() {
         return Some(Obstacle::Away);
     }
@@ -115,10 +139,10 @@ pub(super) fn standing(agent: &AgentEntry, settings: &OrchestratorSettings) -> O
     }
     let load = agent.load?;
     let above = |percent: f32, max: Option<f32>| max.filter(|max| percent >= *max);
-    if let Some(percent_max) = above(load.memory_percent, settings.memory_percent_max) {
+    if let Some(percent_max) = above(load.memory_percent, thresholds.memory) {
         return Some(Obstacle::Memory { percent_max });
     }
-    above(load.cpu_percent, settings.cpu_percent_max).map(|percent_max| Obstacle::Cpu { percent_max })
+    above(load.cpu_percent, thresholds.cpu).map(|percent_max| Obstacle::Cpu { percent_max })
 }
 
 fn rank(

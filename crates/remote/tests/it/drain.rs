@@ -168,6 +168,28 @@ async fn the_less_busy_machine_is_taken_until_its_runs_weigh_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn forced_runs_go_to_the_least_busy_of_those_above_a_threshold_and_to_none_that_is_closed() {
+    let cluster = Cluster::new();
+    let server = cluster.server_with(|settings| {
+        settings.cpu_percent_max = Some(50.0);
+        settings.force = true;
+    });
+    let drained = cluster.agent_on("a1", vec![second()], Machine::busy(55.0, 10.0), |_| {});
+    drained.drain.set(true);
+    let _busy = cluster.agent_on("a2", vec![second()], Machine::busy(99.0, 10.0), |_| {});
+    let _less = cluster.agent_on("a3", vec![second()], Machine::busy(80.0, 10.0), |_| {});
+    server.agents_when(|all| all.iter().filter(|agent| agent.load.is_some()).count() == 3).await;
+    connected(&server, 3).await;
+    let jobs = begin(&server, 3).await;
+    starts_on(&jobs[0], "a3").await;
+    starts_on(&jobs[1], "a2").await;
+    waits_for(&jobs[2], "1 draining, 2 without free capacity").await;
+    let told = jobs[2].sink.seen().log;
+    let times = told.iter().filter(|line| line.contains("1 draining, 2 without")).count();
+    assert_eq!(times, 1, "said once: {told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn agents_that_hold_the_data_are_preferred_and_others_help_out() {
     let cluster = Cluster::new();
     let process = ProcessId::new("default:Second").unwrap();
