@@ -49,13 +49,18 @@ impl<'a> Reader<'a> {
 
     /// The root element.
     pub(crate) fn root(&mut self) -> Result<Element, XmlError> {
+        // Characters come in pieces, as they arrive: where the first of them stands is the same however they are cut.
+        let mut line = self.tokens.line();
         loop {
             match self.next()? {
                 Token::Start => return self.element(),
                 Token::Characters if self.tokens.characters().trim().is_empty() => {}
-                Token::Declaration | Token::Other => {}
+                Token::Declaration | Token::Other => line = self.tokens.line(),
                 Token::Eof => return Err(self.tokens.error("is no XML document: it has no element")),
-                _ => return Err(self.tokens.error("has text before its first element")),
+                _ => {
+                    let rule = "the document has text before its first element".to_owned();
+                    return Err(XmlError { line, rule });
+                }
             }
         }
     }

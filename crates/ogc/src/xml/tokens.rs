@@ -307,6 +307,11 @@ impl<'a> Tokens<'a> {
         self.inner.get_mut().ensure(bytes).map_err(|error| self.cant_go_on(&error))
     }
 
+    /// The line that is read, counted from 1.
+    pub(super) fn line(&self) -> usize {
+        self.inner.get_ref().line()
+    }
+
     pub(super) fn error(&self, rule: impl Into<String>) -> XmlError {
         XmlError { line: self.inner.get_ref().line(), rule: format!("the document {}", rule.into()) }
     }
