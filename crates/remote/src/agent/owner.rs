@@ -56,6 +56,8 @@ pub(super) struct Owner {
     pub(super) wake: Arc<Notify>,
     load_due: Option<Instant>,
     retry_send: Option<Instant>,
+    /// The switch as we have last seen it.
+    draining: bool,
     /// It has been said that the agent is drained.
     drained: bool,
     /// No more runs are taken.
@@ -69,6 +71,7 @@ impl Owner {
         data: Arc<dyn AgentData>,
         load: Arc<dyn LoadSource>,
     ) -> Self {
+        let draining = settings.drain.is_on();
         Self {
             home: Home::new(&settings, now()),
             settings,
@@ -86,6 +89,7 @@ impl Owner {
             wake: Arc::new(Notify::new()),
             load_due: None,
             retry_send: None,
+            draining,
             drained: false,
             stopping: false,
         }
@@ -321,18 +325,18 @@ impl Owner {
 
     fn drain_turned(&mut self, now: Instant) {
         let runs = self.runs.values().filter(|run| !run.is_ended()).count();
-        if self.settings.drain.is_on() {
+        self.draining = self.settings.drain.is_on();
+        if self.draining {
             tracing::info!(runs, "draining: no new runs are taken");
         } else {
             tracing::info!(runs, "runs are taken again");
-            self.drained = false;
         }
         self.load_changed(now);
     }
 
     /// Says once that nothing is left which maintenance could disturb: no run is under way, and the server has all results.
     fn tell_drained(&mut self) {
-        let drained = self.settings.drain.is_on() && self.runs.values().all(Run::is_settled);
+        let drained = self.draining && self.runs.values().all(Run::is_settled);
         if drained && !self.drained {
             tracing::info!("drained: no run is left");
         }
