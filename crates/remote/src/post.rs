@@ -1,8 +1,8 @@
 //! Handing messages to a session: what both ends do alike.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anabranch_xmpp::{BusSender, MessageKind, Outgoing, SendError};
+use anabranch_xmpp::{BusReceiver, BusSender, MessageKind, Outgoing, SendError};
 
 use crate::link::Segment;
 use crate::message::Message;
@@ -12,6 +12,17 @@ use crate::wire::{self, Envelope};
 /// The clock of both ends: Tokio's, so that tests may hold it.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// How long a session may take to log out, before whoever comes in its place comes.
+const LEAVES: Duration = Duration::from_secs(5);
+
+/// Logs out when all that was handed over before has left: a session whose receiver is dropped ends at once.
+pub(crate) async fn log_out(sender: &BusSender, session: &mut BusReceiver) {
+    // It may be gone already, which is as good.
+    let _gone = sender.close().await;
+    let ended = async { while session.next().await.is_some() {} };
+    let _it_does_not_end = tokio::time::timeout(LEAVES, ended).await;
 }
 
 /// A JID without its resource.

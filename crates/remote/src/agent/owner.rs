@@ -17,7 +17,7 @@ use super::runs::Run;
 use super::{AgentData, AgentError, AgentService, AgentSettings};
 use crate::load::{Load, LoadSource};
 use crate::message::{HeldRun, Hello, LoadReport, Message, Welcome};
-use crate::post::{now, post};
+use crate::post::{log_out, now, post};
 use crate::recent::Recent;
 use crate::run_id::RunId;
 use crate::wire::{self, Envelope};
@@ -157,8 +157,7 @@ impl Owner {
             tracing::warn!(runs = self.runs.len(), "stopped before every run had ended or been told of");
         }
         self.say(Message::Goodbye);
-        // It may be gone already, which is as good.
-        let _ = self.sender.close().await;
+        log_out(&self.sender, &mut session).await;
         // Dropping the tasks drops what is left of the runs, and with them their process trees.
         self.tasks.shutdown().await;
     }

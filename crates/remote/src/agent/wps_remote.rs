@@ -24,7 +24,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{AgentError, AgentService};
 use crate::load::{Load, LoadSource};
 use crate::message::{CannotExecute, Execute, LoadReport, Message, Register};
-use crate::post::{bare, post_body};
+use crate::post::{bare, log_out, post_body};
 use crate::recent::Recent;
 use crate::run_id::RunId;
 use crate::wire::wps_remote::{self, Body, ExecutionId};
@@ -32,9 +32,6 @@ use run::Run;
 
 /// Requests remembered as taken: one that is repeated must not start a run again.
 const REMEMBERED_MAX: usize = 4096;
-
-/// How long a session may take to log out, before whoever comes in its place comes.
-const LEAVES: Duration = Duration::from_secs(5);
 
 /// Opens sessions of one account.
 pub trait Sessions: Send + Sync {
@@ -316,10 +313,8 @@ impl Master {
                 Some(_ended) = self.runs.join_next() => {}
             }
         };
-        // It may be gone already, which is as good: whoever leaves is no longer asked.
-        let _ = sender.close().await;
-        let gone = async { while session.next().await.is_some() {} };
-        let _it_does_not_end = tokio::time::timeout(LEAVES, gone).await;
+        // Whoever leaves is no longer asked.
+        log_out(&sender, &mut session).await;
         drop(self.left);
         end_runs(&mut self.runs, &self.shared).await;
         result

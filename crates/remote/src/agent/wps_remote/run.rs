@@ -18,7 +18,7 @@ use super::sink::WpsSink;
 use super::{Shared, names};
 use crate::agent::buffer::RunBuffer;
 use crate::message::{CarriedValue, Message, Output, Payload};
-use crate::post::{now, post_body};
+use crate::post::{log_out, now, post_body};
 use crate::run_id::RunId;
 use crate::wire::wps_remote::{self, Body, ExecutionId};
 
@@ -146,7 +146,7 @@ impl Run {
         cancel.cancel();
         // The occupant leaves when the process tree is dead.
         while work.join_next().await.is_some() {}
-        let _already_gone = sender.close().await;
+        log_out(&sender, &mut session).await;
         Ok(())
     }
 
