@@ -38,9 +38,18 @@ fn is_same(held: &Parsed, spooled: &Parsed) -> bool {
         (Ok(held), Err(report)) => {
             is_about_base64(report) && execute(held).is_some_and(|held| held.inputs.iter().any(is_broken))
         }
-        (Err(held), Err(spooled)) => held == spooled || is_about_base64(spooled),
+        (Err(held), Err(spooled)) => is_same_refusal(held, spooled) || is_about_base64(spooled),
         (Err(_), Ok(_)) => false,
     }
+}
+
+/// Of several faults in one place either may be named: which is seen first depends on the pieces in which a document arrives.
+fn is_same_refusal(held: &ExceptionReport, spooled: &ExceptionReport) -> bool {
+    let kinds = |report: &ExceptionReport| {
+        let kinds = report.exceptions.iter().map(|exception| (exception.code, exception.locator.clone()));
+        (report.status, report.version, kinds.collect::<Vec<_>>())
+    };
+    kinds(held) == kinds(spooled)
 }
 
 fn execute(request: &WpsRequest) -> Option<&ExecuteRequest> {

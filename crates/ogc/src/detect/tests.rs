@@ -161,8 +161,9 @@ fn hostile_bodies_are_refused_quickly() {
     check_body(&deep, 400, Code::NoApplicableCode, None);
     fuzz_body(&[0xFF, 0xFE, 0x00]);
     fuzz_body(&[0xFE]);
-    // The fault stands in the same line however the text is cut.
+    // The fault is of the same kind however the text is cut.
     fuzz_body(b" \n\nDescribe(\n(<a\n/>");
+    fuzz_body(b"\n\ne\xc3(<a/>");
     fuzz_query("datainputs=%&&==;@@&request=execute&service=wps&version=1.0.0");
 }
 
