@@ -7,6 +7,7 @@ use anabranch_model::Error;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 struct Cluster {
@@ -97,7 +98,6 @@ impl Drop for Cluster {
 }
 
 fn configuration(folder: &Path) -> String {
-    let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let host = host.trim();
     let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
@@ -113,9 +113,21 @@ fn configuration(folder: &Path) -> String {
          SlurmdParameters=config_overrides\nSlurmdTimeout=30\n\
          NodeName={host} NodeAddr=127.0.0.1 CPUs=1 RealMemory=500 State=UNKNOWN\n\
          PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP\n",
-        port(),
-        port(),
+        free_port(),
+        free_port(),
     )
+}
+
+/// A port that is free, and given to no other cluster of this program. Below those that the system gives to outgoing connections, so that
+/// none of these takes it before a daemon does.
+fn free_port() -> u16 {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let port = 30_000 + GIVEN.fetch_add(1, Ordering::Relaxed) % 2_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 #[tokio::test]
