@@ -94,6 +94,16 @@ impl Drop for Cluster {
             let _gone = daemon.kill();
             let _status = daemon.wait();
         }
+        // Steps of jobs wait for a controller that is gone.
+        let mark = self.folder.path().display().to_string();
+        for pid in std::fs::read_dir("/proc").unwrap().flatten() {
+            let has_mark = std::fs::read(pid.path().join("environ"))
+                .is_ok_and(|environ| environ.windows(mark.len()).any(|window| window == mark.as_bytes()));
+            if has_mark {
+                let pid = pid.file_name();
+                let _gone = Command::new("kill").arg("-KILL").arg(pid).status();
+            }
+        }
     }
 }
 
