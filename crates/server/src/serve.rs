@@ -62,16 +62,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let (xmpp, bus, rooms) = connect(&config, &folder, &links).await?;
     let orchestrator = Orchestrator::start(
         bus,
-        OrchestratorSettings {
-            // The engine bounds the runs there can be: an accepted job is never refused by a second, smaller queue.
-            queue_runs_max: config.limits.parallel_runs_max,
-            base_url: format!("{base}/"),
-            cpu_percent_max: config.balance.cpu_percent_max,
-            memory_percent_max: config.balance.memory_percent_max,
-            force: config.balance.force,
-            preferred_labels: config.balance.preferred_labels.clone(),
-            ..OrchestratorSettings::new(rooms, env!("CARGO_PKG_VERSION"))
-        },
+        orchestrator_settings(&config, &base, rooms),
         Arc::new(RegistryPublisher::new(engine.clone())),
         Arc::clone(&data_plane) as _,
         links.clone(),
@@ -119,6 +110,19 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let _already_gone = std::fs::remove_file(folder.server_json());
     tracing::info!("stopped");
     Ok(())
+}
+
+fn orchestrator_settings(config: &Config, base: &str, rooms: Vec<RoomJoin>) -> OrchestratorSettings {
+    OrchestratorSettings {
+        // The engine bounds the runs there can be: an accepted job is never refused by a second, smaller queue.
+        queue_runs_max: config.limits.parallel_runs_max,
+        base_url: format!("{base}/"),
+        cpu_percent_max: config.balance.cpu_percent_max,
+        memory_percent_max: config.balance.memory_percent_max,
+        force: config.balance.force,
+        preferred_labels: config.balance.preferred_labels.clone(),
+        ..OrchestratorSettings::new(rooms, env!("CARGO_PKG_VERSION"))
+    }
 }
 
 fn load_config(arguments: &cli::Serve) -> anyhow::Result<Config> {

@@ -46,7 +46,7 @@ impl Bytes<'_> {
         String::from_utf8(bytes).map_err(|_| self.malformed("a text must be UTF-8"))
     }
 
-    /// `V`: Latin-1, with `\uXXXX` and `\UXXXXXXXX` for the rest (Python's raw-unicode-escape).
+    /// `V`: Latin-1, and `\u` with four or `\U` with eight hexadecimal digits for the rest (Python's raw-unicode-escape).
     pub(super) fn unicode_line(&mut self) -> Result<String, PickleError> {
         let line = self.line()?;
         let (mut text, mut rest) = (String::with_capacity(line.len()), line);
