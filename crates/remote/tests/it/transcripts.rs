@@ -111,13 +111,13 @@ impl Play {
             tokio::time::sleep_until(begun + at).await;
             play.line(line).await;
         }
-        // Longer than any wait for a sign of life.
-        tokio::time::sleep(Duration::from_secs(90)).await;
+        // Longer than any wait for a sign of life: a job that has not ended by then never does.
+        let deadline = Instant::now() + Duration::from_secs(90);
         let mut outcomes = BTreeMap::new();
-        for (name, (_, job)) in std::mem::take(&mut play.jobs) {
-            let seen = job.sink.seen();
-            let result = if job.result.is_finished() { Some(job.end().await) } else { None };
-            outcomes.insert(name, Outcome { seen, result });
+        for (name, (_, mut job)) in std::mem::take(&mut play.jobs) {
+            let ended = tokio::time::timeout_at(deadline, &mut job.result).await;
+            let result = ended.ok().map(|result| result.expect("the job's task does not panic"));
+            outcomes.insert(name, Outcome { seen: job.sink.seen(), result });
         }
         (play, outcomes)
     }
