@@ -97,6 +97,7 @@ fn describe(id: ProcessId, inputs: EchoInputs) -> ProcessDescription {
         sync_execute: true,
         async_execute: true,
         idempotent: true,
+        chunking: None,
     }
 }
 

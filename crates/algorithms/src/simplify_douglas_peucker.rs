@@ -111,6 +111,7 @@ fn describe() -> ProcessDescription {
         sync_execute: true,
         async_execute: true,
         idempotent: true,
+        chunking: None,
     }
 }
 

@@ -103,6 +103,7 @@ pub(crate) fn read(findings: &mut Findings, text: &str, folder: &Path) -> Option
         sync_execute: true,
         async_execute: true,
         idempotent: false,
+        chunking: None,
     };
     Some(Service {
         description: Arc::new(description),

@@ -136,6 +136,7 @@ fn describe(
         sync_execute,
         async_execute: async_execute.is_none_or(|at| at.value),
         idempotent,
+        chunking: None,
     })
 }
 

@@ -65,6 +65,7 @@ fn description(id: ProcessId) -> ProcessDescription {
         sync_execute: true,
         async_execute: true,
         idempotent: true,
+        chunking: None,
     }
 }
 

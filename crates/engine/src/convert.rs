@@ -10,8 +10,8 @@ use anabranch_formats::{Convertible, FormatError, Room, convert};
 use anabranch_model::description::media_types_match;
 use anabranch_model::{
     BoxFuture, ComplexDomain, ComplexValue, Data, DataDescription, Error, Execution, Fault, FaultKind,
-    Format, FormatHint, Inputs, JobId, LogLine, OnRestart, OutputSink, Process, ProcessDescription, Subject,
-    Value,
+    Format, FormatHint, Inputs, JobId, LogLine, OnRestart, OutputSink, Prepared, Process, ProcessDescription,
+    Subject, Value,
 };
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -121,14 +121,28 @@ impl Process for Converting {
         self.inner.may_live_on(job, attempt)
     }
 
+    fn prepare(
+        &self,
+        mut shared: Inputs,
+        sink: Arc<dyn OutputSink>,
+    ) -> BoxFuture<'_, Result<Prepared, Error>> {
+        Box::pin(async move {
+            let own = self.inner.description();
+            // The files of these conversions serve every run to come: they live in the scratch folder of whoever prepares.
+            Workshop::new(&self.conversions, &sink).convert_inputs(&own, &mut shared).await?;
+            let inner = self.inner.prepare(shared, sink).await?;
+            let around = |inner| {
+                let (offered, conversions) = (Arc::clone(&self.offered), Arc::clone(&self.conversions));
+                Arc::new(Self { inner, offered, conversions }) as Arc<dyn Process>
+            };
+            Ok(Prepared { process: inner.process.map(around), shared: inner.shared })
+        })
+    }
+
     fn execute(self: Arc<Self>, mut execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
         Box::pin(async move {
             let own = self.inner.description();
-            let workshop = Workshop {
-                conversions: Arc::clone(&self.conversions),
-                sink: Arc::clone(&execution.sink),
-                made: Mutex::default(),
-            };
+            let workshop = Workshop::new(&self.conversions, &execution.sink);
             // A run that is found again was given its inputs when it was begun.
             if !execution.resume {
                 workshop.convert_inputs(&own, &mut execution.inputs).await?;
@@ -178,6 +192,10 @@ struct Made {
 }
 
 impl Workshop {
+    fn new(conversions: &Arc<Conversions>, sink: &Arc<dyn OutputSink>) -> Self {
+        Self { conversions: Arc::clone(conversions), sink: Arc::clone(sink), made: Mutex::default() }
+    }
+
     async fn convert_inputs(&self, own: &ProcessDescription, inputs: &mut Inputs) -> Result<(), Error> {
         for (id, value) in inputs.values_mut() {
             let Some(DataDescription::Complex(domain)) = own.input(id).map(|described| &described.data)

@@ -1,8 +1,8 @@
 //! CPU work: algorithms as processes, run on a pool of threads of their own.
 
 use anabranch_model::{
-    Algorithm, AlgorithmSink, BoxFuture, Error, Execution, LogLine, LogSource, OutputSink, Process,
-    ProcessDescription, Value,
+    Algorithm, AlgorithmSink, BoxFuture, Error, Execution, Inputs, LogLine, LogSource, OutputSink, Prepared,
+    Process, ProcessDescription, Value,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -32,6 +32,35 @@ impl CpuPool {
         Ok(Self { threads, slots })
     }
 
+    /// Does work on one of the threads, once there is a slot. All that the work holds is dropped before this returns.
+    async fn run<T: Send + 'static>(
+        &self,
+        sink: Arc<dyn OutputSink>,
+        work: impl FnOnce(&BlockingSink<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let slot = tokio::select! {
+            slot = Arc::clone(&self.slots).acquire_owned() => {
+                slot.map_err(|_closed| Error::internal("the CPU pool is closed"))?
+            }
+            () = sink.cancelled() => return Err(Error::Dismissed),
+        };
+        let (end, ended) = oneshot::channel();
+        let runtime = Handle::current();
+        self.threads.spawn(move || {
+            let result = if sink.is_cancelled() {
+                Err(Error::Dismissed)
+            } else {
+                let blocking = BlockingSink { sink: sink.as_ref(), runtime };
+                catch_unwind(AssertUnwindSafe(|| work(&blocking)))
+                    .unwrap_or_else(|payload| Err(crate::run::panicked(payload.as_ref())))
+            };
+            drop((sink, slot));
+            // Nobody listens any more only where the whole runtime is gone.
+            let _ = end.send(result);
+        });
+        ended.await.unwrap_or_else(|_lost| Err(Error::internal("a CPU thread lost its run")))
+    }
+
     /// How many threads there are.
     pub(crate) fn threads(&self) -> usize {
         self.threads.current_num_threads()
@@ -55,37 +84,31 @@ impl Process for CpuProcess {
         self.algorithm.description()
     }
 
-    fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
+    fn prepare(&self, shared: Inputs, sink: Arc<dyn OutputSink>) -> BoxFuture<'_, Result<Prepared, Error>> {
         Box::pin(async move {
-            let sink = Arc::clone(&execution.sink);
-            let slot = tokio::select! {
-                slot = Arc::clone(&self.pool.slots).acquire_owned() => {
-                    slot.map_err(|_closed| Error::internal("the CPU pool is closed"))?
-                }
-                () = sink.cancelled() => return Err(Error::Dismissed),
-            };
-            let (end, ended) = oneshot::channel();
             let algorithm = Arc::clone(&self.algorithm);
-            let runtime = Handle::current();
-            self.pool.threads.spawn(move || {
-                let result = run(algorithm.as_ref(), &execution, runtime);
-                drop((execution, algorithm, slot));
-                // Nobody listens any more only where the whole runtime is gone.
-                let _ = end.send(result);
-            });
-            ended.await.unwrap_or_else(|_lost| Err(Error::internal("a CPU thread lost its run")))
+            let work = move |sink: &BlockingSink<'_>| {
+                let prepared = algorithm.prepare(&shared, sink)?;
+                Ok((prepared, shared))
+            };
+            let (prepared, shared) = self.pool.run(sink, work).await?;
+            let pool = &self.pool;
+            let process = prepared.map(|algorithm| Arc::new(Self::new(algorithm, Arc::clone(pool))) as _);
+            Ok(Prepared { process, shared })
         })
     }
-}
 
-fn run(algorithm: &dyn Algorithm, execution: &Execution, runtime: Handle) -> Result<(), Error> {
-    if execution.sink.is_cancelled() {
-        return Err(Error::Dismissed);
+    fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(async move {
+            let Execution { inputs, sink, .. } = execution;
+            let algorithm = Arc::clone(&self.algorithm);
+            let work = move |sink: &BlockingSink<'_>| {
+                sink.sink.started(None);
+                algorithm.run(&inputs, sink)
+            };
+            self.pool.run(sink, work).await
+        })
     }
-    execution.sink.started(None);
-    let sink = BlockingSink { sink: execution.sink.as_ref(), runtime };
-    catch_unwind(AssertUnwindSafe(|| algorithm.run(&execution.inputs, &sink)))
-        .unwrap_or_else(|payload| Err(crate::run::panicked(payload.as_ref())))
 }
 
 /// The sink for code that blocks.

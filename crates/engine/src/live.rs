@@ -8,9 +8,10 @@ use crate::clock;
 use crate::log::JobLog;
 use crate::store::inbox::{Inbox, Urgency};
 use crate::view::{ChunkPage, JobView, OutputLog, OutputSummary, Results, StoredRequest};
+use anabranch_model::description::is_playlist;
 use anabranch_model::{
     Applied, BoundRequest, Data, DismissedBy, Error, InputData, Job, JobEvent, JobId, OnRestart, Outcome,
-    Value,
+    OutputRequest, Value,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -265,7 +266,7 @@ impl Live {
         let urgency = match on_restart {
             OnRestart::Reattach => Urgency::Durable,
             OnRestart::Fail if !self.sync => Urgency::Prompt,
-            OnRestart::Fail | OnRestart::Requeue => Urgency::Lazy,
+            OnRestart::Fail | OnRestart::Requeue | OnRestart::Continue => Urgency::Lazy,
         };
         self.queue(&mut record, urgency);
         Some(receiver)
@@ -301,7 +302,9 @@ impl Live {
                 record.pending.changed = true;
                 record.on_restart = None;
                 record.bound = None;
-                if matches!(&record.job.state, anabranch_model::JobState::Finished(Outcome::Dismissed(_))) {
+                if matches!(&record.job.state, anabranch_model::JobState::Finished(Outcome::Dismissed(_)))
+                    && !self.is_stream()
+                {
                     record.clear();
                 }
                 self.queue(record, Urgency::Prompt);
@@ -323,12 +326,20 @@ impl Live {
         }
     }
 
-    /// The run was lost and will be repeated: what it put out is forgotten. `false` where the job has ended instead.
+    /// Who asked for it follows a playlist: what it has shown is never taken back, however the job ends.
+    pub(crate) fn is_stream(&self) -> bool {
+        let named = |output: &OutputRequest| output.format.media_type.as_deref().is_some_and(is_playlist);
+        self.request.outputs.iter().any(named)
+    }
+
+    /// The run was lost and will be repeated: what it put out is forgotten, unless the next run is to go on after it. `false` where the
+    /// job has ended instead.
     pub(crate) fn requeue(self: &Arc<Self>, reason: String) -> bool {
         let mut record = self.record();
         record.phase = Phase::Waiting;
-        record.on_restart = None;
-        record.clear();
+        if record.on_restart.take() != Some(OnRestart::Continue) {
+            record.clear();
+        }
         self.apply_to(&mut record, JobEvent::Requeued { reason }) == Applied::Changed
     }
 
@@ -370,6 +381,16 @@ impl Live {
             record.inline_bytes += bytes;
         }
         Ok(inline)
+    }
+
+    /// The next run goes on after the chunks that are there.
+    pub(crate) fn continues(&self) -> bool {
+        self.record().on_restart == Some(OnRestart::Continue)
+    }
+
+    /// Chunks of the first output so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.record().logs.first().map_or(0, |log| log.chunks.len() as u64)
     }
 
     /// Chunks of all outputs so far.
@@ -560,7 +581,7 @@ impl ChunkLog {
 }
 
 /// The outputs of a request as logs of chunks.
-pub(crate) fn output_log(request: &anabranch_model::OutputRequest, chunks: Vec<Value>) -> OutputLog {
+pub(crate) fn output_log(request: &OutputRequest, chunks: Vec<Value>) -> OutputLog {
     OutputLog { id: request.id.clone(), request: request.clone(), chunks }
 }
 

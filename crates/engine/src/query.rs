@@ -7,7 +7,8 @@ use crate::live::Live;
 use crate::results::{assemble, readable};
 use crate::store::row::StoredJob;
 use crate::view::{ChunkPage, Results};
-use anabranch_model::{Error, JobId, JobState, Outcome};
+use anabranch_model::description::is_playlist;
+use anabranch_model::{Error, JobId, JobState, Outcome, OutputRequest};
 use std::sync::Arc;
 
 /// A job, where it is.
@@ -57,7 +58,8 @@ impl Inner {
             }
         };
         match &page.view.job.state {
-            JobState::Finished(Outcome::Dismissed(_)) => Err(Error::Dismissed),
+            // What a playlist has shown stays.
+            JobState::Finished(Outcome::Dismissed(_)) if !is_stream(&page.request) => Err(Error::Dismissed),
             // Asked for by default, and the process had nothing for it.
             JobState::Finished(Outcome::Succeeded) if page.total == 0 => Err(no_output()),
             JobState::Accepted | JobState::Running { .. } | JobState::Finished(_) => Ok(page),
@@ -95,6 +97,10 @@ impl Inner {
         };
         Ok(JobPage { jobs: stored.into_iter().map(fresh).collect(), next, previous })
     }
+}
+
+fn is_stream(request: &OutputRequest) -> bool {
+    request.format.media_type.as_deref().is_some_and(is_playlist)
 }
 
 fn is_progress_only(live: &Live, stored: &StoredJob) -> bool {

@@ -22,6 +22,8 @@ enum Plan {
     Queue,
     /// It had begun and may be repeated.
     Repeat,
+    /// It had begun, and goes on after the chunks that are there.
+    Continue,
     /// Its run lives on elsewhere.
     Reattach,
     /// Its run ended with the server.
@@ -39,10 +41,11 @@ fn plan(job: &Job, on_restart: Option<OnRestart>, sync: bool, attempts_max: u32)
         Some(OnRestart::Fail) => {
             interrupted("the run ended with the server, and the process may not be repeated")
         }
-        Some(OnRestart::Requeue) if job.attempt >= attempts_max => {
+        Some(OnRestart::Requeue | OnRestart::Continue) if job.attempt >= attempts_max => {
             interrupted("the run ended with the server, as often as it may be repeated")
         }
         Some(OnRestart::Requeue) => Plan::Repeat,
+        Some(OnRestart::Continue) => Plan::Continue,
     }
 }
 
@@ -69,7 +72,7 @@ impl Inner {
                     recovered.reattached += 1;
                 }
                 Plan::Queue => recovered.queued += 1,
-                Plan::Repeat => {
+                Plan::Repeat | Plan::Continue => {
                     recovered.queued += 1;
                     live.requeue("the server was restarted while the job ran".into());
                 }
@@ -91,7 +94,7 @@ impl Inner {
         plan: &Plan,
     ) -> Result<Arc<Live>, Error> {
         let engine = Arc::clone(self);
-        let (repeat, reattach) = (*plan == Plan::Repeat, *plan == Plan::Reattach);
+        let (repeat, goes_on) = (*plan == Plan::Repeat, matches!(plan, Plan::Reattach | Plan::Continue));
         blocking(move || {
             let id = stored.view.job.id;
             let (folders, limits) = (&engine.folders, &engine.limits);
@@ -110,7 +113,7 @@ impl Inner {
                     request: Arc::new(request),
                     request_json: None,
                     bound: None,
-                    on_restart: stored.on_restart.filter(|_| reattach),
+                    on_restart: stored.on_restart.filter(|_| goes_on),
                     chunks,
                     log: Arc::new(JobLog::resume(folders.log(id), limits.log_bytes_max)),
                     keep_s: limits.results_keep_s,
@@ -211,6 +214,7 @@ mod tests {
         assert_eq!(plan(&job, None, false, 3), Plan::Queue);
         assert!(matches!(plan(&job, None, true, 3), Plan::End(_)));
         assert_eq!(plan(&job, Some(OnRestart::Requeue), false, 3), Plan::Repeat);
+        assert_eq!(plan(&job, Some(OnRestart::Continue), false, 3), Plan::Continue);
         assert_eq!(plan(&job, Some(OnRestart::Reattach), true, 3), Plan::Reattach);
         assert!(matches!(plan(&job, Some(OnRestart::Fail), false, 3), Plan::End(_)));
         assert!(matches!(plan(&job, Some(OnRestart::Requeue), false, 1), Plan::End(_)));

@@ -62,7 +62,7 @@ async fn attempt(engine: &Arc<Inner>, live: &Arc<Live>) -> Ended {
     let detached = async {
         match on_restart {
             OnRestart::Reattach => engine.detach.cancelled().await,
-            OnRestart::Fail | OnRestart::Requeue => std::future::pending().await,
+            OnRestart::Fail | OnRestart::Requeue | OnRestart::Continue => std::future::pending().await,
         }
     };
     tokio::select! {
@@ -82,7 +82,7 @@ async fn execute(
     let cancel = match on_restart {
         // Such runs outlive the server, so its end is not theirs.
         OnRestart::Reattach => CancellationToken::new(),
-        OnRestart::Fail | OnRestart::Requeue => engine.stop.child_token(),
+        OnRestart::Fail | OnRestart::Requeue | OnRestart::Continue => engine.stop.child_token(),
     };
     let inputs = inputs(engine, live, description, resume, &cancel).await?;
     let attempt = Attempt::new(
@@ -97,6 +97,7 @@ async fn execute(
         job: live.id,
         attempt: live.attempt(),
         resume,
+        written: if on_restart == OnRestart::Continue { live.written() } else { 0 },
         inputs,
         outputs: live.request.outputs.clone(),
         sink: Arc::new(RunSink(Arc::clone(&attempt))),
@@ -213,7 +214,7 @@ async fn settle(engine: &Arc<Inner>, live: &Arc<Live>, ended: Ended) {
         report(engine, live, error);
     }
     let ended = live.apply(JobEvent::Ended(result));
-    if dismissing && ended == anabranch_model::Applied::Finished {
+    if dismissing && ended == anabranch_model::Applied::Finished && !live.is_stream() {
         let (folders, job) = (engine.folders.clone(), live.id);
         // Lost work here is swept by the next start.
         let _ = blocking(move || folders::remove_folder(&folders.job_results(job))).await;
@@ -254,9 +255,11 @@ async fn repeat(engine: &Arc<Inner>, live: &Arc<Live>, error: &Error, again: Aga
     let reason = error.client_text();
     tracing::info!(job = %live.id, %error, "a run was lost; the job is queued again");
     engine.say(live, &format!("attempt {} was lost: {reason}; queued again", live.attempt()));
-    let (folders, job) = (engine.folders.clone(), live.id);
-    // Lost work here is overwritten by the next attempt.
-    let _ = blocking(move || folders::remove_folder(&folders.job_results(job))).await;
+    if !live.continues() {
+        let (folders, job) = (engine.folders.clone(), live.id);
+        // Lost work here is overwritten by the next attempt.
+        let _ = blocking(move || folders::remove_folder(&folders.job_results(job))).await;
+    }
     let pause = REPEAT_AFTER * live.attempt();
     if !live.requeue(reason) || again == Again::NextStart {
         return;

@@ -103,6 +103,7 @@ fn describe(id: &str, idempotent: bool) -> ProcessDescription {
         sync_execute: true,
         async_execute: true,
         idempotent,
+        chunking: None,
     }
 }
 

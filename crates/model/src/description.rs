@@ -38,6 +38,31 @@ pub struct ProcessDescription {
     /// Running it twice does no harm: a lost run may be repeated on its own.
     #[serde(default)]
     pub idempotent: bool,
+    /// How it can be run piece by piece, where it can: it is offered as streaming processes too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunking: Option<Chunking>,
+}
+
+/// How a process can be run piece by piece: what it does with a part of its input does not depend on the other parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunking {
+    /// Identifiers of the inputs that are cut, or arrive in pieces; never empty. Several are cut alike, and their pieces go together
+    /// by position.
+    pub inputs: Vec<String>,
+    /// Identifier of the output that comes in pieces.
+    pub output: String,
+    /// What the pieces are.
+    pub cut: Cut,
+}
+
+/// What data is cut into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cut {
+    /// Vector data, into collections of whole features.
+    Features,
+    /// Rasters, into tiles.
+    Tiles,
 }
 
 fn yes() -> bool {
@@ -61,6 +86,7 @@ impl ProcessDescription {
             sync_execute: false,
             async_execute: false,
             idempotent: false,
+            chunking: None,
         }
     }
 
@@ -354,6 +380,8 @@ impl Format {
 
     /// Esri ASCII grid, as GeoServer names it.
     pub const ARCGRID: &'static str = "application/arcgrid";
+    /// A playlist of chunks (52°North's Streaming based WPS); `+` and the media type of the chunks may follow.
+    pub const PLAYLIST: &'static str = "application/x-ogc-playlist";
 
     /// A format with a media type only.
     #[must_use]
@@ -367,9 +395,31 @@ impl Format {
         Self { media_type: media_type.into(), encoding: Some("base64".into()), schema: None }
     }
 
-    /// Binary data: declared base64, or of a media type that is no text.
+    /// A playlist of chunks in `chunks`: its schema and encoding are those of the chunks.
+    #[must_use]
+    pub fn playlist_of(chunks: &Self) -> Self {
+        Self { media_type: format!("{}+{}", Self::PLAYLIST, chunks.media_type), ..chunks.clone() }
+    }
+
+    /// A playlist, of whatever chunks.
+    #[must_use]
+    pub fn is_playlist(&self) -> bool {
+        is_playlist(&self.media_type)
+    }
+
+    /// What the chunks of this playlist are written in; `None` where it is no playlist, or does not say.
+    #[must_use]
+    pub fn of_chunks(&self) -> Option<Self> {
+        let media_type = self.media_type.split_once('+').filter(|_| self.is_playlist())?.1.trim();
+        (!media_type.is_empty()).then(|| Self { media_type: media_type.to_owned(), ..self.clone() })
+    }
+
+    /// Binary data: declared base64, or of a media type that is no text. A playlist is text whatever its chunks are.
     #[must_use]
     pub fn is_binary(&self) -> bool {
+        if self.is_playlist() {
+            return false;
+        }
         self.encoding.as_deref().is_some_and(|e| e.eq_ignore_ascii_case("base64"))
             || !media_type_is_text(&self.media_type)
     }
@@ -393,6 +443,13 @@ impl Format {
 #[must_use]
 pub fn media_type_essence(media_type: &str) -> String {
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The media type of a playlist of chunks. WPS's compound types are `application/x-ogc-playlist+` and the type of the chunks.
+#[must_use]
+pub fn is_playlist(media_type: &str) -> bool {
+    let essence = media_type_essence(media_type);
+    essence.split('+').next().unwrap_or_default().trim_end() == Format::PLAYLIST
 }
 
 /// The same media type: equal types and subtypes, and every parameter but `charset` that both name is equal.
@@ -440,6 +497,27 @@ mod tests {
         assert!(media_types_match("image/tiff", "image/tiff; application=geotiff"));
         assert!(!media_types_match("text/xml; subtype=gml/2.1.2", "text/xml; subtype=gml/3.2.1"));
         assert!(!media_types_match("text/xml", "application/xml"));
+    }
+
+    #[test]
+    fn playlists_say_what_their_chunks_are() {
+        let gml = Format {
+            schema: Some("http://x/feature.xsd".into()),
+            ..Format::new("text/xml; subtype=gml/2.1.2")
+        };
+        let playlist = Format::playlist_of(&gml);
+        assert_eq!(playlist.media_type, "application/x-ogc-playlist+text/xml; subtype=gml/2.1.2");
+        assert!(playlist.is_playlist() && !playlist.is_binary());
+        assert_eq!(playlist.of_chunks(), Some(gml));
+        let kml = Format::new("Application/X-OGC-Playlist+application/vnd.google-earth.kml+xml");
+        assert_eq!(kml.of_chunks().unwrap().media_type, "application/vnd.google-earth.kml+xml");
+        assert!(!Format::playlist_of(&Format::base64("image/tiff")).is_binary());
+        let bare = Format::new(Format::PLAYLIST);
+        assert!(bare.is_playlist() && bare.of_chunks().is_none());
+        assert!(
+            !Format::new("application/x-ogc-playlists").is_playlist()
+                && Format::new("a+b").of_chunks().is_none()
+        );
     }
 
     #[test]

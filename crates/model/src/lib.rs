@@ -22,15 +22,17 @@ pub mod value;
 
 pub use bind::{BoundRequest, BoundValue, bind};
 pub use description::{
-    AllowedValue, BoundingBoxDomain, ComplexDomain, DataDescription, Format, InputDescription, LiteralDomain,
-    LiteralType, Metadata, Occurs, OutputDescription, ProcessDescription, Publication, RangeClosure,
+    AllowedValue, BoundingBoxDomain, Chunking, ComplexDomain, Cut, DataDescription, Format, InputDescription,
+    LiteralDomain, LiteralType, Metadata, Occurs, OutputDescription, ProcessDescription, Publication,
+    RangeClosure,
 };
 pub use error::{Error, Fault, FaultKind, Subject};
 pub use group::GroupDescription;
 pub use id::{InvalidIdentifier, JobId, ProcessId};
 pub use job::{Applied, DismissedBy, Job, JobEvent, JobState, Outcome};
 pub use process::{
-    Algorithm, AlgorithmSink, BoxFuture, Execution, LogLine, LogSource, OnRestart, OutputSink, Process,
+    Algorithm, AlgorithmSink, BoxFuture, Execution, LogLine, LogSource, OnRestart, OutputSink, Prepared,
+    Process,
 };
 pub use request::{
     ExecuteRequest, ExecutionMode, FormatHint, HttpMethod, InputData, InputItem, OutputRequest, Reference,

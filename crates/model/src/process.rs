@@ -34,12 +34,30 @@ pub trait Process: Send + Sync {
         true
     }
 
+    /// Does once what many runs have in common: reads the inputs that all of them share (an index over lines that do not change, say).
+    /// Most processes have nothing in common between two runs, and leave it at that.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the shared inputs.
+    fn prepare(&self, shared: Inputs, sink: Arc<dyn OutputSink>) -> BoxFuture<'_, Result<Prepared, Error>> {
+        let _no_files = sink;
+        Box::pin(std::future::ready(Ok(Prepared { process: None, shared })))
+    }
+
     /// Runs once. Calls [`OutputSink::started`] when the work really begins, pushes outputs, and ends promptly with
     /// [`Error::Dismissed`] once the sink is cancelled and *all its work has really ended*.
     ///
     /// # Errors
     /// Whatever made it fail; the job then fails with it.
     fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>>;
+}
+
+/// What [`Process::prepare`] gives.
+pub struct Prepared {
+    /// The process for the runs; `None` where it is the very one that was asked.
+    pub process: Option<Arc<dyn Process>>,
+    /// What the shared inputs have become: every run is given these with its own.
+    pub shared: Inputs,
 }
 
 /// What becomes of a run when the server was stopped in the middle.
@@ -49,6 +67,8 @@ pub enum OnRestart {
     Fail,
     /// The job is run again from the start.
     Requeue,
+    /// The job is run again, and goes on after the chunks that are there ([`Execution::written`]): what was shown stays.
+    Continue,
     /// The run lives on elsewhere: [`Process::execute`] is called with [`Execution::resume`] once the process is back.
     Reattach,
 }
@@ -61,6 +81,9 @@ pub struct Execution {
     pub attempt: u32,
     /// The run was begun before the server restarted: find it again, do not start it.
     pub resume: bool,
+    /// Chunks of the first output asked for that earlier attempts have put out. Not 0 only where [`Process::on_restart`] says
+    /// [`OnRestart::Continue`].
+    pub written: u64,
     /// Bound and resolved inputs.
     pub inputs: Inputs,
     /// Outputs asked for, with resolved formats; never empty.
@@ -132,6 +155,20 @@ pub trait Algorithm: Send + Sync {
     /// # Errors
     /// Whatever made it fail. Returns [`Error::Dismissed`] soon after [`AlgorithmSink::is_cancelled`] turns true.
     fn run(&self, inputs: &Inputs, sink: &dyn AlgorithmSink) -> Result<(), Error>;
+
+    /// Does once what many runs with the same `shared` inputs have in common, on a thread that may block: gives the algorithm for those
+    /// runs, which are given the shared inputs all the same; `None` where there is nothing in common.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the shared inputs.
+    fn prepare(
+        &self,
+        shared: &Inputs,
+        sink: &dyn AlgorithmSink,
+    ) -> Result<Option<Arc<dyn Algorithm>>, Error> {
+        let _nothing_in_common = (shared, sink);
+        Ok(None)
+    }
 }
 
 /// [`OutputSink`] for blocking code.

@@ -90,6 +90,7 @@ pub(crate) fn process() -> ProcessDescription {
         sync_execute: true,
         async_execute: true,
         idempotent: true,
+        chunking: None,
     }
 }
 

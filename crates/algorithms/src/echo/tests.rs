@@ -29,6 +29,7 @@ fn run(echo: Echo, inputs: &[(&str, InputData)], sink: &Arc<TestSink>) -> Result
         job: JobId::random(),
         attempt: 1,
         resume: false,
+        written: 0,
         outputs: bound.outputs.clone(),
         inputs: bound.into_inputs().unwrap(),
         sink: Arc::clone(sink) as Arc<dyn OutputSink>,

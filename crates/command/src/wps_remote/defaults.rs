@@ -243,6 +243,7 @@ impl Defaults {
             sync_execute: true,
             async_execute: true,
             idempotent: false,
+            chunking: None,
         }
     }
 }

@@ -49,6 +49,7 @@ pub(crate) fn on_restart_code(on_restart: OnRestart) -> i64 {
         OnRestart::Fail => 0,
         OnRestart::Requeue => 1,
         OnRestart::Reattach => 2,
+        OnRestart::Continue => 3,
     }
 }
 
@@ -97,6 +98,7 @@ pub(crate) fn read_view(row: &Row<'_>) -> Result<StoredJob> {
         Some(0) => Some(OnRestart::Fail),
         Some(1) => Some(OnRestart::Requeue),
         Some(2) => Some(OnRestart::Reattach),
+        Some(3) => Some(OnRestart::Continue),
         Some(code) => return Err(Error::IntegralValueOutOfRange(11, code)),
     };
     let view = JobView { job, outputs, expires: time(row, 8)? };

@@ -62,6 +62,7 @@ fn process() -> ProcessDescription {
         sync_execute: true,
         async_execute: false,
         idempotent: false,
+        chunking: None,
     }
 }
 

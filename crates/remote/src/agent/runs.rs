@@ -320,6 +320,7 @@ impl RunTask {
             job: self.id.job,
             attempt: self.id.attempt,
             resume: false,
+            written: 0,
             inputs,
             outputs: outputs.into_iter().map(|wanted| wanted.request).collect(),
             sink: Arc::new(sink),

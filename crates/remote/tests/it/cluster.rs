@@ -228,6 +228,7 @@ fn begin_with(process: Arc<dyn Process>, id: JobId, inputs: Inputs, sink: Arc<Si
         attempt: 1,
         // As the engine does it.
         resume: resume && process.may_live_on(id, 1),
+        written: 0,
         inputs,
         outputs: process.description().outputs.iter().map(output).collect(),
         sink: Arc::clone(&sink) as Arc<dyn OutputSink>,

@@ -353,6 +353,7 @@ pub(crate) fn description(id: &str) -> ProcessDescription {
         sync_execute: true,
         async_execute: true,
         idempotent: false,
+        chunking: None,
     }
 }
 

@@ -38,6 +38,7 @@ pub fn fuzz_execute(body: &[u8]) {
         sync_execute: true,
         async_execute: true,
         idempotent: true,
+        chunking: None,
     };
     let prefer = Prefer::default();
     let held = parse(body, &process, &prefer);

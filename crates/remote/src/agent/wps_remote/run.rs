@@ -251,6 +251,7 @@ impl Run {
                 job: id.job,
                 attempt: id.attempt,
                 resume: false,
+                written: 0,
                 inputs,
                 outputs,
                 sink: Arc::new(sink),

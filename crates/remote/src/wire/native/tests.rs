@@ -47,6 +47,7 @@ fn description() -> ProcessDescription {
         sync_execute: true,
         async_execute: true,
         idempotent: false,
+        chunking: None,
     }
 }
 

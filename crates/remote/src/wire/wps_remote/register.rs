@@ -40,6 +40,7 @@ pub(super) fn read(service: &str, text: &str) -> Result<Arc<ProcessDescription>,
         sync_execute: true,
         async_execute: true,
         idempotent: false,
+        chunking: None,
     }))
 }
 
