@@ -12,6 +12,7 @@ mod convert;
 pub mod crs;
 pub mod detect;
 pub mod geojson;
+pub mod playlist;
 pub mod raster;
 mod room;
 mod source;
