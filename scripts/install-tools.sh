@@ -13,8 +13,8 @@ apt_need() {
   if [ -z "$apt_updated" ]; then as_root apt-get update -qq; apt_updated=yes; fi
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
   # Debian starts the servers it installs; the tests start their own, on ports of their own.
-  case "$2" in prosody | ejabberd | munge | slurmctld | slurmd)
-    if [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now "$2"; fi ;;
+  case "$2" in prosody | ejabberd | munge | slurmctld | slurmd | openssh-server)
+    if [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now "${2/openssh-server/ssh}"; fi ;;
   esac
 }
 
@@ -23,12 +23,24 @@ apt_need_python() {
   /usr/bin/python3 -c "import $1" 2>/dev/null || apt_need "python3 module $1" "$2"
 }
 
+# moto (S3) and its server, of PyPI: in a folder of its own, where the tests look for it.
+need_moto() {
+  local folder; folder="$(dirname "$0")/../target/tools/venv"
+  if command -v moto_server >/dev/null 2>&1 || [ -x "$folder/bin/moto_server" ]; then return; fi
+  if ! python3 -c 'import ensurepip' 2>/dev/null; then apt_need "python3 module venv" python3-venv; fi
+  echo "installing moto[server] in target/tools/venv"
+  python3 -m venv "$folder"
+  "$folder/bin/pip" install --quiet 'moto[server]==5.*'
+}
+
 command -v cargo >/dev/null 2>&1 || { echo "needs Rust: https://rustup.rs" >&2; exit 1; }
 apt_need cc build-essential
 
 case "${1:-}" in
   run) apt_need gdal_contour gdal-bin; apt_need curl curl; apt_need python3 python3 ;;
-  test) apt_need ogr2ogr gdal-bin; apt_need bwrap bubblewrap; apt_need munged munge; apt_need slurmctld slurmctld; apt_need slurmd slurmd; apt_need sbatch slurm-client ;;
+  test) apt_need ogr2ogr gdal-bin; apt_need bwrap bubblewrap; apt_need munged munge; apt_need slurmctld slurmctld; apt_need slurmd slurmd; apt_need sbatch slurm-client
+    # Servers that uploads go to.
+    apt_need sshd openssh-server; apt_need python3 python3; apt_need_python pyftpdlib python3-pyftpdlib; apt_need_python OpenSSL python3-openssl; need_moto ;;
   e2e) apt_need gdal_contour gdal-bin; apt_need prosody prosody; apt_need ejabberdctl ejabberd; apt_need chromium chromium; apt_need chromedriver chromium-driver; apt_need openssl openssl; apt_need curl curl; apt_need python3 python3; apt_need_python slixmpp python3-slixmpp ;;
   venv) apt_need python3 python3; echo "installing python3-venv"; as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null ;;

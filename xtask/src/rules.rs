@@ -18,6 +18,7 @@ pub(crate) struct Only {
 
 const ALGORITHMS: &str = "anabranch-algorithms";
 const COMMAND: &str = "anabranch-command";
+const DELIVERY: &str = "anabranch-delivery";
 const EGRESS: &str = "anabranch-egress";
 const ENGINE: &str = "anabranch-engine";
 const FORMATS: &str = "anabranch-formats";
@@ -28,7 +29,7 @@ const SERVER: &str = "anabranch-server";
 const XMPP: &str = "anabranch-xmpp";
 
 /// All but `model`, which everything may use unless a rule says otherwise.
-const OURS: &[&str] = &[ALGORITHMS, COMMAND, EGRESS, ENGINE, FORMATS, OGC, REMOTE, SERVER, XMPP];
+const OURS: &[&str] = &[ALGORITHMS, COMMAND, DELIVERY, EGRESS, ENGINE, FORMATS, OGC, REMOTE, SERVER, XMPP];
 const XML: &[&str] = &["quick-xml", "rxml", "xso", "minidom", "xmpp-parsers", "roxmltree", "xml-rs"];
 const JSON: &[&str] = &["serde_json", "simd-json", "sonic-rs", "json"];
 const RUNTIME: &[&str] = &["tokio", "mio", "async-std", "smol"];
@@ -46,14 +47,16 @@ pub(crate) const MAY_NOT: &[MayNot] = &[
     MayNot { crate_: REMOTE,     use_: &[&[ENGINE, OGC, COMMAND, ALGORITHMS]],                       because: "a remote process is a `Process`, nothing more" },
     MayNot { crate_: XMPP,       use_: &[&[MODEL], OURS],                                            because: "it is an XMPP library" },
     MayNot { crate_: EGRESS,     use_: &[&[MODEL], OURS],                                            because: "it knows HTTP and one policy, nothing of jobs" },
+    MayNot { crate_: DELIVERY,   use_: &[&[MODEL, ALGORITHMS, COMMAND, ENGINE, FORMATS, OGC, REMOTE, SERVER, XMPP, "axum"]], because: "a file on its way can't know which job it comes from" },
     MayNot { crate_: SERVER,     use_: &[],                                                          because: "it joins all the others" },
-    MayNot { crate_: "e2e",      use_: &[&[MODEL, ALGORITHMS, COMMAND, ENGINE, FORMATS, OGC, REMOTE, SERVER]], because: "it sees the binary from outside, as its users do; it is a client of HTTP and of XMPP" },
+    MayNot { crate_: "e2e",      use_: &[&[MODEL, ALGORITHMS, COMMAND, DELIVERY, ENGINE, FORMATS, OGC, REMOTE, SERVER]], because: "it sees the binary from outside, as its users do; it is a client of HTTP and of XMPP" },
     MayNot { crate_: "xtask",    use_: &[&[MODEL], OURS],                                            because: "it judges the others" },
 ];
 
 #[rustfmt::skip]
 pub(crate) const ONLY: &[Only] = &[
     Only { crates: &[EGRESS],       uses: &["reqwest", "ureq", "isahc", "curl"],   because: "every outbound HTTP request goes under one policy, in one place" },
+    Only { crates: &[DELIVERY],     uses: &["suppaftp", "russh", "russh-sftp"], because: "whoever uploads asks for one file in one place, and knows no protocol" },
     Only { crates: &[OGC, FORMATS], uses: &["quick-xml"],                          because: "it breaks its API often, and one place in each refuses DTDs and counts depth" },
     Only { crates: &[XMPP],         uses: &["tokio-xmpp", "xmpp-parsers", "sasl"], because: "they break their API about once a year" },
 ];

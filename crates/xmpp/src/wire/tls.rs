@@ -67,6 +67,16 @@ pub enum Trust {
     AcceptAny(AcceptAnyCertificateForTests),
 }
 
+impl Trust {
+    /// A configuration for connections of any protocol to servers that are trusted so.
+    ///
+    /// # Errors
+    /// Where a certificate can't be read, or the system has none.
+    pub fn client_config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        client_config(self)
+    }
+}
+
 /// Has to be written out by whoever wants no protection against an impostor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AcceptAnyCertificateForTests;
