@@ -26,10 +26,12 @@ const MODEL: &str = "anabranch-model";
 const OGC: &str = "anabranch-ogc";
 const REMOTE: &str = "anabranch-remote";
 const SERVER: &str = "anabranch-server";
+const STREAMING: &str = "anabranch-streaming";
 const XMPP: &str = "anabranch-xmpp";
 
 /// All but `model`, which everything may use unless a rule says otherwise.
-const OURS: &[&str] = &[ALGORITHMS, COMMAND, DELIVERY, EGRESS, ENGINE, FORMATS, OGC, REMOTE, SERVER, XMPP];
+const OURS: &[&str] =
+    &[ALGORITHMS, COMMAND, DELIVERY, EGRESS, ENGINE, FORMATS, OGC, REMOTE, SERVER, STREAMING, XMPP];
 const XML: &[&str] = &["quick-xml", "rxml", "xso", "minidom", "xmpp-parsers", "roxmltree", "xml-rs"];
 const JSON: &[&str] = &["serde_json", "simd-json", "sonic-rs", "json"];
 const RUNTIME: &[&str] = &["tokio", "mio", "async-std", "smol"];
@@ -41,15 +43,16 @@ pub(crate) const MAY_NOT: &[MayNot] = &[
     MayNot { crate_: MODEL,      use_: &[OURS, XML, JSON, RUNTIME, &["axum"]],                       because: "it must outlive every syntax" },
     MayNot { crate_: FORMATS,    use_: &[OURS],                                                      because: "a format is bytes in, bytes out" },
     MayNot { crate_: OGC,        use_: &[&[ENGINE], RUNTIME, NETWORK],                               because: "documents are values; conformance needs no server" },
-    MayNot { crate_: ENGINE,     use_: &[&["axum", OGC, XMPP, REMOTE, ALGORITHMS, COMMAND, SERVER]], because: "jobs exist without a protocol" },
+    MayNot { crate_: ENGINE,     use_: &[&["axum", OGC, XMPP, REMOTE, ALGORITHMS, COMMAND, SERVER, STREAMING]], because: "jobs exist without a protocol" },
     MayNot { crate_: ALGORITHMS, use_: &[&[ENGINE], PROTOCOLS, RUNTIME],                             because: "an algorithm can't know who called it" },
     MayNot { crate_: COMMAND,    use_: &[&[REMOTE, XMPP, ENGINE]],                                   because: "an executable can't know that it is remote; the server can run it too" },
     MayNot { crate_: REMOTE,     use_: &[&[ENGINE, OGC, COMMAND, ALGORITHMS]],                       because: "a remote process is a `Process`, nothing more" },
     MayNot { crate_: XMPP,       use_: &[&[MODEL], OURS],                                            because: "it is an XMPP library" },
     MayNot { crate_: EGRESS,     use_: &[&[MODEL], OURS],                                            because: "it knows HTTP and one policy, nothing of jobs" },
     MayNot { crate_: DELIVERY,   use_: &[&[MODEL, ALGORITHMS, COMMAND, ENGINE, FORMATS, OGC, REMOTE, SERVER, XMPP, "axum"]], because: "a file on its way can't know which job it comes from" },
+    MayNot { crate_: STREAMING,  use_: &[&["axum", ALGORITHMS, COMMAND, ENGINE, OGC, REMOTE, SERVER, XMPP]], because: "a process that runs another piece by piece can't know which one, nor who asked" },
     MayNot { crate_: SERVER,     use_: &[],                                                          because: "it joins all the others" },
-    MayNot { crate_: "e2e",      use_: &[&[MODEL, ALGORITHMS, COMMAND, DELIVERY, ENGINE, FORMATS, OGC, REMOTE, SERVER]], because: "it sees the binary from outside, as its users do; it is a client of HTTP and of XMPP" },
+    MayNot { crate_: "e2e",      use_: &[&[MODEL, ALGORITHMS, COMMAND, DELIVERY, ENGINE, FORMATS, OGC, REMOTE, SERVER, STREAMING]], because: "it sees the binary from outside, as its users do; it is a client of HTTP and of XMPP" },
     MayNot { crate_: "xtask",    use_: &[&[MODEL], OURS],                                            because: "it judges the others" },
 ];
 

@@ -31,8 +31,8 @@ use crate::describe::{built_in, complex, input, output, range, words};
 use crate::result_writer::ResultWriter;
 use anabranch_formats::geojson::{self, Feature, Piece, Splitter};
 use anabranch_model::{
-    Algorithm, AlgorithmSink, ComplexValue, DataDescription, Error, Fault, FaultKind, Format, Inputs,
-    LiteralType, Metadata, Occurs, ProcessDescription, Subject, Value,
+    Algorithm, AlgorithmSink, Chunking, ComplexValue, Cut, DataDescription, Error, Fault, FaultKind, Format,
+    Inputs, LiteralType, Metadata, Occurs, ProcessDescription, Subject, Value,
 };
 use feature::{Failure, FeatureSimplifier};
 use line::Stopped;
@@ -111,7 +111,11 @@ fn describe() -> ProcessDescription {
         sync_execute: true,
         async_execute: true,
         idempotent: true,
-        chunking: None,
+        chunking: Some(Chunking {
+            inputs: vec!["data".into()],
+            output: "result".into(),
+            cut: Cut::Features,
+        }),
     }
 }
 

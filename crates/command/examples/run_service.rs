@@ -62,7 +62,9 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn StdError>> {
     eprintln!("run folder: {}", scratch.display());
     let sink = Arc::new(Printer { scratch });
     let process = Arc::new(CommandProcess::new(service, Settings { supervisor: Supervisor::this_program() }));
-    process.execute(Execution { job, attempt: 1, resume: false, written: 0, inputs, outputs, sink }).await?;
+    process
+        .execute(Execution { job, attempt: 1, part: None, resume: false, written: 0, inputs, outputs, sink })
+        .await?;
     Ok(())
 }
 

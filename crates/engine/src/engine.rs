@@ -9,6 +9,7 @@ use crate::folders::{self, Folders, blocking};
 use crate::limits::Limits;
 use crate::list::{JobFilter, JobPage};
 use crate::log::{LogPage, LogWriter, read_page};
+use crate::own::OwnAddresses;
 use crate::query::Found;
 use crate::recover::remove_orphans;
 use crate::registry::Registry;
@@ -99,6 +100,8 @@ pub(crate) struct Inner {
     pub(crate) egress: Egress,
     /// Set once, before the first job, by whoever renders their bodies.
     pub(crate) callbacks: OnceLock<Arc<Callbacks>>,
+    /// Set once, before the first job, by whoever knows the URLs of results.
+    pub(crate) own_addresses: OnceLock<Arc<dyn OwnAddresses>>,
     pub(crate) runtime: Handle,
     /// Ends runs that end with the server.
     pub(crate) stop: CancellationToken,
@@ -142,6 +145,14 @@ impl Engine {
         let callbacks = Callbacks::new(settings, self.0.limits.callbacks_parallel_max);
         if self.0.callbacks.set(callbacks).is_err() {
             tracing::error!("callbacks were offered twice; the first settings hold");
+        }
+    }
+
+    /// Takes results of this server as inputs by reference. To be called once, before [`Engine::recover`]: until then the server's own
+    /// addresses are judged as all others.
+    pub fn know_own_addresses(&self, addresses: Arc<dyn OwnAddresses>) {
+        if self.0.own_addresses.set(addresses).is_err() {
+            tracing::error!("the server's own addresses were told twice; the first hold");
         }
     }
 
@@ -220,10 +231,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchJob`], [`Error::ResultNotReady`], [`Error::Dismissed`], or the error the job failed with.
     pub async fn results(&self, id: JobId) -> Result<Arc<Results>, Error> {
-        match self.0.find(id).await? {
-            Found::Live(live) => live.results(),
-            Found::Stored(stored) => self.0.stored_results(&stored).await.map(Arc::new),
-        }
+        self.0.results(id).await
     }
 
     /// One output of a job that succeeded.
@@ -353,6 +361,7 @@ impl Inner {
             logs,
             egress,
             callbacks: OnceLock::new(),
+            own_addresses: OnceLock::new(),
             runtime,
             spool,
         })

@@ -12,8 +12,20 @@ use anabranch_model::{
 use base64::Engine as _;
 use std::io::Read as _;
 
+/// Names of inputs that differ from the described ones in upper and lower case only become those. Some clients write them as the manual
+/// of their time did.
+fn spell(process: &ProcessDescription, request: &mut ExecuteRequest) {
+    for item in request.inputs.iter_mut().filter(|item| process.input(&item.id).is_none()) {
+        let mut meant = process.inputs.iter().filter(|input| input.id.eq_ignore_ascii_case(&item.id));
+        if let (Some(input), None) = (meant.next(), meant.next()) {
+            item.id.clone_from(&input.id);
+        }
+    }
+}
+
 /// Goes through all inputs and outputs of a request. Reads the first bytes of values that lie in files.
 pub(crate) fn make_precise(process: &ProcessDescription, request: &mut ExecuteRequest) {
+    spell(process, request);
     for item in &mut request.inputs {
         let Some(DataDescription::Complex(domain)) = process.input(&item.id).map(|input| &input.data) else {
             continue;

@@ -26,7 +26,15 @@ impl Inner {
         Ok(Found::Stored(Box::new(stored)))
     }
 
-    pub(crate) async fn stored_results(&self, stored: &StoredJob) -> Result<Results, Error> {
+    /// See [`crate::Engine::results`].
+    pub(crate) async fn results(&self, id: JobId) -> Result<Arc<Results>, Error> {
+        match self.find(id).await? {
+            Found::Live(live) => live.results(),
+            Found::Stored(stored) => self.stored_results(&stored).await.map(Arc::new),
+        }
+    }
+
+    async fn stored_results(&self, stored: &StoredJob) -> Result<Results, Error> {
         readable(&stored.view.job)?;
         let request = self.store.readers.request(stored.sequence).await?;
         let chunks = self.store.readers.all_chunks(stored.sequence, request.outputs.len()).await?;

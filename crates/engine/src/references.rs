@@ -6,33 +6,35 @@ use crate::hints;
 use crate::live::Live;
 use anabranch_egress::{Body, Egress, EgressError, Fault as EgressFault, Method, Request, parse_url};
 use anabranch_model::bind::bind_fetched;
+use anabranch_model::description::is_playlist;
 use anabranch_model::{
     BoundRequest, BoundValue, Data, DataDescription, DataFile, Error, ExecuteRequest, Fault, FaultKind,
-    FormatHint, HttpMethod, InputData, Inputs, ProcessDescription, Reference, ReferenceBody, Subject, Value,
+    Format, FormatHint, HttpMethod, InputData, InputDescription, Inputs, ProcessDescription, Reference,
+    ReferenceBody, Subject, Value,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::path::{Path, PathBuf};
 
 /// Refuses references that can't be fetched whatever is behind them.
-pub(crate) fn check(egress: &Egress, request: &ExecuteRequest) -> Result<(), Error> {
-    match refused(egress, request).next() {
+pub(crate) fn check(engine: &Inner, request: &ExecuteRequest) -> Result<(), Error> {
+    match refused(engine, request).next() {
         None => Ok(()),
         Some((input, reason)) => Err(inaccessible(input, reason)),
     }
 }
 
 /// The same as faults, all of them.
-pub(crate) fn faults(egress: &Egress, request: &ExecuteRequest) -> Vec<Fault> {
+pub(crate) fn faults(engine: &Inner, request: &ExecuteRequest) -> Vec<Fault> {
     let fault = |(input, reason): (&str, String)| {
         let rule = format!("must be accessible: {reason}");
         Fault::new(Subject::Input(input.to_owned()), FaultKind::NotAllowed, rule)
     };
-    refused(egress, request).map(fault).collect()
+    refused(engine, request).map(fault).collect()
 }
 
 /// Inputs with addresses that must not or can't be asked, and why.
 fn refused<'a>(
-    egress: &'a Egress,
+    engine: &'a Inner,
     request: &'a ExecuteRequest,
 ) -> impl Iterator<Item = (&'a str, String)> + 'a {
     let addresses = request.inputs.iter().flat_map(|item| {
@@ -45,7 +47,8 @@ fn refused<'a>(
     });
     addresses
         .flatten()
-        .filter_map(|(input, href)| check_url(egress, href).err().map(|reason| (input, reason)))
+        .filter(|(_, href)| engine.own_place(href).is_none())
+        .filter_map(|(input, href)| check_url(&engine.egress, href).err().map(|reason| (input, reason)))
 }
 
 fn check_url(egress: &Egress, href: &str) -> Result<(), String> {
@@ -117,6 +120,16 @@ async fn one(
     let input = description.input(id);
     let input =
         input.ok_or_else(|| Error::internal(format!("input '{id}' has vanished from its process")))?;
+    if let Some(playlist) = playlist(input, reference, format)? {
+        return Ok(playlist);
+    }
+    if let Some(place) = engine.own_place(&reference.href) {
+        let (data, format) = engine
+            .own_data(place, format, path)
+            .await
+            .map_err(|error| inaccessible(id, error.client_text()))?;
+        return bound_fetched(input.clone(), data, format, None).await;
+    }
     let bytes_max = match &input.data {
         DataDescription::Complex(domain) => domain.bytes_max,
         DataDescription::Literal(_) | DataDescription::BoundingBox(_) => {
@@ -127,7 +140,15 @@ async fn one(
         .await
         .map_err(|error| fetch_error(id, &error))?;
     let data = Data::File(DataFile { path, bytes });
-    let (input, format) = (input.clone(), format.clone());
+    bound_fetched(input.clone(), data, format.clone(), content_type).await
+}
+
+async fn bound_fetched(
+    input: InputDescription,
+    data: Data,
+    format: FormatHint,
+    content_type: Option<String>,
+) -> Result<Value, Error> {
     blocking(move || {
         let format = match &input.data {
             DataDescription::Complex(domain) => {
@@ -139,6 +160,29 @@ async fn one(
     })
     .await?
     .map_err(Error::invalid)
+}
+
+/// A playlist is not fetched but followed, by the process: its value is its address. `None` for everything else.
+fn playlist(
+    input: &InputDescription,
+    reference: &Reference,
+    format: &FormatHint,
+) -> Result<Option<Value>, Error> {
+    if !is_playlist_of(input, format) {
+        return Ok(None);
+    }
+    let value =
+        bind_fetched(input, Data::Bytes(reference.href.clone().into()), format).map_err(Error::invalid)?;
+    Ok(Some(value))
+}
+
+/// The client says so, or the input takes nothing else.
+fn is_playlist_of(input: &InputDescription, format: &FormatHint) -> bool {
+    let DataDescription::Complex(domain) = &input.data else { return false };
+    match &format.media_type {
+        Some(media_type) => is_playlist(media_type),
+        None => domain.formats.iter().all(Format::is_playlist),
+    }
 }
 
 async fn fetch(

@@ -96,6 +96,7 @@ async fn execute(
     let execution = Execution {
         job: live.id,
         attempt: live.attempt(),
+        part: None,
         resume,
         written: if on_restart == OnRestart::Continue { live.written() } else { 0 },
         inputs,

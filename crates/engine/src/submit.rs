@@ -40,7 +40,7 @@ impl Inner {
         let mut precise = request.clone();
         hints::make_precise(&process, &mut precise);
         let bound = bind(&process, &precise);
-        let mut inaccessible = references::faults(&self.egress, request);
+        let mut inaccessible = references::faults(self, request);
         inaccessible.extend(callbacks::faults(&self.egress, request));
         match bound {
             Ok(bound) if inaccessible.is_empty() => Ok(bound),
@@ -60,7 +60,7 @@ impl Inner {
         let description = process.description();
         request = precise(&description, request).await?;
         let mut bound = bind(&description, &request)?;
-        references::check(&self.egress, &request)?;
+        references::check(self, &request)?;
         let place = self.dispatcher.admit()?;
         let sync = request.mode == ExecutionMode::Sync;
         if sync && self.board.is_failing() {

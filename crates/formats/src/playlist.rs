@@ -7,7 +7,12 @@
 pub mod document;
 pub mod events;
 pub mod features;
+pub mod reader;
+mod report;
 pub mod writer;
+
+pub use reader::{Playlist, read, single_address};
+pub use report::exception_text;
 
 use serde::Serialize;
 

@@ -79,6 +79,8 @@ pub struct Execution {
     pub job: JobId,
     /// 1 for the first run, one more each time the job is queued again.
     pub attempt: u32,
+    /// Which one it is of several runs that the attempt consists of; `None` where it is the only one. No number is used twice in an attempt.
+    pub part: Option<u32>,
     /// The run was begun before the server restarted: find it again, do not start it.
     pub resume: bool,
     /// Chunks of the first output asked for that earlier attempts have put out. Not 0 only where [`Process::on_restart`] says

@@ -47,7 +47,7 @@ impl Process for RemoteProcess {
     }
 
     fn may_live_on(&self, job: JobId, attempt: u32) -> bool {
-        self.pool.data.was_sent(RunId { job, attempt })
+        self.pool.data.was_sent(RunId::whole(job, attempt))
     }
 
     fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
@@ -93,7 +93,7 @@ enum Step {
 impl Run {
     async fn submit(process: &RemoteProcess, execution: Execution) -> Result<Self, Error> {
         let pool = process.pool.clone();
-        let id = RunId { job: execution.job, attempt: execution.attempt };
+        let id = RunId::of(&execution);
         let process = process.description.id.clone();
         let task = if execution.resume {
             Task::Resume

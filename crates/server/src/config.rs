@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Longest `http.async_grace_ms`: whoever asks for an asynchronous execution wants an answer at once.
 const ASYNC_GRACE_MS_MAX: u64 = 250;
 
+/// Least `streaming.poll_ms`: more looks a second are an attack on whoever holds the playlist.
+const POLL_MS_MIN: u64 = 50;
+
 /// The commented default configuration.
 pub(crate) const DEFAULT: &str = include_str!("../default-config.toml");
 
@@ -27,7 +30,17 @@ pub(crate) struct Config {
     pub(crate) balance: Balance,
     pub(crate) limits: Limits,
     pub(crate) callbacks: Callbacks,
+    pub(crate) streaming: Streaming,
     pub(crate) egress: Policy,
+}
+
+/// How processes are run piece by piece.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Streaming {
+    pub(crate) chunks_parallel_max: usize,
+    pub(crate) poll_ms: u64,
+    pub(crate) legacy_cut: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -215,6 +228,15 @@ impl Config {
             );
         }
         config.balance.check()?;
+        anyhow::ensure!(
+            config.streaming.chunks_parallel_max > 0,
+            "streaming.chunks_parallel_max must be at least 1"
+        );
+        anyhow::ensure!(
+            config.streaming.poll_ms >= POLL_MS_MIN,
+            "streaming.poll_ms must be at least {POLL_MS_MIN}, not {}",
+            config.streaming.poll_ms
+        );
         anyhow::ensure!(config.callbacks.attempts_max > 0, "callbacks.attempts_max must be at least 1");
         anyhow::ensure!(config.limits.parallel_runs_max > 0, "limits.parallel_runs_max must be at least 1");
         anyhow::ensure!(!config.service.languages.is_empty(), "service.languages must name at least one");

@@ -43,9 +43,10 @@ impl DataPlane {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.flatten() {
             let run = entry.file_name().to_str().and_then(|name| name.parse::<RunId>().ok());
+            // Of the runs that one attempt consisted of none is found again.
             let needed = match run {
-                Some(run) => self.is_unfinished(run.job).await,
-                None => false,
+                Some(run) if run.part.is_none() => self.is_unfinished(run.job).await,
+                Some(_) | None => false,
             };
             if !needed {
                 remove(&entry.path());
@@ -215,6 +216,9 @@ impl ServerData for DataPlane {
     /// must search for the run, and not begin it a second time.
     fn release(&self, run: RunId) {
         let (engine, folder) = (self.engine.clone(), self.run_folder(run));
+        if run.part.is_some() {
+            return remove(&folder);
+        }
         let Ok(entries) = fs::read_dir(&folder) else { return };
         for entry in entries.flatten().filter(|entry| entry.file_name() != SENT) {
             if let Err(error) = fs::remove_file(entry.path()) {
@@ -260,7 +264,7 @@ mod tests {
     }
 
     fn run() -> RunId {
-        RunId { job: JobId::random(), attempt: 1 }
+        RunId::whole(JobId::random(), 1)
     }
 
     #[tokio::test]
@@ -323,7 +327,7 @@ mod tests {
             subscriber: None,
         };
         let job = plane.engine.submit(request).await.unwrap().id();
-        let run = RunId { job, attempt: 1 };
+        let run = RunId::whole(job, 1);
         plane.note_sent(run);
         plane.offer_input(run, "dem", 0, &Data::Bytes("abc".into())).await.unwrap();
         plane.release(run);

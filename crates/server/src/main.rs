@@ -27,6 +27,7 @@ mod remote_config;
 mod serve;
 mod shared_folder;
 mod signals;
+mod streams;
 mod terminal;
 mod upload_password;
 mod wps_remote_agent;

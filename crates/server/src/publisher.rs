@@ -1,6 +1,7 @@
 //! What agents and the server's own folder offer, published in the engine's registry.
 
 use crate::local_services;
+use crate::streams::Publishing;
 use anabranch_command::Service;
 use anabranch_engine::Engine;
 use anabranch_model::{Process, ProcessId};
@@ -11,12 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Publishes and withdraws the services of the server's own folder; built-in processes keep their names.
 pub(crate) struct LocalPublisher {
     engine: Engine,
+    publishing: Publishing,
     published: Vec<Arc<Service>>,
 }
 
 impl LocalPublisher {
-    pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, published: Vec::new() }
+    pub(crate) fn new(engine: Engine, publishing: Publishing) -> Self {
+        Self { engine, publishing, published: Vec::new() }
     }
 
     /// These are the services now; those that are as they were are left alone.
@@ -26,7 +28,7 @@ impl LocalPublisher {
         let gone =
             before.iter().filter(|old| !services.iter().any(|new| new.description.id == old.description.id));
         for service in gone {
-            registry.withdraw(&service.description.id);
+            self.publishing.withdraw(&service.description.id);
             tracing::info!(process.id = %service.description.id, "withdrawn");
         }
         for service in services {
@@ -40,7 +42,7 @@ impl LocalPublisher {
             if known.is_some_and(|old| Arc::ptr_eq(old, service)) {
                 continue;
             }
-            registry.publish(local_services::process(service));
+            self.publishing.publish(local_services::process(service));
             tracing::info!(process.id = %id, "published, run by this server");
         }
     }
@@ -49,13 +51,14 @@ impl LocalPublisher {
 /// Publishes and withdraws remote processes; built-in ones keep their names.
 pub(crate) struct RegistryPublisher {
     engine: Engine,
+    publishing: Publishing,
     /// What agents have published: nothing else may be replaced or withdrawn by them.
     remote: Mutex<HashSet<ProcessId>>,
 }
 
 impl RegistryPublisher {
-    pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, remote: Mutex::default() }
+    pub(crate) fn new(engine: Engine, publishing: Publishing) -> Self {
+        Self { engine, publishing, remote: Mutex::default() }
     }
 }
 
@@ -68,12 +71,12 @@ impl Publisher for RegistryPublisher {
             return;
         }
         remote.insert(id);
-        self.engine.registry().publish(process);
+        self.publishing.publish(process);
     }
 
     fn withdraw(&self, process: &ProcessId) {
         if self.remote.lock().unwrap_or_else(PoisonError::into_inner).remove(process) {
-            self.engine.registry().withdraw(process);
+            self.publishing.withdraw(process);
         }
     }
 }

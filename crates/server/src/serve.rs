@@ -11,6 +11,7 @@ use crate::http::rendered::Rendered;
 use crate::http::{self, UPLOADS_MAX, listen};
 use crate::publisher::{LocalPublisher, RegistryPublisher};
 use crate::shared_folder::SharedFolders;
+use crate::streams::Publishing;
 use crate::{local_services, signals, terminal, xmpp_server, xmpp_session};
 use anabranch_egress::Egress;
 use anabranch_engine::{Engine, EngineConfig};
@@ -38,16 +39,17 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let shutdown = signals::shutdown_token()?;
     let folder = Folder::open(&arguments.data.folder())?;
     let egress = Egress::new(config.egress.clone());
-    let engine = Engine::open(engine_config(&config, &folder), egress).await?;
-    publish_built_in(&engine);
-    publish_local(&engine, &config, &shutdown)?;
-
+    let engine = Engine::open(engine_config(&config, &folder), egress.clone()).await?;
     let listener = bind(config.http.listen, "HTTP").await?;
     let address = listener.local_addr()?;
     let base = match config.http.public_url.as_str() {
         "" => format!("http://{address}"),
         url => url.trim_end_matches('/').to_owned(),
     };
+    let publishing = Publishing::new(&engine, egress, &base, streaming_settings(&config));
+    publish_built_in(&publishing);
+    publish_local(&engine, &publishing, &config, &shutdown)?;
+
     let key = folder.secret("agent-data.key")?;
     let data_plane = Arc::new(DataPlane::new(
         engine.clone(),
@@ -63,7 +65,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let orchestrator = Orchestrator::start(
         bus,
         orchestrator_settings(&config, &base, rooms),
-        Arc::new(RegistryPublisher::new(engine.clone())),
+        Arc::new(RegistryPublisher::new(engine.clone(), publishing)),
         Arc::clone(&data_plane) as _,
         links.clone(),
     );
@@ -149,22 +151,37 @@ fn engine_config(config: &Config, folder: &Folder) -> EngineConfig {
     EngineConfig { data: folder.path().to_owned(), limits }
 }
 
-fn publish_built_in(engine: &Engine) {
+fn streaming_settings(config: &Config) -> anabranch_streaming::Settings {
+    let given = &config.streaming;
+    anabranch_streaming::Settings {
+        chunks_parallel_max: given.chunks_parallel_max,
+        poll_ms: given.poll_ms,
+        legacy_cut: given.legacy_cut,
+        ..anabranch_streaming::Settings::default()
+    }
+}
+
+fn publish_built_in(publishing: &Publishing) {
     for process in anabranch_algorithms::all_processes() {
-        engine.registry().publish(process);
+        publishing.publish(process);
     }
     for algorithm in anabranch_algorithms::all_algorithms() {
-        engine.registry().publish_algorithm(algorithm);
+        publishing.publish_algorithm(algorithm);
     }
 }
 
 /// Publishes the services of the server's own folder, now and as they come, change and go.
-fn publish_local(engine: &Engine, config: &Config, shutdown: &CancellationToken) -> anyhow::Result<()> {
+fn publish_local(
+    engine: &Engine,
+    publishing: &Publishing,
+    config: &Config,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
     if config.services.folder.as_os_str().is_empty() {
         return Ok(());
     }
     let folder = local_services::open(&config.services.folder)?;
-    let mut local = LocalPublisher::new(engine.clone());
+    let mut local = LocalPublisher::new(engine.clone(), publishing.clone());
     local.replace(&folder.services());
     let watching = local_services::watch(folder, move |services| local.replace(&services));
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(watching));

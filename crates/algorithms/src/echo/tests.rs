@@ -28,6 +28,7 @@ fn run(echo: Echo, inputs: &[(&str, InputData)], sink: &Arc<TestSink>) -> Result
     let execution = Execution {
         job: JobId::random(),
         attempt: 1,
+        part: None,
         resume: false,
         written: 0,
         outputs: bound.outputs.clone(),

@@ -202,8 +202,16 @@ impl Run {
         let inputs = bound.into_inputs().unwrap();
         let sink: Arc<dyn OutputSink> = Arc::clone(&self.sink) as _;
         let process = Arc::new(CommandProcess::new(service, Settings { supervisor }));
-        let execution =
-            Execution { job: JobId::random(), attempt: 1, resume: false, written: 0, inputs, outputs, sink };
+        let execution = Execution {
+            job: JobId::random(),
+            attempt: 1,
+            part: None,
+            resume: false,
+            written: 0,
+            inputs,
+            outputs,
+            sink,
+        };
         tokio::time::timeout(DEADLINE, process.execute(execution)).await.expect("the run hangs")
     }
 

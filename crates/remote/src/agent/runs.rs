@@ -319,6 +319,7 @@ impl RunTask {
         let execution = Execution {
             job: self.id.job,
             attempt: self.id.attempt,
+            part: self.id.part,
             resume: false,
             written: 0,
             inputs,

@@ -392,7 +392,7 @@ impl Master {
         };
         self.taken.note(execution.clone());
         let run = Run {
-            id: RunId { job: JobId::random(), attempt: 1 },
+            id: RunId::whole(JobId::random(), 1),
             execution,
             base_url,
             orchestrator: from.to_owned(),

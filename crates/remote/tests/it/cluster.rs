@@ -227,6 +227,7 @@ fn begin_with(process: Arc<dyn Process>, id: JobId, inputs: Inputs, sink: Arc<Si
         job: id,
         attempt: 1,
         // As the engine does it.
+        part: None,
         resume: resume && process.may_live_on(id, 1),
         written: 0,
         inputs,

@@ -222,7 +222,7 @@ async fn only_the_account_that_has_the_run_is_heard_about_it() {
     intruder.sender().join(anabranch_xmpp::RoomJoin { room, nick, password: None }).await.unwrap();
     let job = server.execute("default:Clock", vec![]).await;
     job.sink.until(|seen| !seen.started.is_empty()).await;
-    let run = RunId { job: job.id, attempt: 1 };
+    let run = RunId::whole(job.id, 1);
     cluster.room.inject("intruder", "orchestrator", about(run, 3, Message::Completed));
     let mut hello = Hello {
         instance: "host".into(),
@@ -276,7 +276,7 @@ async fn an_agent_listens_to_the_account_of_the_server_only() {
     let join = anabranch_xmpp::RoomJoin { room, nick: "boss".into(), password: None };
     intruder.sender().join(join).await.unwrap();
     entered(&mut intruder).await;
-    let run = RunId { job: JobId::random(), attempt: 1 };
+    let run = RunId::whole(JobId::random(), 1);
     let process = ProcessId::new("default:Clock").unwrap();
     let execute = Message::Execute(Box::new(Execute { process, offer: 1, inputs: vec![], outputs: vec![] }));
     cluster.room.inject("intruder", "a1", about(run, 1, execute));

@@ -90,7 +90,7 @@ async fn large_values_go_over_the_data_plane_and_transfers_are_repeated() {
     let large = Bytes::from(vec![b'x'; 1_000_000]);
     let job = server.execute("default:Upper", vec![text(large.clone())]).await;
     let sink = std::sync::Arc::clone(&job.sink);
-    let run = anabranch_remote::RunId { job: job.id, attempt: 1 };
+    let run = anabranch_remote::RunId::whole(job.id, 1);
     assert_eq!(job.end().await, Ok(()));
     assert_eq!(sink.seen().outputs, [("out".to_owned(), large.to_ascii_uppercase().into())]);
     let pages: Vec<String> = cluster.web.pages.lock().unwrap().keys().cloned().collect();

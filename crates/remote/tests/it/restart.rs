@@ -111,7 +111,7 @@ async fn a_run_whose_agent_does_not_come_back_is_lost_in_the_end() {
     let server = cluster.server();
     let _other = cluster.agent("a2", 1, vec![clock(1)]);
     let before = tokio::time::Instant::now();
-    let run = RunId { job: JobId::random(), attempt: 1 };
+    let run = RunId::whole(JobId::random(), 1);
     cluster.web.sent.lock().unwrap().push(run);
     let job = server.resume("default:Clock", run.job, Sink::new()).await;
     assert!(matches!(job.end().await, Err(Error::AgentLost { .. })));
@@ -164,7 +164,7 @@ async fn chunks_stored_by_a_server_that_died_before_it_said_so_are_not_stored_ag
     job.result.abort();
     drop(server);
     cluster.room.stop_swallowing();
-    let run = RunId { job: id, attempt: 1 };
+    let run = RunId::whole(id, 1);
     cluster.web.stored.lock().unwrap().insert(run, numbers(&sink).len() as u64);
 
     let server = cluster.server();

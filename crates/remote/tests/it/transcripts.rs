@@ -193,7 +193,7 @@ impl Play {
             (id.clone(), values.iter().map(|value| typed(data, value)).collect())
         });
         let job = self.server.execute_with(process.as_str(), Inputs::new(inputs.collect())).await;
-        let run = RunId { job: job.id, attempt: 1 };
+        let run = RunId::whole(job.id, 1);
         self.jobs.insert(execution.to_owned(), (run, job));
     }
 

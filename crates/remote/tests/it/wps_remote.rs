@@ -21,7 +21,7 @@ async fn begun(cluster: &Cluster) -> (Server, Occupant, Job, Occupant) {
 }
 
 fn run(job: &Job) -> RunId {
-    RunId { job: job.id, attempt: 1 }
+    RunId::whole(job.id, 1)
 }
 
 /// The occupant of a run comes.

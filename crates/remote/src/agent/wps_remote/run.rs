@@ -250,6 +250,7 @@ impl Run {
             let execution = Execution {
                 job: id.job,
                 attempt: id.attempt,
+                part: id.part,
                 resume: false,
                 written: 0,
                 inputs,

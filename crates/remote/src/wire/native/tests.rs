@@ -11,7 +11,7 @@ use crate::message::*;
 use crate::wire::INLINE_BYTES_MAX;
 
 fn run() -> RunId {
-    RunId { job: JobId::from_bytes([7; 16]), attempt: 2 }
+    RunId::whole(JobId::from_bytes([7; 16]), 2)
 }
 
 fn of_run(message: Message) -> Envelope {
@@ -221,7 +221,7 @@ fn a_number_too_large_is_refused() {
 #[test]
 fn an_agent_with_as_many_runs_as_it_may_keep_can_introduce_itself() {
     let held = HeldRun {
-        run: RunId { job: JobId::random(), attempt: u32::MAX },
+        run: RunId::whole(JobId::random(), u32::MAX),
         process: ProcessId::new(format!("a:{}", "x".repeat(198))).unwrap(),
         oldest: u64::MAX,
         next: u64::MAX,

@@ -415,7 +415,7 @@ fn outputs_asked_for_are_not_on_the_wire() {
 
 #[test]
 fn runs_of_ours_are_named_as_they_are() {
-    let run = RunId { job: JobId::from_bytes([7; 16]), attempt: 2 };
+    let run = RunId::whole(JobId::from_bytes([7; 16]), 2);
     assert_eq!(ExecutionId::from(run).as_str().parse(), Ok(run));
     assert_eq!(run.to_string().parse(), Ok(ExecutionId::from(run)));
     for bad in ["", "../x", "a/b", "a b", "a=b", "é", &"a".repeat(65)] {

@@ -1,0 +1,87 @@
+//! Cuts data that is all there.
+
+mod features;
+
+use crate::parameters::{self, NUMBER_OF_CHUNKS, refused};
+use crate::settings::Settings;
+use crate::source::{Piece, PieceData, Source};
+use crate::stream::Stream;
+use anabranch_model::{BoxFuture, ComplexValue, Cut, Error};
+use features::{Features, Plan, count_features, sizes};
+use std::sync::Arc;
+
+/// Cuts one piece after the other. Blocking.
+trait Cutter: Send {
+    /// The next piece of each input; `None` at the end.
+    fn next(&mut self) -> Result<Option<Vec<(String, ComplexValue)>>, Error>;
+
+    /// How many pieces there will be, where that is known.
+    fn total(&self) -> Option<u64>;
+}
+
+/// The pieces of a stream's inputs.
+///
+/// # Errors
+/// What is wrong with the parameters of the cutting, or with the beginning of the data.
+pub(crate) async fn open(stream: &Stream, settings: &Settings) -> Result<Box<dyn Source>, Error> {
+    let mut inputs = stream.cut_inputs()?;
+    let cut = stream.chunking.cut;
+    let legacy_cut = settings.legacy_cut;
+    let (count, _tiles) =
+        (parameters::count(stream.inputs(), NUMBER_OF_CHUNKS)?, parameters::tiles(stream.inputs())?);
+    let sink = Arc::clone(stream.sink());
+    let opened = move || -> Result<Box<dyn Cutter>, Error> {
+        match cut {
+            Cut::Features => {
+                let (id, value) = inputs.pop().ok_or_else(|| Error::internal("no input is cut"))?;
+                if !inputs.is_empty() {
+                    return Err(Error::internal("several vector inputs can't be cut alike"));
+                }
+                let plan = match count {
+                    Some(chunks) => {
+                        let features = count_features(&id, &value.data, sink.as_ref())?;
+                        if chunks > features {
+                            let rule = format!("must be at most {features}, the number of features");
+                            return Err(refused(NUMBER_OF_CHUNKS, &rule, &chunks.to_string()));
+                        }
+                        Plan::Counts(sizes(features, chunks, legacy_cut))
+                    }
+                    None => Plan::Growing,
+                };
+                Ok(Box::new(Features::new(id, &value.data, plan, sink)?))
+            }
+            Cut::Tiles => Err(Error::internal("rasters are not cut yet")),
+        }
+    };
+    let cutter = tokio::task::spawn_blocking(opened).await.map_err(Error::internal)??;
+    let total = cutter.total();
+    Ok(Box::new(Cutting { cutter: Some(cutter), position: 0, total }))
+}
+
+struct Cutting {
+    /// Away while it is at work.
+    cutter: Option<Box<dyn Cutter>>,
+    position: u64,
+    total: Option<u64>,
+}
+
+impl Source for Cutting {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Piece>, Error>> {
+        Box::pin(async move {
+            let Some(mut cutter) = self.cutter.take() else { return Ok(None) };
+            // A thread for each piece, not for the whole stream: streams wait long, and threads are few.
+            let cut = tokio::task::spawn_blocking(move || (cutter.next(), cutter)).await;
+            let (cut, cutter) = cut.map_err(Error::internal)?;
+            let Some(values) = cut? else { return Ok(None) };
+            self.cutter = Some(cutter);
+            let position = self.position;
+            self.position += 1;
+            let inputs = values.into_iter().map(|(id, value)| (id, PieceData::Here(value))).collect();
+            Ok(Some(Piece { position, inputs }))
+        })
+    }
+
+    fn total(&self) -> Option<u64> {
+        self.total
+    }
+}

@@ -1,0 +1,265 @@
+//! Cuts GeoJSON into collections of whole features, in document order and byte for byte.
+
+use super::Cutter;
+use anabranch_formats::geojson::{self, Piece, Place, Splitter};
+use anabranch_model::{ComplexValue, Data, Error, Fault, FaultKind, Format, OutputSink, Subject};
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The first chunk where no number of chunks is asked for, in bytes: read, run and shown within a few milliseconds.
+const FIRST_CHUNK_BYTES: usize = 64 << 10;
+
+/// Chunks double up to here, in bytes: some ten milliseconds of work for a fast process, some seconds for a slow one.
+const CHUNK_BYTES_MAX: usize = 8 << 20;
+
+/// Chunks up to here stay in memory, in bytes; larger ones, which come from small numbers of chunks, are files.
+const MEMORY_BYTES_MAX: usize = 16 << 20;
+
+/// Features between two looks at whether the stream was ended.
+const FEATURES_BETWEEN_LOOKS: u64 = 10_000;
+
+/// Longest head of a document that is searched for its coordinate reference system, in bytes: heads are names and titles.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Before a bare geometry: a sequence may hold such, a collection may not.
+const WRAP_BEFORE: &[u8] = br#"{"type":"Feature","properties":null,"geometry":"#;
+
+/// How many features come into which chunk.
+pub(super) enum Plan {
+    /// This many into each.
+    Counts(Vec<u64>),
+    /// So many that the first chunk is small and each is twice as large as the one before, up to a limit. Sizes depend on nothing but the
+    /// data, so that a stream that is gone on with after a restart is cut in the same places.
+    Growing,
+}
+
+/// The sizes of `chunks` chunks of `features` features: as equal as can be, the first ones one larger where it does not come out even; or as
+/// in 2012, where the last one gets all that a division leaves over.
+pub(super) fn sizes(features: u64, chunks: u64, legacy: bool) -> Vec<u64> {
+    let (size, rest) = (features / chunks.max(1), features % chunks.max(1));
+    (0..chunks)
+        .map(|chunk| match (legacy, chunk + 1 == chunks) {
+            (true, true) => size + rest,
+            (true, false) => size,
+            (false, _) => size + u64::from(chunk < rest),
+        })
+        .collect()
+}
+
+/// Counts the features of a document. Blocking.
+///
+/// # Errors
+/// Where it is no GeoJSON, or the stream was ended.
+pub(super) fn count_features(id: &str, data: &Data, sink: &dyn OutputSink) -> Result<u64, Error> {
+    let mut splitter = Splitter::new(open(id, data)?);
+    while let Some(piece) = splitter.next().map_err(|error| unreadable(id, &error))? {
+        if let Piece::Feature(feature) = piece
+            && feature.number.is_multiple_of(FEATURES_BETWEEN_LOOKS)
+            && sink.is_cancelled()
+        {
+            return Err(Error::Dismissed);
+        }
+    }
+    Ok(splitter.features())
+}
+
+/// Cuts one document.
+pub(super) struct Features {
+    id: String,
+    splitter: Splitter<Box<dyn Read + Send>>,
+    plan: Plan,
+    sink: Arc<dyn OutputSink>,
+    /// What each chunk begins with.
+    head: Vec<u8>,
+    /// All that stands before the first feature, until that is there.
+    before: Option<Vec<u8>>,
+    chunks: u64,
+}
+
+impl Features {
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// Where the data can't be opened.
+    pub(super) fn new(id: String, data: &Data, plan: Plan, sink: Arc<dyn OutputSink>) -> Result<Self, Error> {
+        let splitter = Splitter::new(open(&id, data)?);
+        Ok(Self { id, splitter, plan, sink, head: Vec::new(), before: Some(Vec::new()), chunks: 0 })
+    }
+}
+
+impl Plan {
+    /// Chunk number `chunk`, from 0, has all it is to have.
+    fn is_full(&self, chunk: u64, features: u64, bytes: usize) -> bool {
+        match self {
+            Self::Counts(sizes) => {
+                let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
+                sizes.get(chunk).is_none_or(|size| features >= *size)
+            }
+            Self::Growing => {
+                let doublings = u32::try_from(chunk.min(20)).unwrap_or(20);
+                bytes >= (FIRST_CHUNK_BYTES << doublings).min(CHUNK_BYTES_MAX)
+            }
+        }
+    }
+}
+
+impl Cutter for Features {
+    fn next(&mut self) -> Result<Option<Vec<(String, ComplexValue)>>, Error> {
+        let mut chunk = ChunkWriter::new(self.sink.scratch().join(format!("cut-{}", self.chunks + 1)));
+        let mut features = 0;
+        while let Some(piece) = self.splitter.next().map_err(|error| unreadable(&self.id, &error))? {
+            let feature = match (piece, &mut self.before) {
+                (Piece::Feature(feature), _) => feature,
+                (Piece::Between(bytes), Some(before)) if before.len() + bytes.len() <= HEAD_BYTES_MAX => {
+                    before.extend_from_slice(bytes);
+                    continue;
+                }
+                (Piece::Between(_), _) => continue,
+            };
+            if let Some(before) = self.before.take() {
+                self.head = head(&before);
+            }
+            let is_wrapped = feature.place == Place::Root && is_geometry(feature.bytes);
+            let (before, after): (&[u8], &[u8]) = if is_wrapped { (WRAP_BEFORE, b"}") } else { (b"", b"") };
+            let separator = if features == 0 { self.head.as_slice() } else { b",\n" };
+            chunk.write(&[separator, before, feature.bytes, after])?;
+            features += 1;
+            if self.plan.is_full(self.chunks, features, chunk.bytes) {
+                break;
+            }
+            if features.is_multiple_of(FEATURES_BETWEEN_LOOKS) && self.sink.is_cancelled() {
+                return Err(Error::Dismissed);
+            }
+        }
+        if features == 0 {
+            return Ok(None);
+        }
+        self.chunks += 1;
+        chunk.write(&[b"\n]}\n"])?;
+        let value = ComplexValue { data: chunk.finish()?, format: Format::new(Format::GEOJSON) };
+        Ok(Some(vec![(self.id.clone(), value)]))
+    }
+
+    fn total(&self) -> Option<u64> {
+        match &self.plan {
+            Plan::Counts(sizes) => Some(sizes.len() as u64),
+            Plan::Growing => None,
+        }
+    }
+}
+
+fn is_geometry(object: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Typed<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Cow<'a, str>,
+    }
+    serde_json::from_slice::<Typed<'_>>(object).is_ok_and(|typed| typed.kind != "Feature")
+}
+
+/// The beginning of a collection, with the coordinate reference system of the whole (GeoJSON of 2008) where it is named before the features.
+fn head(before: &[u8]) -> Vec<u8> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        crs: Option<&'a serde_json::value::RawValue>,
+    }
+    let whole = [before, b"]}"].concat();
+    let crs = serde_json::from_slice::<Named<'_>>(&whole).ok().and_then(|named| named.crs);
+    let crs = crs.map_or_else(String::new, |crs| format!(r#""crs":{},"#, crs.get()));
+    format!("{{\"type\":\"FeatureCollection\",{crs}\"features\":[\n").into_bytes()
+}
+
+fn open(id: &str, data: &Data) -> Result<Box<dyn Read + Send>, Error> {
+    data.open().map_err(|error| Error::internal(format!("input '{id}': {error}")))
+}
+
+fn unreadable(id: &str, error: &geojson::Error) -> Error {
+    if let geojson::Error::Read(cause) = error {
+        return Error::internal(format!("input '{id}': {error}: {cause}"));
+    }
+    let rule = format!("must be GeoJSON that can be cut: {error}");
+    Error::invalid(Fault::new(Subject::Input(id.to_owned()), FaultKind::Malformed, rule))
+}
+
+/// A chunk that is being put together: in memory as long as it is small.
+struct ChunkWriter {
+    path: PathBuf,
+    file: Option<File>,
+    buffer: Vec<u8>,
+    bytes: usize,
+}
+
+impl ChunkWriter {
+    fn new(path: PathBuf) -> Self {
+        Self { path, file: None, buffer: Vec::new(), bytes: 0 }
+    }
+
+    fn write(&mut self, parts: &[&[u8]]) -> Result<(), Error> {
+        for part in parts {
+            self.bytes += part.len();
+            self.buffer.extend_from_slice(part);
+        }
+        if self.buffer.len() > MEMORY_BYTES_MAX {
+            self.flush().map_err(|error| self.lost(&error))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            empty @ None => empty.insert(File::create(&self.path)?),
+        };
+        file.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Data, Error> {
+        if self.file.is_none() {
+            return Ok(Data::Bytes(self.buffer.into()));
+        }
+        self.flush().and_then(|()| Data::file(&self.path)).map_err(|error| self.lost(&error))
+    }
+
+    fn lost(&self, error: &io::Error) -> Error {
+        let detail = format!("{}: {error}", self.path.display());
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NotEnoughStorage { detail },
+            _ => Error::internal(detail),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_balanced_or_as_in_2012() {
+        assert_eq!(sizes(10, 4, false), [3, 3, 2, 2]);
+        assert_eq!(sizes(10, 4, true), [2, 2, 2, 4]);
+        assert_eq!(sizes(7, 7, false), [1; 7]);
+        assert_eq!(sizes(5, 1, true), [5]);
+        for (features, chunks) in [(199, 100), (12, 4), (1, 1), (1000, 7)] {
+            for legacy in [false, true] {
+                assert_eq!(sizes(features, chunks, legacy).iter().sum::<u64>(), features);
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_keeps_the_reference_system() {
+        let named = br#"{"name":"x","crs":{"type":"name","properties":{"name":"urn:ogc:def:crs:EPSG::25832"}},"features":["#;
+        assert!(String::from_utf8(head(named)).unwrap().contains("EPSG::25832"));
+        for other in [&b"{\"type\":\"FeatureCollection\",\"features\":["[..], b"", b"\x1e"] {
+            assert_eq!(head(other), b"{\"type\":\"FeatureCollection\",\"features\":[\n");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What clients see of streaming processes.
+
+use crate::parameters::{
+    ALL, CHUNKS_BY_COLUMN, CHUNKS_BY_ROW, MAX_TIME_IDLE, MAX_TIME_IDLE_DEFAULT, NUMBER_OF_CHUNKS,
+};
+use anabranch_model::{
+    AllowedValue, Chunking, ComplexDomain, Cut, DataDescription, Format, InputDescription, LiteralDomain,
+    LiteralType, Occurs, OutputDescription, ProcessDescription, ProcessId, RangeClosure,
+};
+
+/// The only output of a streaming process.
+pub(crate) const RESULT: &str = "result";
+
+/// Longest time without a new chunk that may be asked for, milliseconds: what a Java `int` holds, as in 2012.
+const MAX_TIME_IDLE_MAX: u64 = 2_147_483_647;
+
+/// The process that cuts its input. `None` where the process can't be run piece by piece.
+pub(crate) fn output_streaming(base: &ProcessDescription) -> Option<ProcessDescription> {
+    let (chunking, domain) = streamable(base)?;
+    let mut described = variant(base, chunking, domain, "OutputStreaming")?;
+    for input in &mut described.inputs {
+        if chunking.inputs.contains(&input.id) {
+            // Cut is what lies here in the format that the cutting knows; the engine converts everything else into that.
+            input.data =
+                DataDescription::Complex(ComplexDomain { formats: whole(chunking.cut), bytes_max: None });
+        }
+    }
+    described.title = format!("{}, result in pieces", base.title);
+    described.inputs.extend(match chunking.cut {
+        Cut::Features => vec![count(
+            NUMBER_OF_CHUNKS,
+            "How many chunks the features are cut into, at most as many as there are features. Without it, chunks are small at first, \
+             so that the first result is there soon, and become larger.",
+        )],
+        Cut::Tiles => vec![
+            count(CHUNKS_BY_ROW, "How many tiles stand in a row of tiles. Without both counts, tiles keep to the blocks of the file."),
+            count(CHUNKS_BY_COLUMN, "How many tiles stand in a column of tiles."),
+        ],
+    });
+    Some(described)
+}
+
+/// The process whose input arrives in chunks. `None` where the process can't be run piece by piece.
+pub(crate) fn full_streaming(base: &ProcessDescription, poll_ms: u64) -> Option<ProcessDescription> {
+    let (chunking, domain) = streamable(base)?;
+    let mut described = variant(base, chunking, domain, "FullStreaming")?;
+    for input in &mut described.inputs {
+        if let (true, DataDescription::Complex(domain)) =
+            (chunking.inputs.contains(&input.id), &mut input.data)
+        {
+            domain.formats = playlists(domain);
+            // Who says no more than that it is a playlist leaves it to the chunks to say what they are.
+            domain.formats.push(Format::new(Format::PLAYLIST));
+            domain.bytes_max = None;
+        }
+    }
+    described.title = format!("{}, input and result in pieces", base.title);
+    described.inputs.push(input(
+        MAX_TIME_IDLE,
+        "Longest time in which the input's playlist may get no new chunk, in milliseconds; then the stream ends with an exception.",
+        LiteralDomain {
+            default: Some(MAX_TIME_IDLE_DEFAULT.max(poll_ms).to_string()),
+            ..between(poll_ms, Some(MAX_TIME_IDLE_MAX))
+        },
+    ));
+    Some(described)
+}
+
+/// What can be cut, and what the output's chunks may be.
+fn streamable(base: &ProcessDescription) -> Option<(&Chunking, &ComplexDomain)> {
+    let chunking = base.chunking.as_ref()?;
+    let is_cut = |id: &String| {
+        base.input(id).is_some_and(|input| {
+            matches!(input.data, DataDescription::Complex(_))
+                && input.occurs.min == 1
+                && input.occurs.max == Some(1)
+        })
+    };
+    let taken = base.inputs.iter().any(|input| ALL.contains(&input.id.as_str()));
+    match base.output(&chunking.output).map(|output| &output.data) {
+        Some(DataDescription::Complex(domain))
+            if !taken && !chunking.inputs.is_empty() && chunking.inputs.iter().all(is_cut) =>
+        {
+            Some((chunking, domain))
+        }
+        _ => {
+            tracing::warn!(process.id = %base.id, "how the process is run piece by piece does not fit its inputs and outputs: it is not offered as a stream");
+            None
+        }
+    }
+}
+
+fn variant(
+    base: &ProcessDescription,
+    chunking: &Chunking,
+    domain: &ComplexDomain,
+    kind: &str,
+) -> Option<ProcessDescription> {
+    let mut formats = playlists(domain);
+    formats.extend(whole(chunking.cut).into_iter().take(1));
+    let result = OutputDescription {
+        id: RESULT.into(),
+        title: RESULT.into(),
+        description: "A playlist: the addresses of the chunks, one after the other, as they come. Asked for in a format that is no playlist: \
+                      all chunks joined, once the last one is there."
+            .into(),
+        keywords: Vec::new(),
+        data: DataDescription::Complex(ComplexDomain { formats, bytes_max: None }),
+        publication: None,
+    };
+    let mut keywords = base.keywords.clone();
+    keywords.push("streaming".into());
+    Some(ProcessDescription {
+        id: variant_id(&base.id, kind)?,
+        keywords,
+        outputs: vec![result],
+        groups: base
+            .groups
+            .iter()
+            .filter(|group| base.inputs.iter().any(|input| group.holds(&input.id)))
+            .cloned()
+            .collect(),
+        chunking: None,
+        ..base.clone()
+    })
+}
+
+/// `default:gdal-contour` becomes `default:OutputStreamingGdalContour`.
+fn variant_id(base: &ProcessId, kind: &str) -> Option<ProcessId> {
+    let (namespace, name) =
+        base.as_str().rsplit_once(':').map_or(("", base.as_str()), |(namespace, name)| (namespace, name));
+    let words = name.split(|c: char| !c.is_alphanumeric()).map(|word| {
+        let mut letters = word.chars();
+        letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect::<String>()
+    });
+    let colon = if namespace.is_empty() { "" } else { ":" };
+    ProcessId::new(format!("{namespace}{colon}{kind}{}", words.collect::<String>())).ok()
+}
+
+/// A playlist of chunks in each of the formats.
+fn playlists(domain: &ComplexDomain) -> Vec<Format> {
+    domain.formats.iter().map(Format::playlist_of).collect()
+}
+
+/// The formats of data that is cut here; chunks are joined in the first.
+pub(crate) fn whole(cut: Cut) -> Vec<Format> {
+    match cut {
+        Cut::Features => {
+            vec![
+                Format::new(Format::GEOJSON),
+                Format::new("application/json"),
+                Format::new("application/geo+json-seq"),
+            ]
+        }
+        Cut::Tiles => vec![Format::base64(Format::GEOTIFF)],
+    }
+}
+
+fn count(id: &str, description: &str) -> InputDescription {
+    input(id, description, between(1, None))
+}
+
+fn between(minimum: u64, maximum: Option<u64>) -> LiteralDomain {
+    let range = AllowedValue::Range {
+        minimum: Some(minimum.to_string()),
+        maximum: maximum.map(|maximum| maximum.to_string()),
+        closure: RangeClosure::Closed,
+    };
+    LiteralDomain { allowed: vec![range], ..LiteralDomain::any(LiteralType::Integer) }
+}
+
+fn input(id: &str, description: &str, domain: LiteralDomain) -> InputDescription {
+    InputDescription {
+        id: id.into(),
+        title: id.into(),
+        description: description.into(),
+        keywords: Vec::new(),
+        occurs: Occurs::OPTIONAL,
+        data: DataDescription::Literal(domain),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_are_named_after_their_base() {
+        let id =
+            |base: &str| variant_id(&ProcessId::new(base).unwrap(), "OutputStreaming").unwrap().to_string();
+        assert_eq!(id("simplify_douglas_peucker"), "OutputStreamingSimplifyDouglasPeucker");
+        assert_eq!(id("default:gdaldem-hillshade"), "default:OutputStreamingGdaldemHillshade");
+        assert_eq!(id("default:GdalContour"), "default:OutputStreamingGdalContour");
+    }
+}
