@@ -8,6 +8,7 @@
 //! coordinates of a feature stand), [`geojson::Positions`] (coordinates as numbers that remember their bytes).
 
 mod bytes;
+mod chunks;
 mod convert;
 pub mod crs;
 pub mod detect;
@@ -18,6 +19,7 @@ mod room;
 mod source;
 pub mod vector;
 
+pub use chunks::{Spread, chunk_sizes};
 pub use convert::{Convertible, convert};
 pub use detect::{DETECT_BYTES, detect};
 

@@ -2,6 +2,8 @@
 //!
 //! A raster is never held whole. Its [`Grid`] says what it is; its cells come from a [`GridReader`] as [`Cells`], a few full rows at a
 //! time from top to bottom, and go to a [`GridWriter`] in the same way. [`geotiff::Reader`] also reads any [`Window`].
+//!
+//! A raster is cut by [`tiles`] or [`growing_tiles`] and [`geotiff::cut`], and put together again by a [`Mosaic`].
 
 mod convert;
 pub mod esri_grid;
@@ -11,14 +13,18 @@ pub mod fuzz;
 pub mod geotiff;
 mod grid;
 mod limits;
+mod mosaic;
 mod samples;
 #[cfg(test)]
 mod testing;
+mod tiling;
 
 pub use convert::{convert, create, open};
 pub use format::RasterFormat;
 pub use grid::{Band, Cells, CellsAre, Grid, GridCrs, Transform, Window};
+pub use mosaic::{Mosaic, Tile};
 pub use samples::{SampleType, Samples};
+pub use tiling::{growing_tiles, tiles};
 
 use crate::FormatError;
 

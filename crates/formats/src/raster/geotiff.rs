@@ -12,6 +12,7 @@
 //! because the encoders at hand write no tiles.
 
 mod codec;
+mod cut;
 mod directory;
 mod form;
 mod geokeys;
@@ -23,6 +24,7 @@ mod tags;
 mod writer;
 
 pub use codec::Compression;
+pub use cut::{cut, join};
 pub use geokeys::GeoKeys;
 pub use reader::Reader;
 pub use writer::Writer;
