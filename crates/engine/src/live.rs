@@ -8,7 +8,6 @@ use crate::clock;
 use crate::log::JobLog;
 use crate::store::inbox::{Inbox, Urgency};
 use crate::view::{ChunkPage, JobView, OutputLog, OutputSummary, Results, StoredRequest};
-use anabranch_model::description::is_playlist;
 use anabranch_model::{
     Applied, BoundRequest, Data, DismissedBy, Error, InputData, Job, JobEvent, JobId, OnRestart, Outcome,
     OutputRequest, Value,
@@ -328,8 +327,7 @@ impl Live {
 
     /// Who asked for it follows a playlist: what it has shown is never taken back, however the job ends.
     pub(crate) fn is_stream(&self) -> bool {
-        let named = |output: &OutputRequest| output.format.media_type.as_deref().is_some_and(is_playlist);
-        self.request.outputs.iter().any(named)
+        self.request.outputs.iter().any(OutputRequest::is_stream)
     }
 
     /// The run was lost and will be repeated: what it put out is forgotten, unless the next run is to go on after it. `false` where the
@@ -425,11 +423,14 @@ impl Live {
         Ok(receiver)
     }
 
-    /// Outputs without a chunk, by identifier.
+    /// Outputs without a chunk, by identifier; streams may be empty.
     pub(crate) fn unwritten(&self) -> Vec<String> {
         let record = self.record();
         let pairs = self.request.outputs.iter().zip(&record.logs);
-        pairs.filter(|(_, log)| log.chunks.is_empty()).map(|(output, _)| output.id.clone()).collect()
+        pairs
+            .filter(|(output, log)| log.chunks.is_empty() && !output.is_stream())
+            .map(|(output, _)| output.id.clone())
+            .collect()
     }
 
     /// Chunks in the store.

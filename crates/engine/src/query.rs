@@ -7,8 +7,7 @@ use crate::live::Live;
 use crate::results::{assemble, readable};
 use crate::store::row::StoredJob;
 use crate::view::{ChunkPage, Results};
-use anabranch_model::description::is_playlist;
-use anabranch_model::{Error, JobId, JobState, Outcome, OutputRequest};
+use anabranch_model::{Error, JobId, JobState, Outcome};
 use std::sync::Arc;
 
 /// A job, where it is.
@@ -67,9 +66,11 @@ impl Inner {
         };
         match &page.view.job.state {
             // What a playlist has shown stays.
-            JobState::Finished(Outcome::Dismissed(_)) if !is_stream(&page.request) => Err(Error::Dismissed),
-            // Asked for by default, and the process had nothing for it.
-            JobState::Finished(Outcome::Succeeded) if page.total == 0 => Err(no_output()),
+            JobState::Finished(Outcome::Dismissed(_)) if !page.request.is_stream() => Err(Error::Dismissed),
+            // Asked for by default, and the process had nothing for it. A stream may well be empty.
+            JobState::Finished(Outcome::Succeeded) if page.total == 0 && !page.request.is_stream() => {
+                Err(no_output())
+            }
             JobState::Accepted | JobState::Running { .. } | JobState::Finished(_) => Ok(page),
         }
     }
@@ -105,10 +106,6 @@ impl Inner {
         };
         Ok(JobPage { jobs: stored.into_iter().map(fresh).collect(), next, previous })
     }
-}
-
-fn is_stream(request: &OutputRequest) -> bool {
-    request.format.media_type.as_deref().is_some_and(is_playlist)
 }
 
 fn is_progress_only(live: &Live, stored: &StoredJob) -> bool {

@@ -24,7 +24,7 @@ pub(crate) fn readable(job: &Job) -> Result<(), Error> {
 
 /// Requests and chunks, both in the order of the outputs, as results.
 pub(crate) fn assemble(requests: &[OutputRequest], chunks: Vec<Vec<Value>>) -> Results {
-    let logs = requests.iter().zip(chunks).filter(|(_, chunks)| !chunks.is_empty());
+    let logs = requests.iter().zip(chunks).filter(|(asked, chunks)| !chunks.is_empty() || asked.is_stream());
     Results { outputs: logs.map(|(request, chunks)| output_log(request, chunks)).collect() }
 }
 

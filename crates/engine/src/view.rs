@@ -40,7 +40,7 @@ pub struct StoredRequest {
 /// The outputs of a job that succeeded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Results {
-    /// In the order asked for; those asked for by default and never written are absent.
+    /// In the order asked for; those asked for by default and never written are absent, but for streams.
     pub outputs: Vec<OutputLog>,
 }
 

@@ -184,6 +184,14 @@ pub struct OutputRequest {
     pub uom: Option<String>,
 }
 
+impl OutputRequest {
+    /// Asked for as a playlist: the client follows it, so that what it has shown is never taken back.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        self.format.media_type.as_deref().is_some_and(crate::description::is_playlist)
+    }
+}
+
 /// How an output is handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

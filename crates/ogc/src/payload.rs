@@ -59,6 +59,10 @@ pub(crate) fn copy_text(data: &Data, mut put: impl FnMut(&str) -> io::Result<()>
 
 /// Inside XML the value travels as base64: because it is binary, or because the client asked for it.
 pub(crate) fn is_base64(request: &OutputRequest, value: &ComplexValue) -> bool {
+    // The encoding of a playlist is that of its chunks.
+    if value.format.is_playlist() {
+        return false;
+    }
     let asked = request.format.encoding.as_deref();
     value.format.is_binary() || asked.is_some_and(|encoding| encoding.eq_ignore_ascii_case("base64"))
 }

@@ -2,10 +2,13 @@
 
 use crate::data_plane::DataPlane;
 use crate::http::rendered::Rendered;
+use crate::http::streams::Followers;
 use anabranch_engine::Engine;
+use anabranch_model::ProcessId;
 use anabranch_ogc::ServiceInfo;
 use anabranch_ogc::ogcapi::BaseUrl;
 use anabranch_remote::Orchestrator;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -35,6 +38,10 @@ pub(crate) struct Parts {
     pub(crate) sync_max: Duration,
     /// How long the answer to an asynchronous WPS 2.0 Execute waits for the job's end.
     pub(crate) async_grace: Duration,
+    /// Processes whose WPS 1.0.0 clients are told of success as soon as the streams are open.
+    pub(crate) early_success: BTreeSet<ProcessId>,
+    /// Places for clients that follow streams.
+    pub(crate) followers: Followers,
     /// Cancelled when the server takes no more jobs.
     pub(crate) stopping: CancellationToken,
 }

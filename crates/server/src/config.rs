@@ -41,6 +41,7 @@ pub(crate) struct Streaming {
     pub(crate) chunks_parallel_max: usize,
     pub(crate) poll_ms: u64,
     pub(crate) legacy_cut: bool,
+    pub(crate) early_success: BTreeSet<ProcessId>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

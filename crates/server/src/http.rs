@@ -21,6 +21,7 @@ mod range;
 pub(crate) mod rendered;
 mod same_site;
 mod service;
+pub(crate) mod streams;
 mod upload;
 mod waiting;
 mod wps;
@@ -57,11 +58,15 @@ pub(crate) fn router(app: App) -> Router {
         .route("/jobs/{job}/dismiss", post(jobs::dismiss_by_form))
         .route("/jobs/{job}/results", get(outputs::results))
         .route("/jobs/{job}/results/{output}", get(outputs::output))
+        .route("/jobs/{job}/results/{output}/playlist", get(streams::playlist))
+        .route("/jobs/{job}/results/{output}/chunks/{n}", get(streams::chunk))
         .route("/jobs/{job}/events", get(events::events))
         .route("/jobs/{job}/log", get(jobs::log))
         .route("/wps", get(wps::by_get).post(wps::by_post))
         .route("/ows", get(wps::by_get).post(wps::by_post))
         .route("/wps/status/{job}", get(wps::status))
+        .route("/wps/RetrieveResultServlet", get(streams::retrieve))
+        .route("/RetrieveResultServlet", get(streams::retrieve))
         .route("/console", get(console::agents))
         .route("/console/drain", post(console::drain))
         .route("/healthz", get(health::alive))
@@ -98,6 +103,7 @@ fn cors() -> CorsLayer {
             header::CONTENT_TYPE,
             header::RANGE,
             HeaderName::from_static("prefer"),
+            HeaderName::from_static("last-event-id"),
         ])
         .expose_headers([
             header::LOCATION,

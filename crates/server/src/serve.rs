@@ -8,6 +8,7 @@ use crate::config::{Config, ExternalXmpp, Xmpp};
 use crate::data_plane::DataPlane;
 use crate::folder::{Folder, write_private};
 use crate::http::rendered::Rendered;
+use crate::http::streams::Followers;
 use crate::http::{self, UPLOADS_MAX, listen};
 use crate::publisher::{LocalPublisher, RegistryPublisher};
 use crate::shared_folder::SharedFolders;
@@ -85,6 +86,8 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         output_bytes_max: config.limits.output_bytes_max,
         sync_max: Duration::from_secs(config.http.sync_s_max),
         async_grace: Duration::from_millis(config.http.async_grace_ms),
+        early_success: config.streaming.early_success.clone(),
+        followers: Followers::default(),
         stopping: shutdown.clone(),
     });
     let document = json!({ "http": format!("http://{address}"), "pid": std::process::id() });

@@ -6,7 +6,7 @@ use crate::ows::{Exception, ExceptionCode, ExceptionReport, NAMESPACE_1_1, commo
 use crate::payload;
 use crate::xml::{Writer, XLINK};
 use anabranch_model::{
-    ComplexValue, DataDescription, ExecuteRequest, FormatHint, HttpMethod, InputData, InputItem, Job,
+    ComplexValue, DataDescription, ExecuteRequest, Format, FormatHint, HttpMethod, InputData, InputItem, Job,
     JobState, Outcome, OutputRequest, ProcessDescription, Reference, ReferenceBody, TextForm, Transmission,
     Value,
 };
@@ -206,6 +206,7 @@ fn output(xml: &mut Writer<'_>, output: &Output<'_>) -> io::Result<()> {
             xml.attribute("href", href)?;
             if let Some(format) = format {
                 xml.attribute("mimeType", &format.media_type)?;
+                xml.attribute_if("encoding", of_chunks(format))?;
                 xml.attribute_if("schema", format.schema.as_deref())?;
             }
             xml.end()?;
@@ -237,11 +238,15 @@ fn complex_data(xml: &mut Writer<'_>, request: &OutputRequest, value: &ComplexVa
     let binary = payload::is_base64(request, value);
     xml.start("wps:ComplexData")?;
     xml.attribute("mimeType", &value.format.media_type)?;
-    if binary {
-        xml.attribute("encoding", "base64")?;
-    }
+    let encoding = if binary { Some("base64") } else { of_chunks(&value.format) };
+    xml.attribute_if("encoding", encoding)?;
     xml.attribute_if("schema", value.format.schema.as_deref())?;
     payload::embed(value, binary, xml.content()?)
+}
+
+/// Clients of playlists read here how the chunks are encoded; the playlist itself never is.
+fn of_chunks(format: &Format) -> Option<&str> {
+    format.encoding.as_deref().filter(|_| format.is_playlist())
 }
 
 /// The media type of a raw answer.

@@ -22,6 +22,13 @@ impl Validators {
         Some(Self { etag, modified: date.and_then(|date| HeaderValue::from_str(&date).ok()) })
     }
 
+    /// Of what is the same to the byte for as long as `of` is the same.
+    pub(crate) fn exact(job: JobId, of: &str) -> Option<Self> {
+        let of: String = of.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let etag = HeaderValue::from_str(&format!("\"{job}.{of}\"")).ok()?;
+        Some(Self { etag, modified: None })
+    }
+
     /// 304, where the client has what it asks for. A date is compared as text: ours comes back as it was sent.
     pub(crate) fn not_modified(&self, headers: &HeaderMap) -> Option<Response> {
         let has_it = match headers.get(header::IF_NONE_MATCH) {

@@ -5,6 +5,7 @@ use super::negotiate::Form;
 use super::outputs::parse_job;
 use super::pages::{JobPage, JobRow, JobsPage, OutputRow, PlainPage, log_text};
 use super::same_site::refuse_foreign;
+use super::streams;
 use crate::app::App;
 use anabranch_engine::{Cursor, JobFilter, JobView, OutputLog, StateName};
 use anabranch_model::{DismissedBy, Error, Fault, FaultKind, JobId, Subject};
@@ -129,13 +130,19 @@ async fn status_in(asked: &Asked<'_>, id: &str) -> Result<Response, Error> {
     let view = asked.app.engine.job(id).await?;
     match form {
         Form::Html => page(asked, id, &view).await,
-        Form::Json => Ok(status_json(asked.app, &view)),
+        Form::Json => status_json(asked.app, &view).await,
     }
 }
 
-fn status_json(app: &App, view: &JobView) -> Response {
-    let status = job::status_info(&view.job, &app.base);
-    let mut response = answer::json(StatusCode::OK, &status);
+/// With the playlists of a job that can be followed already, and those that a job which failed has left.
+async fn status_json(app: &App, view: &JobView) -> Result<Response, Error> {
+    let mut status = job::status_info(&view.job, &app.base);
+    status.links.extend(streams::links(app, view.job.id).await?);
+    Ok(answered(&status))
+}
+
+fn answered(status: &job::StatusInfo) -> Response {
+    let mut response = answer::json(StatusCode::OK, status);
     answer::add_links(&mut response, &status.links);
     response
 }
@@ -144,7 +151,7 @@ async fn page(asked: &Asked<'_>, id: JobId, view: &JobView) -> Result<Response, 
     let app = asked.app;
     let outputs = match app.engine.results(id).await {
         Ok(results) => {
-            let row = |log: &OutputLog| OutputRow::new(&log.id, app.base.output(&id, &log.id), &log.chunks);
+            let row = |log: &OutputLog| OutputRow::new(log, app.base.output(&id, &log.id));
             results.outputs.iter().map(row).collect()
         }
         // Not finished, failed or dismissed: the page says so.
@@ -155,6 +162,7 @@ async fn page(asked: &Asked<'_>, id: JobId, view: &JobView) -> Result<Response, 
     let page = JobPage {
         page: asked.page().linked(&job::status_info(&view.job, &app.base).links),
         job: JobRow::new(app, view),
+        views: streams::views(app, id).await?,
         outputs,
         log: log.lines.iter().skip(skipped).map(log_text).collect(),
         next_line: log.next,
@@ -171,7 +179,8 @@ pub(crate) async fn dismiss(State(app): State<App>, Path(job): Path<String>, hea
         Err(error) => Err(error),
     };
     match dismissed {
-        Ok(view) => status_json(&app, &view),
+        // Its request is gone with it, where it had finished before.
+        Ok(view) => answered(&job::status_info(&view.job, &app.base)),
         Err(error) => asked.error(&error),
     }
 }

@@ -54,6 +54,14 @@ fn position(accept: &str, media_type: &str) -> Option<(u32, usize)> {
     })
 }
 
+/// Which of these media types the client prefers among those that it names.
+pub(crate) fn preferred(headers: &HeaderMap, media_types: &[&str]) -> Option<usize> {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let named = media_types.iter().enumerate();
+    let placed = named.filter_map(|(index, media_type)| Some((position(accept, media_type)?, index)));
+    placed.min().map(|(_, index)| index)
+}
+
 /// The client accepts a media type literally.
 pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -6,11 +6,12 @@ use super::conditional::Validators;
 use super::negotiate::{Form, accepts_any};
 use super::pages::{OutputRow, ResultsPage};
 use super::range::{Part, Range};
+use super::streams::{self, Addresses};
 use crate::app::App;
-use anabranch_engine::{Engine, OutputLog, Results};
+use anabranch_engine::{Engine, OutputLog, Results, StoredRequest};
 use anabranch_model::{
     ComplexDomain, ComplexValue, Data, DataDescription, Error, Format, JobId, JobState, LiteralDomain,
-    LiteralType, Outcome, OutputDescription, ProcessId, ResponseForm, Transmission, Value,
+    LiteralType, Outcome, OutputDescription, OutputRequest, ProcessId, ResponseForm, Transmission, Value,
 };
 use anabranch_ogc::ogcapi::{BaseUrl, Link, Problem, query, results as document};
 use anabranch_ogc::{Output, OutputValue};
@@ -79,7 +80,7 @@ async fn page(asked: &Asked<'_>, job: JobId) -> Result<Response, Error> {
         job: job.to_string(),
         process: set.process.to_string(),
         process_href: base.process(&set.process),
-        outputs: rows.map(|(log, href)| OutputRow::new(&log.id, href.clone(), &log.chunks)).collect(),
+        outputs: rows.map(|(log, href)| OutputRow::new(log, href.clone())).collect(),
     };
     Ok(answer::html(StatusCode::OK, &page))
 }
@@ -99,6 +100,11 @@ pub(crate) async fn output(
 
 async fn output_in(asked: &Asked<'_>, method: &Method, job: &str, id: &str) -> Result<Response, Error> {
     let job = parse_job(job)?;
+    let request = asked.app.engine.request(job).await?;
+    // A stream has something to show at any time.
+    if request.outputs.iter().any(|output| output.id == id && output.is_stream()) {
+        return streams::of_output(asked, job, id).await;
+    }
     let (set, results) = (OutputSet::load(asked.app, job).await?, asked.app.engine.results(job).await?);
     let log = results.output(id).ok_or_else(|| Error::NoSuchOutput { job, output: id.to_owned() })?;
     let has = log.chunks.first().map_or("*/*", media_type_of);
@@ -118,12 +124,22 @@ async fn one(
     log: &OutputLog,
 ) -> Result<Response, Error> {
     let [Value::Complex(complex)] = log.chunks.as_slice() else { return set.raw(log).await };
+    ranged(asked, method, &format!("output '{id}'"), complex).await
+}
+
+/// One piece of complex data, or the range of it that is asked for.
+pub(crate) async fn ranged(
+    asked: &Asked<'_>,
+    method: &Method,
+    what: &str,
+    complex: &ComplexValue,
+) -> Result<Response, Error> {
     let length = complex.data.len();
     let (mut response, content_range) = match Range::asked(method, asked.headers, length) {
-        Range::Whole => (set.raw(log).await?, None),
+        Range::Whole => (stored(complex, None).await?, None),
         Range::Part(part) => (stored(complex, Some(part)).await?, part.content_range(length)),
         Range::Outside => {
-            let detail = format!("output '{id}' has {length} bytes, and the range is not among them");
+            let detail = format!("{what} has {length} bytes, and the range is not among them");
             let problem = Problem::http(416, "range not satisfiable", detail);
             (asked.problem(problem), HeaderValue::from_str(&format!("bytes */{length}")).ok())
         }
@@ -155,7 +171,7 @@ pub(crate) async fn of_job(app: &App, job: JobId, only: Option<&[String]>) -> Re
     }
     match set.results.outputs.as_slice() {
         [] => Ok(StatusCode::NO_CONTENT.into_response()),
-        [log] if log.request.transmission == Transmission::Value => set.raw(log).await,
+        [log] if log.request.transmission == Transmission::Value => bare(app, job, &set, log).await,
         logs if logs.iter().all(|log| log.request.transmission == Transmission::Reference) => Ok(set.links()),
         _ => {
             let boundary = format!("anabranch-{}", JobId::random());
@@ -166,6 +182,29 @@ pub(crate) async fn of_job(app: &App, job: JobId, only: Option<&[String]>) -> Re
     }
 }
 
+/// One output as it is; of a stream that is its playlist.
+pub(crate) async fn bare(app: &App, job: JobId, set: &OutputSet, log: &OutputLog) -> Result<Response, Error> {
+    if log.request.is_stream() {
+        return streams::body_of(app, job, &log.id).await;
+    }
+    set.raw(log).await
+}
+
+/// Those that are kept.
+fn only<T>(kept: &[bool], all: Vec<T>) -> Vec<T> {
+    all.into_iter().zip(kept).filter_map(|(one, kept)| kept.then_some(one)).collect()
+}
+
+/// The format of an output that was asked for as a playlist.
+fn playlist_format(request: &OutputRequest) -> Option<Format> {
+    let asked = request.is_stream().then_some(&request.format)?;
+    Some(Format {
+        media_type: asked.media_type.clone()?,
+        encoding: asked.encoding.clone(),
+        schema: asked.schema.clone(),
+    })
+}
+
 /// The results of a job with all that is needed to write them.
 #[derive(Clone)]
 pub(crate) struct OutputSet {
@@ -174,6 +213,10 @@ pub(crate) struct OutputSet {
     pub(crate) process: ProcessId,
     descriptions: Vec<OutputDescription>,
     hrefs: Vec<String>,
+    /// The formats of playlists; `None` for outputs that are none.
+    playlists: Vec<Option<Format>>,
+    /// The addresses of playlists as values, where the protocol wants them in the place of a value.
+    addresses: Vec<Option<Value>>,
 }
 
 impl OutputSet {
@@ -192,11 +235,62 @@ impl OutputSet {
     pub(crate) async fn of(engine: &Engine, base: &BaseUrl, job: JobId) -> Result<Self, Error> {
         let results = engine.results(job).await?;
         let request = engine.request(job).await?;
-        let descriptions =
-            results.outputs.iter().map(|log| description(engine, &request.request.process, log)).collect();
-        let hrefs = results.outputs.iter().map(|log| base.output(&job, &log.id)).collect();
-        let (process, response) = (request.request.process.clone(), request.request.response);
-        Ok(Self { results, response, process, descriptions, hrefs })
+        Ok(Self::new(engine, base, job, results, &request))
+    }
+
+    /// The streams of a job that has not ended yet, or not well. Their chunks are in their playlists.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchJob`].
+    pub(crate) async fn of_streams(app: &App, job: JobId) -> Result<Self, Error> {
+        let request = app.engine.request(job).await?;
+        let streams = request.outputs.iter().filter(|output| output.is_stream());
+        let log = |output: &OutputRequest| OutputLog {
+            id: output.id.clone(),
+            request: output.clone(),
+            chunks: Vec::new(),
+        };
+        let results = Arc::new(Results { outputs: streams.map(log).collect() });
+        Ok(Self::new(&app.engine, &app.base, job, results, &request))
+    }
+
+    fn new(
+        engine: &Engine,
+        base: &BaseUrl,
+        job: JobId,
+        results: Arc<Results>,
+        request: &StoredRequest,
+    ) -> Self {
+        let logs = || results.outputs.iter();
+        let href = |log: &OutputLog| match log.request.is_stream() {
+            true => Addresses::Resources.playlist(base, &job, &log.id),
+            false => base.output(&job, &log.id),
+        };
+        let process = request.request.process.clone();
+        Self {
+            response: request.request.response,
+            descriptions: logs().map(|log| description(engine, &process, log)).collect(),
+            hrefs: logs().map(href).collect(),
+            playlists: logs().map(|log| playlist_format(&log.request)).collect(),
+            addresses: vec![None; results.outputs.len()],
+            process,
+            results,
+        }
+    }
+
+    /// As WPS has it: a playlist that was asked for as a value is its address (Streaming based WPS, 2012). The first one is at the address
+    /// that clients of 2012 know.
+    pub(crate) fn for_wps(mut self, base: &BaseUrl, job: JobId) -> Self {
+        if let Some(first) = self.playlists.iter().position(Option::is_some) {
+            self.hrefs[first] = Addresses::Servlet.playlist(base, &job, &self.results.outputs[first].id);
+        }
+        for (index, log) in self.results.outputs.iter().enumerate() {
+            if let (Some(format), Transmission::Value) = (&self.playlists[index], log.request.transmission) {
+                let data = Data::Bytes(self.hrefs[index].clone().into());
+                self.addresses[index] = Some(Value::Complex(ComplexValue { data, format: format.clone() }));
+            }
+        }
+        self
     }
 
     /// The outputs of these names, in the order of the results.
@@ -207,26 +301,38 @@ impl OutputSet {
         if let Some(other) = names.iter().find(|name| self.results.output(name).is_none()) {
             return Err(Error::NoSuchOutput { job, output: other.clone() });
         }
-        let kept = |log: &OutputLog| names.contains(&log.id);
-        let parts = self.results.outputs.iter().zip(self.descriptions).zip(self.hrefs);
-        let parts = parts.filter(|((log, _), _)| kept(log));
-        let ((outputs, descriptions), hrefs): ((Vec<_>, Vec<_>), Vec<_>) =
-            parts.map(|((log, description), href)| ((log.clone(), description), href)).unzip();
-        Ok(Self { results: Arc::new(Results { outputs }), descriptions, hrefs, ..self })
+        let kept: Vec<bool> = self.results.outputs.iter().map(|log| names.contains(&log.id)).collect();
+        Ok(Self {
+            results: Arc::new(Results { outputs: only(&kept, self.results.outputs.clone()) }),
+            descriptions: only(&kept, self.descriptions),
+            hrefs: only(&kept, self.hrefs),
+            playlists: only(&kept, self.playlists),
+            addresses: only(&kept, self.addresses),
+            ..self
+        })
     }
 
     /// As the writers of documents take them. A log of several chunks is shown as a link to all of them.
     pub(crate) fn outputs(&self) -> Vec<Output<'_>> {
-        let parts = self.results.outputs.iter().zip(&self.descriptions).zip(&self.hrefs);
-        parts
-            .map(|((log, description), href)| {
-                let value = match log.chunks.as_slice() {
-                    [value] if log.request.transmission == Transmission::Value => OutputValue::Inline(value),
-                    chunks => OutputValue::Reference { href, format: chunks.first().and_then(format_of) },
-                };
-                Output { description, request: &log.request, value }
-            })
-            .collect()
+        let logs = self.results.outputs.iter().enumerate().zip(&self.descriptions);
+        logs.map(|((index, log), description)| Output {
+            description,
+            request: &log.request,
+            value: self.value(index, log),
+        })
+        .collect()
+    }
+
+    fn value<'a>(&'a self, index: usize, log: &'a OutputLog) -> OutputValue<'a> {
+        let href = &self.hrefs[index];
+        match (&self.addresses[index], &self.playlists[index]) {
+            (Some(address), _) => OutputValue::Inline(address),
+            (None, Some(format)) => OutputValue::Reference { href, format: Some(format) },
+            (None, None) => match log.chunks.as_slice() {
+                [value] if log.request.transmission == Transmission::Value => OutputValue::Inline(value),
+                chunks => OutputValue::Reference { href, format: chunks.first().and_then(format_of) },
+            },
+        }
     }
 
     /// The same with values of at most `bytes_max` together; those beyond are links.
@@ -245,8 +351,9 @@ impl OutputSet {
 
     /// The sum of what stands in the answer.
     pub(crate) fn inline_bytes(&self) -> u64 {
-        let inline =
-            self.results.outputs.iter().filter(|log| log.request.transmission == Transmission::Value);
+        let is_inline =
+            |log: &&OutputLog| log.request.transmission == Transmission::Value && !log.request.is_stream();
+        let inline = self.results.outputs.iter().filter(is_inline);
         inline.flat_map(|log| &log.chunks).map(bytes_of).sum()
     }
 
@@ -267,8 +374,8 @@ impl OutputSet {
         answer::with_type(StatusCode::OK, media_type, body::written(move |out| write(&self.outputs(), out)))
     }
 
-    /// One output as it is.
-    pub(crate) async fn raw(&self, log: &OutputLog) -> Result<Response, Error> {
+    /// One output as it is, chunk after chunk.
+    async fn raw(&self, log: &OutputLog) -> Result<Response, Error> {
         let media_type = match log.chunks.as_slice() {
             [] => return Ok(StatusCode::NO_CONTENT.into_response()),
             [Value::Complex(complex)] => return stored(complex, None).await,
@@ -305,9 +412,9 @@ impl OutputSet {
     /// Nothing but a link for each output (req/core/process-execute-sync-raw-ref).
     fn links(&self) -> Response {
         let mut response = StatusCode::NO_CONTENT.into_response();
-        for (log, href) in self.results.outputs.iter().zip(&self.hrefs) {
-            let media_type =
-                log.chunks.first().and_then(format_of).map_or("text/plain", |format| &format.media_type);
+        for ((log, href), playlist) in self.results.outputs.iter().zip(&self.hrefs).zip(&self.playlists) {
+            let format = playlist.as_ref().or_else(|| log.chunks.first().and_then(format_of));
+            let media_type = format.map_or("text/plain", |format| &format.media_type);
             answer::add_links(&mut response, &[Link::new(log.id.clone(), media_type, href.clone())]);
         }
         response
@@ -315,7 +422,7 @@ impl OutputSet {
 }
 
 /// Stored outputs are foreign content: a browser may show them, never run them.
-fn guard_stored(response: &mut Response, media_type: &str) {
+pub(crate) fn guard_stored(response: &mut Response, media_type: &str) {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
     if media_type.contains("html") || media_type.contains("svg") {
@@ -324,7 +431,7 @@ fn guard_stored(response: &mut Response, media_type: &str) {
 }
 
 /// One piece of complex data as it is, or a part of it.
-async fn stored(value: &ComplexValue, part: Option<Part>) -> Result<Response, Error> {
+pub(crate) async fn stored(value: &ComplexValue, part: Option<Part>) -> Result<Response, Error> {
     let status = if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     let length = part.map_or(value.data.len(), Part::bytes);
     let first = part.map_or(0, |part| part.first);
@@ -351,7 +458,7 @@ async fn file_body(path: &std::path::Path, first: u64, length: u64) -> io::Resul
 }
 
 /// Of an output as it is.
-fn media_type_of(value: &Value) -> &str {
+pub(crate) fn media_type_of(value: &Value) -> &str {
     match value {
         Value::Complex(complex) => &complex.format.media_type,
         Value::Literal(_) => "text/plain; charset=utf-8",
@@ -377,10 +484,13 @@ fn bytes_of(value: &Value) -> u64 {
 /// The output's description; made up from its value where the process is not published any more.
 fn description(engine: &Engine, process: &ProcessId, log: &OutputLog) -> OutputDescription {
     let published = engine.registry().get(process).ok();
-    if let Some(description) = published.and_then(|process| process.description().output(&log.id).cloned()) {
-        return description;
-    }
-    let data = match log.chunks.first() {
+    let described = published.and_then(|process| process.description().output(&log.id).cloned());
+    described.unwrap_or_else(|| made_up(&log.id, log.chunks.first()))
+}
+
+/// The description that an output of this value has.
+pub(crate) fn made_up(id: &str, value: Option<&Value>) -> OutputDescription {
+    let data = match value {
         Some(Value::Complex(complex)) => {
             DataDescription::Complex(ComplexDomain { formats: vec![complex.format.clone()], bytes_max: None })
         }
@@ -390,8 +500,8 @@ fn description(engine: &Engine, process: &ProcessId, log: &OutputLog) -> OutputD
         }
     };
     OutputDescription {
-        id: log.id.clone(),
-        title: log.id.clone(),
+        id: id.to_owned(),
+        title: id.to_owned(),
         description: String::new(),
         keywords: Vec::new(),
         data,

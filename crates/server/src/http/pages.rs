@@ -4,11 +4,12 @@ pub(crate) mod definition;
 pub(crate) mod process;
 
 use crate::app::App;
-use anabranch_engine::{JobView, LogEntry};
-use anabranch_model::{AllowedValue, Data, DataDescription, Timestamp, Value};
+use anabranch_engine::{JobView, LogEntry, OutputLog};
+use anabranch_formats::playlist::Chunk;
+use anabranch_model::{AllowedValue, Data, DataDescription, JobId, Timestamp, Value};
 use anabranch_ogc::ogcapi::job::status_info;
 use anabranch_ogc::ogcapi::processes::{MetadataLink, ProcessSummary};
-use anabranch_ogc::ogcapi::{Link, Problem};
+use anabranch_ogc::ogcapi::{BaseUrl, Link, Problem};
 use anabranch_remote::{AgentInfo, WaitingRuns};
 use askama::Template;
 
@@ -201,6 +202,8 @@ pub(crate) struct JobPage {
     pub(crate) page: Page,
     pub(crate) job: JobRow,
     pub(crate) outputs: Vec<OutputRow>,
+    /// What a map can show of it.
+    pub(crate) views: Vec<StreamView>,
     pub(crate) log: Vec<String>,
     /// Number of the first line that is not on the page.
     pub(crate) next_line: u64,
@@ -216,6 +219,61 @@ pub(crate) struct ResultsPage {
     pub(crate) outputs: Vec<OutputRow>,
 }
 
+/// What a page needs to show a stream on a map.
+pub(crate) struct StreamView {
+    pub(crate) output: String,
+    /// Its playlist, as a page.
+    pub(crate) href: String,
+    /// Its chunks as they come.
+    pub(crate) events: String,
+}
+
+impl StreamView {
+    pub(crate) fn new(base: &BaseUrl, job: &JobId, output: &str) -> Self {
+        let playlist = format!("{}/playlist", base.output(job, output));
+        Self {
+            output: output.to_owned(),
+            href: format!("{playlist}?f=html"),
+            events: format!("{playlist}?f=sse"),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "stream.html")]
+pub(crate) struct StreamPage {
+    pub(crate) page: Page,
+    pub(crate) job: String,
+    pub(crate) output: String,
+    pub(crate) status: String,
+    pub(crate) is_open: bool,
+    pub(crate) error: Option<String>,
+    pub(crate) media_type: String,
+    pub(crate) total: u64,
+    /// The first ones.
+    pub(crate) chunks: Vec<ChunkRow>,
+    pub(crate) view: StreamView,
+}
+
+/// A chunk in a list.
+pub(crate) struct ChunkRow {
+    seq: u64,
+    href: String,
+    media_type: String,
+    bytes: String,
+}
+
+impl From<Chunk> for ChunkRow {
+    fn from(chunk: Chunk) -> Self {
+        Self {
+            seq: chunk.seq,
+            href: chunk.href,
+            media_type: chunk.media_type.unwrap_or_default(),
+            bytes: chunk.bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
+        }
+    }
+}
+
 /// A result on a job's page.
 pub(crate) struct OutputRow {
     id: String,
@@ -227,7 +285,8 @@ pub(crate) struct OutputRow {
 
 impl OutputRow {
     /// What an output's chunks are together.
-    pub(crate) fn new(id: &str, href: String, chunks: &[Value]) -> Self {
+    pub(crate) fn new(log: &OutputLog, href: String) -> Self {
+        let (id, chunks) = (&log.id, &log.chunks);
         let (mut format, mut bytes) = (String::new(), 0);
         let preview =
             chunks.iter().filter_map(preview).take(PREVIEW_CHUNKS_MAX).collect::<Vec<_>>().join("\n");
@@ -249,7 +308,10 @@ impl OutputRow {
             bytes += length;
         }
         let bytes = if bytes == 0 { String::new() } else { bytes.to_string() };
-        Self { id: id.to_owned(), href, format, bytes, preview }
+        if let Some(playlist) = log.request.format.media_type.as_ref().filter(|_| log.request.is_stream()) {
+            format.clone_from(playlist);
+        }
+        Self { id: id.clone(), href, format, bytes, preview }
     }
 }
 

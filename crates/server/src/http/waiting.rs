@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use anabranch_engine::{JobHandle, JobView};
-use anabranch_model::{DismissedBy, Error, JobId};
+use anabranch_model::{DismissedBy, Error, JobId, JobState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +37,21 @@ pub(crate) async fn until_finished(app: &App, mut handle: JobHandle) -> Result<A
         }
         Err(_elapsed) => Err(Error::TimedOut { seconds_max: app.sync_max.as_secs() }),
     }
+}
+
+/// Waits until a job's work has begun, and with it its streams are open; or until it has ended. From then on it goes on without its client.
+///
+/// # Errors
+/// [`Error::TimedOut`] after the longest synchronous execution; the job is dismissed then.
+pub(crate) async fn until_opened(app: &App, handle: &JobHandle) -> Result<Arc<JobView>, Error> {
+    let mut guard = DismissOnDrop { app: Arc::clone(app), job: Some(handle.id()) };
+    let mut watched = handle.watch();
+    let opened = watched.wait_for(|view| !matches!(view.job.state, JobState::Accepted));
+    let Ok(opened) = tokio::time::timeout(app.sync_max, opened).await else {
+        return Err(Error::TimedOut { seconds_max: app.sync_max.as_secs() });
+    };
+    guard.job = None;
+    Ok(opened.map_or_else(|_engine_gone| handle.view(), |view| Arc::clone(&view)))
 }
 
 /// Waits for the end of a job for a while, and gives it as it is then. Clients of jobs that end at once are spared a poll.

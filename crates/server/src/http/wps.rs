@@ -17,7 +17,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use std::sync::Arc;
 
-pub(crate) use v1_0::status;
+pub(crate) use v1_0::{reported, status};
 
 /// `GET /wps?…`
 pub(crate) async fn by_get(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
@@ -67,7 +67,7 @@ fn xml(bytes: Vec<u8>) -> Response {
     answer::with_type(StatusCode::OK, MEDIA_TYPE, bytes)
 }
 
-fn exception(app: &App, report: &ExceptionReport) -> Response {
+pub(crate) fn exception(app: &App, report: &ExceptionReport) -> Response {
     let status = StatusCode::from_u16(report.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = answer::with_type(status, MEDIA_TYPE, report.to_xml(app.service.language()));
     if let Some(seconds) = report.retry_after_s {

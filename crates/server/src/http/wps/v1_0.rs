@@ -1,14 +1,18 @@
 //! WPS 1.0.0.
 
+mod early;
+
 use super::{exception, xml};
 use crate::app::App;
+use crate::http::answer;
 use crate::http::jobs::DISMISS_WAIT;
-use crate::http::outputs::{OutputSet, parse_job};
+use crate::http::outputs::{OutputSet, bare, parse_job};
 use crate::http::rendered::Document;
 use crate::http::service::{description, descriptions};
-use crate::http::waiting::until_finished;
+use crate::http::streams;
+use crate::http::waiting::{until_finished, until_opened};
 use anabranch_engine::{JobView, StoredRequest};
-use anabranch_model::{DismissedBy, Error, JobState, Outcome};
+use anabranch_model::{DismissedBy, Error, ExecutionMode, JobState, Outcome};
 use anabranch_ogc::ExceptionReport;
 use anabranch_ogc::wps::Capabilities;
 use anabranch_ogc::wps_1_0::{self, DescribeProcess, Execute, Request, capabilities, describe, response};
@@ -61,7 +65,8 @@ pub(super) async fn answer_to(app: &App, request: Request) -> Result<Response, E
     }
 }
 
-fn reported(error: &Error) -> ExceptionReport {
+/// The report, logged where it is ours to mend.
+pub(crate) fn reported(error: &Error) -> ExceptionReport {
     super::log_ours(error);
     wps_1_0::exception_report(error)
 }
@@ -72,12 +77,23 @@ fn describe_process(app: &App, request: &DescribeProcess) -> Result<Response, Ex
 }
 
 /// Failures before acceptance are exception reports; later ones stand in the ExecuteResponse, but for raw answers.
-async fn execute(app: &App, execute: Execute) -> Result<Response, ExceptionReport> {
+async fn execute(app: &App, mut execute: Execute) -> Result<Response, ExceptionReport> {
     let options = execute.response;
     let language = execute.language.as_deref();
+    let is_early = early::is_early(app, &execute.request);
+    if is_early {
+        // The client goes as soon as the streams are open: the job has to outlive it, and this server.
+        execute.request.mode = ExecutionMode::Async;
+    }
     let handle = app.engine.submit(execute.request).await.map_err(|error| reported(&error))?;
     let view = if options.store && options.status {
         handle.view()
+    } else if is_early {
+        let view = until_opened(app, &handle).await.map_err(|error| reported(&error))?;
+        if let Some(error) = early::never_opened(&view) {
+            return Err(reported(&error));
+        }
+        view
     } else {
         until_finished(app, handle).await.map_err(|error| reported(&error))?
     };
@@ -88,9 +104,13 @@ async fn execute(app: &App, execute: Execute) -> Result<Response, ExceptionRepor
 }
 
 async fn raw(app: &App, view: &JobView) -> Result<Response, Error> {
-    let set = OutputSet::load(app, view.job.id).await?;
+    let job = view.job.id;
+    let set = match early::opened(app, view).await? {
+        Some(streams) => streams,
+        None => OutputSet::load(app, job).await?,
+    };
     match set.results.outputs.first() {
-        Some(log) => set.raw(log).await,
+        Some(log) => bare(app, job, &set, log).await,
         None => Err(Error::process_failed("the process wrote no output")),
     }
 }
@@ -118,14 +138,21 @@ async fn written(
     let service_instance = format!("{}?service=WPS&version=1.0.0&request=GetCapabilities", app.wps_url());
     let status_location = stored.then(|| app.base.at(&format!("/wps/status/{job}")));
     let process = description(app, &request.request.process);
-    let set = match view.job.state {
-        JobState::Finished(Outcome::Succeeded) => Some(OutputSet::load(app, job).await?),
-        JobState::Accepted | JobState::Running { .. } | JobState::Finished(_) => None,
+    let early = early::opened(app, view).await?;
+    let mut shown = view.job.clone();
+    if early.is_some() {
+        shown.state = JobState::Finished(Outcome::Succeeded);
+    }
+    let set = match shown.state {
+        JobState::Finished(Outcome::Succeeded) if early.is_none() => Some(OutputSet::load(app, job).await?),
+        JobState::Accepted | JobState::Running { .. } | JobState::Finished(_) => early,
     };
-    let (view, request) = (Arc::clone(view), Arc::clone(request));
+    let set = set.map(|set| set.for_wps(&app.base, job));
+    let links = if view.job.is_finished() { Vec::new() } else { streams::links_of_2012(app, job).await? };
+    let request = Arc::clone(request);
     let write = move |outputs: &[anabranch_ogc::Output<'_>], out: &mut dyn std::io::Write| {
         let document = response::Response {
-            job: &view.job,
+            job: &shown,
             process: &process,
             service_instance: &service_instance,
             status_location: status_location.as_deref(),
@@ -135,12 +162,14 @@ async fn written(
         };
         response::write(&document, out)
     };
-    match set {
-        Some(set) => Ok(set.written(wps_1_0::MEDIA_TYPE, write)),
+    let mut response = match set {
+        Some(set) => set.written(wps_1_0::MEDIA_TYPE, write),
         None => {
             let mut bytes = Vec::new();
             write(&[], &mut bytes).map_err(Error::internal)?;
-            Ok(xml(bytes))
+            xml(bytes)
         }
-    }
+    };
+    answer::add_links(&mut response, &links);
+    Ok(response)
 }

@@ -4,9 +4,10 @@ use super::xml;
 use crate::app::App;
 use crate::http::answer;
 use crate::http::jobs::DISMISS_WAIT;
-use crate::http::outputs::{OutputSet, parse_job};
+use crate::http::outputs::{OutputSet, bare, parse_job};
 use crate::http::rendered::Document;
 use crate::http::service::{description, descriptions};
+use crate::http::streams;
 use crate::http::waiting::{until_finished, within};
 use anabranch_engine::{JobHandle, JobView};
 use anabranch_model::bind::FAULTS_MAX;
@@ -58,7 +59,7 @@ async fn execute(app: &App, mut request: ExecuteRequest) -> Result<Response, Err
         }
         ExecutionMode::Async => {
             let view = within(app.async_grace, &mut handle).await;
-            Ok(status_info(&view))
+            status_info(app, &view).await
         }
         ExecutionMode::Auto => results_or_status(app, handle).await,
     }
@@ -88,16 +89,21 @@ fn chosen(mode: ExecutionMode, process: &ProcessDescription) -> ExecutionMode {
 
 async fn results_or_status(app: &App, mut handle: JobHandle) -> Result<Response, Error> {
     let view = within(app.async_grace, &mut handle).await;
-    if view.job.is_finished() { results(app, view.job.id).await } else { Ok(status_info(&view)) }
+    if view.job.is_finished() { results(app, view.job.id).await } else { status_info(app, &view).await }
 }
 
-fn status_info(view: &JobView) -> Response {
+/// With links to the playlists of a job that goes on.
+async fn status_info(app: &App, view: &JobView) -> Result<Response, Error> {
     let status = status::StatusInfo { job: &view.job, expires: view.expires, now: Timestamp::now() };
-    xml(status::write(&status))
+    let mut response = xml(status::write(&status));
+    if !view.job.is_finished() {
+        answer::add_links(&mut response, &streams::links_of_2012(app, view.job.id).await?);
+    }
+    Ok(response)
 }
 
 async fn get_status(app: &App, job: &str) -> Result<Response, Error> {
-    Ok(status_info(&*app.engine.job(parse_job(job)?).await?))
+    status_info(app, &*app.engine.job(parse_job(job)?).await?).await
 }
 
 async fn get_result(app: &App, job: &str) -> Result<Response, Error> {
@@ -109,13 +115,14 @@ async fn get_result(app: &App, job: &str) -> Result<Response, Error> {
 async fn results(app: &App, job: JobId) -> Result<Response, Error> {
     let set = OutputSet::load(app, job).await?;
     if set.response == ResponseForm::Raw && set.results.outputs.len() == 1 {
-        return raw(&set).await;
+        return raw(app, job, &set).await;
     }
     if set.results.outputs.is_empty() {
         return Err(Error::process_failed("the process wrote no output"));
     }
     let expires = app.engine.job(job).await?.expires;
     let process = description(app, &set.process);
+    let set = set.for_wps(&app.base, job);
     Ok(set.written(wps_2_0::MEDIA_TYPE, move |outputs, out| {
         let groups = &process.groups;
         response::write(&response::Response { job: &job, groups, expires, outputs }, out)
@@ -123,7 +130,7 @@ async fn results(app: &App, job: JobId) -> Result<Response, Error> {
 }
 
 /// The only output as it is; also where a link was asked for, as raw data has no place for one.
-async fn raw(set: &OutputSet) -> Result<Response, Error> {
+async fn raw(app: &App, job: JobId, set: &OutputSet) -> Result<Response, Error> {
     let (Some(log), Some(output)) = (set.results.outputs.first(), set.outputs().first().copied()) else {
         return Err(Error::process_failed("the process wrote no output"));
     };
@@ -134,7 +141,7 @@ async fn raw(set: &OutputSet) -> Result<Response, Error> {
             response::write_raw(&output, &mut bytes).map_err(Error::internal)?;
             Ok(answer::with_type(StatusCode::OK, &response::raw_media_type(&output), bytes))
         }
-        _ => set.raw(log).await,
+        _ => bare(app, job, set, log).await,
     }
 }
 

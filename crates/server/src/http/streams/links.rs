@@ -1,0 +1,50 @@
+//! Where else a job's streams are told of: its status by every interface, and its page.
+
+use super::Addresses;
+use super::view::can_be_shown;
+use crate::app::App;
+use crate::http::pages::StreamView;
+use anabranch_model::{Error, Format, JobId, OutputRequest};
+use anabranch_ogc::ogcapi::Link;
+
+/// Outputs that one map shows: more would not be told apart.
+const VIEWS_MAX: usize = 4;
+
+/// Links to the playlists of a job, by OGC API.
+pub(crate) async fn links(app: &App, job: JobId) -> Result<Vec<Link>, Error> {
+    let link = |output: &OutputRequest| {
+        let href = format!("{}/playlist", app.base.output(&job, &output.id));
+        titled(Link::new("related", "application/json", href), output)
+    };
+    streams(app, job, link).await
+}
+
+/// The same for WPS, whose documents have no place for them: for `Link` headers.
+pub(crate) async fn links_of_2012(app: &App, job: JobId) -> Result<Vec<Link>, Error> {
+    let link = |output: &OutputRequest| {
+        let href = Addresses::Resources.playlist(&app.base, &job, &output.id);
+        titled(Link::new("related", Format::PLAYLIST, href), output)
+    };
+    streams(app, job, link).await
+}
+
+fn titled(link: Link, output: &OutputRequest) -> Link {
+    link.titled(format!("playlist of output '{}'", output.id))
+}
+
+async fn streams(app: &App, job: JobId, link: impl Fn(&OutputRequest) -> Link) -> Result<Vec<Link>, Error> {
+    let request = app.engine.request(job).await?;
+    Ok(request.outputs.iter().filter(|output| output.is_stream()).map(link).collect())
+}
+
+/// The outputs of a job that a map can show, streams or not.
+pub(crate) async fn views(app: &App, job: JobId) -> Result<Vec<StreamView>, Error> {
+    let request = app.engine.request(job).await?;
+    let shown = request.outputs.iter().filter(|output| {
+        let format = output.format.media_type.clone().map(Format::new);
+        let chunks =
+            format.and_then(|format| if format.is_playlist() { format.of_chunks() } else { Some(format) });
+        chunks.is_some_and(|chunks| can_be_shown(&chunks.media_type))
+    });
+    Ok(shown.take(VIEWS_MAX).map(|output| StreamView::new(&app.base, &job, &output.id)).collect())
+}
