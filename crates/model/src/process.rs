@@ -103,6 +103,13 @@ pub trait OutputSink: Send + Sync {
     /// A file given as data is moved away if it lies below [`OutputSink::scratch`], else copied.
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>>;
 
+    /// The same for a chunk of which a copy lies on a server of the site's own, at `path` below what is shared there: who hands over
+    /// paths instead of bytes may name it.
+    fn write_uploaded(&self, output: &str, chunk: Value, path: &str) -> BoxFuture<'_, Result<(), Error>> {
+        let _only_bytes = path;
+        self.write(output, chunk)
+    }
+
     /// Why the work has not begun; told again when that changes. Of no account once it has.
     fn waiting(&self, _reason: &str) {}
 

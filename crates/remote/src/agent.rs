@@ -29,6 +29,8 @@ pub struct AgentService {
     pub runs_max: u32,
     /// Slots of [`AgentSettings::capacity`] that one run takes.
     pub weight: u32,
+    /// Outputs that its process uploads ([`OutputSink::write_uploaded`](anabranch_model::OutputSink::write_uploaded)).
+    pub uploaded: Vec<String>,
 }
 
 /// The data plane as an agent sees it.

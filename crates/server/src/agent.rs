@@ -7,6 +7,7 @@ use crate::cli;
 use crate::folder::Folder;
 use crate::join::Join;
 use crate::load::{Drained, MachineLoad, RulesFile};
+use crate::uploading::Uploads;
 use crate::{local_services, signals, terminal, wps_remote_agent};
 use anabranch_command::Service;
 use anabranch_remote::{Agent, AgentService, AgentSettings, LoadSource};
@@ -36,7 +37,14 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
     let name = arguments.name.clone().unwrap_or_else(host_name);
     check_name(&name)?;
     let services = local_services::open(&arguments.services)?;
-    let offered_first = offer(&services.services());
+    let config = arguments.config.as_deref().map(AgentFile::load).transpose()?;
+    let uploads = match &config {
+        Some(config) => {
+            Uploads { uploader: config.uploader()?.map(Arc::new), shared_folder: config.has_shared_folder() }
+        }
+        None => Uploads::none(),
+    };
+    let offered_first = offer(&services.services(), &uploads);
     if offered_first.is_empty() {
         let folder = arguments.services.display();
         terminal::note(format_args!("no service file in {folder} can be published: waiting for one"));
@@ -45,7 +53,6 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
         terminal::line(format_args!("offering {}", service.process.description().id));
     }
 
-    let config = arguments.config.as_deref().map(AgentFile::load).transpose()?;
     ensure!(
         arguments.join.is_none() || !config.as_ref().is_some_and(AgentFile::has_session),
         "--join and the configuration both say where to log in"
@@ -66,7 +73,7 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
     let (sender, offered) = watch::channel(whole(offered_first));
     let watching = local_services::watch(services, |services| {
         tracing::info!(services = services.len(), "the services folder has changed");
-        sender.send_replace(whole(offer(&services)));
+        sender.send_replace(whole(offer(&services, &uploads)));
     });
     let rules = config.as_ref().map(AgentFile::rules).unwrap_or_default();
     let machine = MachineLoad::new(rules);
@@ -125,11 +132,16 @@ async fn serve(
     Ok(())
 }
 
-fn offer(services: &[Arc<Service>]) -> Vec<AgentService> {
+fn offer(services: &[Arc<Service>], uploads: &Uploads) -> Vec<AgentService> {
+    let uploaded = |service: &Service| match &uploads.uploader {
+        Some(_) => uploads.of(service),
+        None => Vec::new(),
+    };
     let offer = |service: &Arc<Service>| AgentService {
-        process: local_services::process(service),
+        process: local_services::process(service, uploads),
         runs_max: service.capacity.runs,
         weight: slots(service.capacity.weight),
+        uploaded: uploaded(service),
     };
     services.iter().map(offer).collect()
 }

@@ -3,8 +3,10 @@
 use crate::config::{Tls, check_labels};
 use crate::load::rules::Rules;
 use crate::remote_config::{self, RemoteConfig};
+use crate::upload_server::UploadServer;
 use crate::xmpp_session;
 use anabranch_command::Dialect;
+use anabranch_delivery::Uploader;
 use anabranch_remote::message::LABELS_MAX;
 use anabranch_remote::{AgentSettings, WpsRemoteSettings};
 use anabranch_xmpp::RoomJoin;
@@ -29,8 +31,10 @@ impl AgentFile {
     pub(crate) fn load(file: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
         if Dialect::of(file, &text) != Dialect::AgentConfiguration {
-            let (session, machine) =
+            let (session, mut machine) =
                 parse(&text).with_context(|| format!("agent configuration {}", file.display()))?;
+            let folder = file.parent().unwrap_or_else(|| Path::new("."));
+            machine.upload = machine.upload.map(|upload| upload.relative_to(folder));
             return Ok(Self::Own(session.map(|session| session.relative_to(file)), machine));
         }
         let read = remote_config::read(file, &text);
@@ -53,6 +57,26 @@ impl AgentFile {
         match self {
             Self::Own(_, machine) => machine.capacity,
             Self::Remote(config) => Some(config.capacity),
+        }
+    }
+
+    /// What uploads outputs, where the file says where to.
+    ///
+    /// # Errors
+    /// Where that can't be used.
+    pub(crate) fn uploader(&self) -> anyhow::Result<Option<Uploader>> {
+        let server = match self {
+            Self::Own(_, machine) => machine.upload.as_ref(),
+            Self::Remote(config) => config.uploader.as_ref(),
+        };
+        server.map(UploadServer::uploader).transpose()
+    }
+
+    /// Whether outputs go to a folder that the server shares.
+    pub(crate) fn has_shared_folder(&self) -> bool {
+        match self {
+            Self::Own(config, _) => config.as_ref().is_some_and(|config| config.shared_folder.is_some()),
+            Self::Remote(config) => config.wire == Wire::WpsRemote && config.shared_folder.is_some(),
         }
     }
 
@@ -115,15 +139,18 @@ pub(crate) struct Machine {
     capacity: Option<u32>,
     labels: Vec<String>,
     load: Rules,
+    /// Where outputs of its services are uploaded.
+    upload: Option<UploadServer>,
 }
 
 impl Machine {
-    const KEYS: [&str; 3] = ["capacity", "labels", "load"];
+    const KEYS: [&str; 4] = ["capacity", "labels", "load", "upload"];
 
     fn check(&self) -> anyhow::Result<()> {
         ensure!(self.capacity != Some(0), "capacity must be at least 1");
         ensure!(self.labels.len() <= LABELS_MAX, "labels must not be more than {LABELS_MAX}");
         check_labels("labels", &self.labels)?;
+        self.upload.as_ref().map_or(Ok(()), UploadServer::check)?;
         self.load.check()
     }
 }

@@ -80,6 +80,9 @@ fn sort_of(file: &Path, text: &str) -> Sort {
         Sort::Agent
     } else if has(&["http", "xmpp", "limits", "callbacks", "egress", "balance", "service", "services"]) {
         Sort::Server
+    } else if has(&["upload"]) {
+        // Of either.
+        Sort::Agent
     } else {
         Sort::Service
     }

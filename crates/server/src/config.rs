@@ -1,6 +1,7 @@
 //! The configuration: a file as written ([`Config`] by serde, unknown keys refused), with every default in
 //! `default-config.toml`, which is also the documentation.
 
+use crate::upload_server::UploadServer;
 use anabranch_egress::Policy;
 use anabranch_model::ProcessId;
 use anabranch_remote::message::{LABEL_CHARS_MAX, is_label};
@@ -32,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) callbacks: Callbacks,
     pub(crate) streaming: Streaming,
     pub(crate) egress: Policy,
+    /// Where outputs of the server's own services are uploaded.
+    pub(crate) upload: Option<UploadServer>,
 }
 
 /// How processes are run piece by piece.
@@ -202,7 +205,10 @@ impl Config {
     pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
         let Some(file) = file else { return Self::parse("") };
         let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
-        Self::parse(&text).with_context(|| format!("configuration {}", file.display()))
+        let mut config = Self::parse(&text).with_context(|| format!("configuration {}", file.display()))?;
+        let folder = file.parent().unwrap_or_else(|| Path::new("."));
+        config.upload = config.upload.map(|upload| upload.relative_to(folder));
+        Ok(config)
     }
 
     /// The defaults, overlaid by a text.
@@ -211,6 +217,7 @@ impl Config {
         let mut all: toml::Table = toml::from_str(DEFAULT)?;
         overlay(&mut all, given);
         let config = Self::deserialize(all)?;
+        config.upload.as_ref().map_or(Ok(()), UploadServer::check)?;
         anyhow::ensure!(config.http.connections_max > 0, "http.connections_max must be at least 1");
         anyhow::ensure!(
             config.http.async_grace_ms <= ASYNC_GRACE_MS_MAX,

@@ -1,6 +1,8 @@
 //! Service files of a folder as processes, for server and agent alike.
 
+use crate::uploading::Uploads;
 use anabranch_command::{CommandProcess, Looked, Service, ServiceFolder, Settings, Supervisor};
+use anabranch_model::Process;
 use anyhow::Context as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,6 +59,7 @@ pub(crate) async fn watch(mut folder: ServiceFolder, mut tell: impl FnMut(Vec<Ar
 }
 
 /// A service as a process that this program runs.
-pub(crate) fn process(service: &Arc<Service>) -> Arc<CommandProcess> {
-    Arc::new(CommandProcess::new(Arc::clone(service), Settings { supervisor: Supervisor::this_program() }))
+pub(crate) fn process(service: &Arc<Service>, uploads: &Uploads) -> Arc<dyn Process> {
+    let settings = Settings { supervisor: Supervisor::this_program() };
+    uploads.wrap(service, Arc::new(CommandProcess::new(Arc::clone(service), settings)))
 }

@@ -30,6 +30,8 @@ mod signals;
 mod streams;
 mod terminal;
 mod upload_password;
+mod upload_server;
+mod uploading;
 mod wps_remote_agent;
 mod xmpp_server;
 mod xmpp_session;

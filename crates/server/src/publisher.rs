@@ -2,6 +2,7 @@
 
 use crate::local_services;
 use crate::streams::Publishing;
+use crate::uploading::Uploads;
 use anabranch_command::Service;
 use anabranch_engine::Engine;
 use anabranch_model::{Process, ProcessId};
@@ -13,12 +14,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct LocalPublisher {
     engine: Engine,
     publishing: Publishing,
+    uploads: Uploads,
     published: Vec<Arc<Service>>,
 }
 
 impl LocalPublisher {
-    pub(crate) fn new(engine: Engine, publishing: Publishing) -> Self {
-        Self { engine, publishing, published: Vec::new() }
+    pub(crate) fn new(engine: Engine, publishing: Publishing, uploads: Uploads) -> Self {
+        Self { engine, publishing, uploads, published: Vec::new() }
     }
 
     /// These are the services now; those that are as they were are left alone.
@@ -42,7 +44,7 @@ impl LocalPublisher {
             if known.is_some_and(|old| Arc::ptr_eq(old, service)) {
                 continue;
             }
-            self.publishing.publish(local_services::process(service));
+            self.publishing.publish(local_services::process(service, &self.uploads));
             tracing::info!(process.id = %id, "published, run by this server");
         }
     }

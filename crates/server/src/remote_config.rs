@@ -8,6 +8,7 @@ use crate::agent_config::Wire;
 use crate::config::Tls;
 use crate::load::rules::{Listed, Rules, WINDOW_S_MAX};
 use crate::upload_password;
+use crate::upload_server::{PASSPHRASE_VARIABLE, PASSWORD_VARIABLE, Protocol, UploadServer};
 use crate::xmpp_session;
 use anabranch_command::ini::{self, DEFAULT, Ini, Keys, Section};
 use anabranch_command::{Findings, Located};
@@ -32,7 +33,11 @@ const WINDOW_MINUTES_DEFAULT: u64 = 15;
 const MANAGER_DEFAULT: &str = "admin";
 
 const UPLOADER: &str = "UPLOADER";
-const UPLOADERS: [&str; 3] = ["ftpUpload.FtpUpload", "ftpsUpload.FtpsUpload", "sftpUpload.SFtpUpload"];
+const UPLOADERS: [(&str, Protocol); 3] = [
+    ("ftpUpload.FtpUpload", Protocol::Ftp),
+    ("ftpsUpload.FtpsUpload", Protocol::Ftps),
+    ("sftpUpload.SFtpUpload", Protocol::Sftp),
+];
 
 /// What a file says.
 #[derive(Debug, PartialEq)]
@@ -47,7 +52,9 @@ pub(crate) struct RemoteConfig {
     certificate: String,
     orchestrator: String,
     pub(crate) wire: Wire,
-    shared_folder: Option<PathBuf>,
+    pub(crate) shared_folder: Option<PathBuf>,
+    /// Where outputs are uploaded.
+    pub(crate) uploader: Option<UploadServer>,
     /// Weights of all runs at once.
     pub(crate) capacity: u32,
     /// When it takes none beside that.
@@ -68,7 +75,8 @@ pub(crate) fn read(path: &Path, text: &str) -> Read {
     let ini = ini::parse(&mut findings, text, Keys::LowerCase);
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let config = read_default(&mut findings, &ini, folder);
-    read_uploader(&mut findings, &ini, folder);
+    let uploader = read_uploader(&mut findings, &ini, folder);
+    let config = config.map(|config| RemoteConfig { uploader, ..config });
     let config = config.filter(|_| !findings.has_faults());
     let (faults, warnings) = findings.locate(path, text);
     Read { faults, warnings, config }
@@ -220,6 +228,7 @@ fn read_default(findings: &mut Findings, ini: &Ini, folder: &Path) -> Option<Rem
         domain,
         wire,
         shared_folder,
+        uploader: None,
         capacity,
         rules,
     })
@@ -272,46 +281,84 @@ fn blacklist(findings: &mut Findings, table: &mut Table<'_>) -> Vec<Listed> {
     entries.into_iter().map(listed).collect()
 }
 
-fn read_uploader(findings: &mut Findings, ini: &Ini, folder: &Path) {
-    let Some(section) = ini.section(UPLOADER) else { return };
+/// `[UPLOADER]`. Five keys are ours: how server and account prove themselves, and where clients find what is there.
+fn read_uploader(findings: &mut Findings, ini: &Ini, folder: &Path) -> Option<UploadServer> {
+    let section = ini.section(UPLOADER)?;
     let mut table = Table::new(ini, section, folder);
     let class = table.required(findings, "uploader_class_name");
-    if class.is_some_and(|class| !UPLOADERS.contains(&class.as_str())) {
-        table.warn(
-            findings,
-            "uploader_class_name",
-            &format!("is none of {}: classes are not loaded", UPLOADERS.join(", ")),
-        );
+    let known = class.as_ref().and_then(|class| UPLOADERS.iter().find(|(name, _)| name == class));
+    if class.is_some() && known.is_none() {
+        let names = UPLOADERS.map(|(name, _)| name).join(", ");
+        let rule = format!("is none of {names}: classes are not loaded, and nothing is uploaded");
+        table.warn(findings, "uploader_class_name", &rule);
     }
-    for key in ["uploader_host", "uploader_username"] {
-        table.required(findings, key);
-    }
-    let password =
-        table.secret(findings, "ANABRANCH_UPLOADER_PASSWORD", "uploader_password_file", "uploader_password");
+    let host = table.required(findings, "uploader_host");
+    let user = table.required(findings, "uploader_username");
+    let password = table.secret(findings, PASSWORD_VARIABLE, "uploader_password_file", "uploader_password");
     let key = table.text(findings, "uploader_private_rsa_key");
-    let passphrase = table.secret(
-        findings,
-        "ANABRANCH_UPLOADER_PASSPHRASE",
-        "uploader_passphrase_file",
-        "uploader_passphrase",
-    );
-    match (password, key, passphrase) {
-        (None, ..) => table.fault(findings, "uploader_password", "is missing"),
+    let passphrase =
+        table.secret(findings, PASSPHRASE_VARIABLE, "uploader_passphrase_file", "uploader_passphrase");
+    let mut ours = |key| table.text(findings, key);
+    let certificate = ours("uploader_certificate");
+    let host_key = ours("uploader_host_key");
+    let known_hosts = ours("uploader_known_hosts").map(PathBuf::from);
+    let private_key_file = ours("uploader_private_key").map(PathBuf::from);
+    let public_url = ours("uploader_public_url");
+    let password = match (password, key, passphrase) {
+        (None, ..) => {
+            if private_key_file.is_none() {
+                table.fault(findings, "uploader_password", "is missing");
+            }
+            None
+        }
         (Some(encrypted), Some(key), Some(passphrase)) => {
             let decrypted = std::fs::read_to_string(folder.join(&key))
                 .map_err(anyhow::Error::from)
                 .and_then(|pem| upload_password::decrypt(&pem, &passphrase, &encrypted));
-            if let Err(error) = decrypted {
-                table.fault(
-                    findings,
-                    "uploader_password",
-                    &format!("can't be decrypted with {key}: {error:#}"),
-                );
-            }
+            let fault = |error| format!("can't be decrypted with {key}: {error:#}");
+            decrypted.map_err(|error| table.fault(findings, "uploader_password", &fault(error))).ok()
         }
-        (Some(_clear), ..) => {}
+        (Some(clear), ..) => Some(clear),
+    };
+    let place = host.as_deref().map(host_and_port);
+    if let Some(Err(port)) = &place {
+        table.fault(
+            findings,
+            "uploader_host",
+            &format!("must be HOST or HOST:PORT, not with the port {port:?}"),
+        );
+    }
+    let server = match (known, place, user) {
+        (Some((_, protocol)), Some(Ok((host, port))), Some(user)) => Some(UploadServer {
+            password,
+            certificate,
+            host_key,
+            known_hosts,
+            private_key_file,
+            public_url,
+            ..UploadServer::at(*protocol, host, port, user)
+        }),
+        _ => None,
+    };
+    if let Some(Err(error)) = server.as_ref().map(UploadServer::check) {
+        let text = error.to_string();
+        let key = text.strip_prefix("upload.").unwrap_or(&text);
+        let (key, rule) = key.split_once(' ').unwrap_or((key, ""));
+        table.fault(findings, &format!("uploader_{key}"), rule);
     }
     table.finish(findings);
+    server.map(|server| server.relative_to(folder))
+}
+
+/// What stands before the last colon, and the port behind it; the wrong port else.
+fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
+    match text.rsplit_once(':') {
+        None => Ok((text.to_owned(), None)),
+        Some((host, port)) => match port.trim().parse() {
+            Ok(port) => Ok((host.trim_matches(['[', ']']).to_owned(), Some(port))),
+            Err(_no_port) => Err(port.to_owned()),
+        },
+    }
 }
 
 impl RemoteConfig {

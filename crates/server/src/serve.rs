@@ -13,6 +13,8 @@ use crate::http::{self, UPLOADS_MAX, listen};
 use crate::publisher::{LocalPublisher, RegistryPublisher};
 use crate::shared_folder::SharedFolders;
 use crate::streams::Publishing;
+use crate::upload_server::UploadServer;
+use crate::uploading::Uploads;
 use crate::{local_services, signals, terminal, xmpp_server, xmpp_session};
 use anabranch_egress::Egress;
 use anabranch_engine::{Engine, EngineConfig};
@@ -184,7 +186,9 @@ fn publish_local(
         return Ok(());
     }
     let folder = local_services::open(&config.services.folder)?;
-    let mut local = LocalPublisher::new(engine.clone(), publishing.clone());
+    let uploader = config.upload.as_ref().map(UploadServer::uploader).transpose()?;
+    let uploads = Uploads { uploader: uploader.map(Arc::new), shared_folder: false };
+    let mut local = LocalPublisher::new(engine.clone(), publishing.clone(), uploads);
     local.replace(&folder.services());
     let watching = local_services::watch(folder, move |services| local.replace(&services));
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(watching));

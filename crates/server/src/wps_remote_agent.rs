@@ -30,7 +30,7 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     for service in offered.borrow().iter() {
-        settings.check(&service.process.description())?;
+        settings.check(&service.process.description(), &service.uploaded)?;
     }
     let (host, port) = (&config.host, config.port);
     terminal::line(format_args!("agent {}: connecting to {host}:{port}", settings.host));

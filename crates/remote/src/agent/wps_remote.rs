@@ -73,18 +73,20 @@ pub enum WpsRemoteError {
         "service '{service}' needs the room of its namespace, '{namespace}@…', and there is none among the rooms"
     )]
     NoRoom { service: String, namespace: String },
-    #[error("service '{service}' has output '{output}', which is no text: that needs a shared_folder")]
+    #[error(
+        "service '{service}' has output '{output}', which is no text: that needs a shared_folder, or an upload"
+    )]
     NoSharedFolder { service: String, output: String },
     #[error("service '{service}' has a '.' in its name, and GeoServer cuts names there")]
     Dot { service: String },
 }
 
 impl WpsRemoteSettings {
-    /// Whether a service can be offered.
+    /// Whether a service can be offered; `uploaded` are its outputs that need no shared folder.
     ///
     /// # Errors
     /// Why it can't.
-    pub fn check(&self, description: &ProcessDescription) -> Result<(), WpsRemoteError> {
+    pub fn check(&self, description: &ProcessDescription, uploaded: &[String]) -> Result<(), WpsRemoteError> {
         let (namespace, name) = names(description);
         let service = description.id.to_string();
         if name.contains('.') || namespace.contains('.') {
@@ -93,8 +95,8 @@ impl WpsRemoteSettings {
         if self.room(namespace).is_none() {
             return Err(WpsRemoteError::NoRoom { service, namespace: namespace.to_owned() });
         }
-        let file =
-            description.outputs.iter().find(|output| matches!(output.data, DataDescription::Complex(_)));
+        let mut not_uploaded = description.outputs.iter().filter(|output| !uploaded.contains(&output.id));
+        let file = not_uploaded.find(|output| matches!(output.data, DataDescription::Complex(_)));
         match file {
             Some(output) if self.shared_folder.is_none() => {
                 Err(WpsRemoteError::NoSharedFolder { service, output: output.id.clone() })
@@ -228,7 +230,7 @@ impl Offers {
         description: Arc<ProcessDescription>,
         after: Option<CancellationToken>,
     ) {
-        let room = match self.shared.settings.check(&description) {
+        let room = match self.shared.settings.check(&description, &service.uploaded) {
             Ok(()) => self.shared.settings.room(names(&description).0).unwrap_or_default().to_owned(),
             Err(error) => {
                 tracing::error!(%error, "a service is not offered");

@@ -96,7 +96,8 @@ impl Cluster {
 }
 
 pub(crate) fn services(scripts: Vec<Arc<Script>>) -> Vec<AgentService> {
-    let service = |process: Arc<Script>| AgentService { process, runs_max: 100, weight: 1 };
+    let service =
+        |process: Arc<Script>| AgentService { process, runs_max: 100, weight: 1, uploaded: Vec::new() };
     scripts.into_iter().map(service).collect()
 }
 

@@ -364,13 +364,13 @@ fn services_that_geoserver_could_not_use_are_named() {
     let named = |id: &str| ProcessDescription { id: ProcessId::new(id).unwrap(), ..described() };
     let archive =
         WpsRemoteError::NoSharedFolder { service: "default:Dummy".into(), output: "archive".into() };
-    assert_eq!(settings.check(&named("default:Dummy")), Err(archive));
+    assert_eq!(settings.check(&named("default:Dummy"), &[]), Err(archive));
     let room = WpsRemoteError::NoRoom { service: "gs:Dummy".into(), namespace: "gs".into() };
-    assert_eq!(settings.check(&named("gs:Dummy")), Err(room));
+    assert_eq!(settings.check(&named("gs:Dummy"), &[]), Err(room));
     assert_eq!(
-        settings.check(&named("default:a.b")),
+        settings.check(&named("default:a.b"), &[]),
         Err(WpsRemoteError::Dot { service: "default:a.b".into() })
     );
     let text = ProcessDescription { outputs: described().outputs[..1].to_vec(), ..described() };
-    assert_eq!(settings.check(&text), Ok(()));
+    assert_eq!(settings.check(&text, &[]), Ok(()));
 }

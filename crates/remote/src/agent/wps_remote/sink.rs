@@ -26,7 +26,8 @@ pub(super) struct WpsSink {
 }
 
 impl WpsSink {
-    async fn take(&self, id: &str, value: Value) -> Result<(), Error> {
+    /// `uploaded` is the path of a copy that the orchestrator finds too.
+    async fn take(&self, id: &str, value: Value, uploaded: Option<String>) -> Result<(), Error> {
         let known = |outputs: &[Output]| outputs.iter().any(|output| output.id == id);
         if known(&self.outputs.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Err(Error::process_failed(format!(
@@ -41,7 +42,10 @@ impl WpsSink {
             },
             Value::BoundingBox(bbox) => carried_box(&bbox),
             Value::Complex(complex) => {
-                let path = self.share(id, &complex.data, &complex.format).await?;
+                let path = match uploaded {
+                    Some(path) => path,
+                    None => self.share(id, &complex.data, &complex.format).await?,
+                };
                 CarriedValue::Complex { data: Payload::Shared(path), format: complex.format }
             }
         };
@@ -100,7 +104,12 @@ impl OutputSink for WpsSink {
 
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
         let output = output.to_owned();
-        Box::pin(async move { self.take(&output, chunk).await })
+        Box::pin(async move { self.take(&output, chunk, None).await })
+    }
+
+    fn write_uploaded(&self, output: &str, chunk: Value, path: &str) -> BoxFuture<'_, Result<(), Error>> {
+        let (output, path) = (output.to_owned(), path.to_owned());
+        Box::pin(async move { self.take(&output, chunk, Some(path)).await })
     }
 
     fn progress(&self, percent: f32, message: Option<&str>) {
