@@ -11,6 +11,7 @@ mod load;
 mod outputs;
 mod recovery;
 mod references;
+mod streams;
 
 use crate::{Engine, EngineConfig, JobView, Limits};
 use anabranch_egress::{Egress, Policy};

@@ -1,0 +1,116 @@
+//! Outputs asked for as playlists: what they have shown is never taken back.
+
+use super::*;
+use anabranch_model::{DismissedBy, JobState, Outcome, OutputRequest, Transmission};
+
+const PLAYLIST: &str = "application/x-ogc-playlist+text/plain";
+
+/// Puts out three chunks, the first attempt the first two only; goes on after those that are there.
+fn stream(on_restart: OnRestart) -> Arc<dyn Process> {
+    let mut description = describe("stream", true);
+    if let DataDescription::Complex(domain) = &mut description.outputs[1].data {
+        domain.formats.insert(0, Format::new(PLAYLIST));
+    }
+    let script = |execution: Execution| async move {
+        execution.sink.started(None);
+        for chunk in execution.written..3 {
+            if chunk == 2 && execution.attempt == 1 {
+                execution.sink.cancelled().await;
+                return Err(Error::Dismissed);
+            }
+            execution
+                .sink
+                .write("data", bytes(format!("chunk {chunk} of attempt {}", execution.attempt)))
+                .await?;
+        }
+        Ok(())
+    };
+    Arc::new(Scripted {
+        description: Arc::new(description),
+        on_restart,
+        script: Box::new(move |execution| Box::pin(script(execution))),
+    })
+}
+
+fn as_stream() -> ExecuteRequest {
+    let format = FormatHint { media_type: Some(PLAYLIST.into()), ..FormatHint::default() };
+    let output =
+        OutputRequest { id: "data".into(), format, transmission: Transmission::Reference, uom: None };
+    ExecuteRequest { outputs: vec![output], ..asynchronous("stream") }
+}
+
+async fn chunks(engine: &Engine, id: JobId) -> Vec<String> {
+    let page = engine.chunks(id, "data", 0, 100).await.unwrap();
+    let text = |value: Value| match value {
+        Value::Complex(value) => String::from_utf8(value.data.read_all(100).unwrap().to_vec()).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    page.chunks.into_iter().map(text).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_goes_on_after_a_crash_where_it_was() {
+    let bench = Bench::new(Limits::default()).await;
+    bench.engine.registry().publish(stream(OnRestart::Continue));
+    let job = bench.engine.submit(as_stream()).await.unwrap();
+    bench.view_when(job.id(), |view| view.outputs[0].chunks == 2).await;
+    let shown = chunks(&bench.engine, job.id()).await;
+    let copy = bench.crash().await;
+    let engine = open(copy.path(), Limits::default()).await;
+    engine.registry().publish(stream(OnRestart::Continue));
+    assert_eq!(chunks(&engine, job.id()).await, shown, "before recovery too");
+    engine.recover().await.unwrap();
+    let mut watch = engine.watch(job.id()).await.unwrap();
+    let end = soon(watch.wait_for(|view| view.job.is_finished())).await.unwrap().job.state.clone();
+    assert_eq!(end, JobState::Finished(Outcome::Succeeded));
+    let all = chunks(&engine, job.id()).await;
+    assert_eq!(all, ["chunk 0 of attempt 1", "chunk 1 of attempt 1", "chunk 2 of attempt 2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_may_not_go_on_fails_after_a_crash_and_keeps_what_it_has_shown() {
+    let bench = Bench::new(Limits::default()).await;
+    bench.engine.registry().publish(stream(OnRestart::Fail));
+    let job = bench.engine.submit(as_stream()).await.unwrap();
+    bench.view_when(job.id(), |view| view.outputs[0].chunks == 2).await;
+    let copy = bench.crash().await;
+    let engine = open(copy.path(), Limits::default()).await;
+    engine.registry().publish(stream(OnRestart::Fail));
+    engine.recover().await.unwrap();
+    let mut watch = engine.watch(job.id()).await.unwrap();
+    let end = soon(watch.wait_for(|view| view.job.is_finished())).await.unwrap().job.state.clone();
+    assert!(matches!(end, JobState::Finished(Outcome::Failed(Error::Interrupted { .. }))), "{end:?}");
+    assert_eq!(chunks(&engine, job.id()).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dismissed_stream_keeps_what_it_has_shown_until_it_is_removed() {
+    let bench = Bench::new(Limits { inline_chunk_bytes_max: 0, ..Limits::default() }).await;
+    bench.engine.registry().publish(stream(OnRestart::Continue));
+    let job = bench.engine.submit(as_stream()).await.unwrap().id();
+    bench.view_when(job, |view| view.outputs[0].chunks == 2).await;
+    bench.engine.dismiss(job, DismissedBy::Client, DEADLINE).await.unwrap();
+    assert_eq!(chunks(&bench.engine, job).await.len(), 2);
+    assert!(matches!(bench.engine.results(job).await, Err(Error::Dismissed)));
+    bench.engine.dismiss(job, DismissedBy::Client, DEADLINE).await.unwrap();
+    assert!(matches!(bench.engine.chunks(job, "data", 0, 1).await, Err(Error::NoSuchJob(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_may_be_empty() {
+    let bench = Bench::new(Limits::default()).await;
+    let mut description = describe("stream", true);
+    if let DataDescription::Complex(domain) = &mut description.outputs[1].data {
+        domain.formats.insert(0, Format::new(PLAYLIST));
+    }
+    bench.engine.registry().publish(Arc::new(Scripted {
+        description: Arc::new(description),
+        on_restart: OnRestart::Continue,
+        script: Box::new(|_| Box::pin(std::future::ready(Ok(())))),
+    }));
+    let mut job = bench.engine.submit(as_stream()).await.unwrap();
+    let view = soon(job.finished()).await;
+    assert_eq!(view.job.state, JobState::Finished(Outcome::Succeeded));
+    assert!(chunks(&bench.engine, job.id()).await.is_empty());
+    assert!(bench.engine.output(job.id(), "data").await.unwrap().chunks.is_empty());
+}
