@@ -4,6 +4,7 @@ use crate::Context;
 use crate::fetch;
 use crate::part::PartSink;
 use crate::source::{Piece, PieceData};
+use anabranch_formats::raster::Window;
 use anabranch_model::{
     ComplexValue, Error, Execution, Format, FormatHint, Inputs, JobId, OutputRequest, OutputSink, Process,
     Transmission, Value,
@@ -41,6 +42,8 @@ pub(crate) struct Chunk {
     pub(crate) value: ComplexValue,
     /// To be removed once the value is stored.
     pub(crate) folder: PathBuf,
+    /// The place of its piece in the raster that was cut.
+    pub(crate) window: Option<Window>,
 }
 
 /// What a chunk is asked for as, and what it is called then.
@@ -84,6 +87,7 @@ impl Runner {
     pub(crate) async fn run(&self, piece: Piece) -> Result<Chunk, Error> {
         let number = piece.position + 1;
         let name = format!("chunk {number}");
+        let window = piece.window;
         let fetched = self.sink.scratch().join(format!("chunk-{number}"));
         let inputs = self.inputs(&name, piece, &fetched).await?;
         let mut attempt = 1;
@@ -101,7 +105,7 @@ impl Runner {
             }
         };
         remove(fetched).await;
-        chunk.map_err(|error| numbered(&name, error))
+        chunk.map(|chunk| Chunk { window, ..chunk }).map_err(|error| numbered(&name, error))
     }
 
     fn is_repeated(&self, error: &Error, attempt: u32) -> bool {
@@ -178,9 +182,11 @@ impl Runner {
             }
         };
         match value {
-            Ok(value) => {
-                Ok(Chunk { value: ComplexValue { format: self.format.named.clone(), ..value }, folder })
-            }
+            Ok(value) => Ok(Chunk {
+                value: ComplexValue { format: self.format.named.clone(), ..value },
+                folder,
+                window: None,
+            }),
             Err(error) => {
                 remove(folder).await;
                 Err(error)

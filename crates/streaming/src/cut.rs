@@ -1,22 +1,35 @@
 //! Cuts data that is all there.
 
 mod features;
+mod tiles;
 
 use crate::parameters::{self, NUMBER_OF_CHUNKS, refused};
 use crate::settings::Settings;
 use crate::source::{Piece, PieceData, Source};
 use crate::stream::Stream;
-use anabranch_model::{BoxFuture, ComplexValue, Cut, Error};
-use features::{Features, Plan, count_features, sizes};
+use anabranch_formats::raster::Window;
+use anabranch_formats::{Spread, chunk_sizes};
+use anabranch_model::{BoxFuture, ComplexValue, Cut as Kind, Error};
+use features::{Features, Plan, count_features};
+use std::path::Path;
 use std::sync::Arc;
+use tiles::Tiles;
 
 /// Cuts one piece after the other. Blocking.
 trait Cutter: Send {
-    /// The next piece of each input; `None` at the end.
-    fn next(&mut self) -> Result<Option<Vec<(String, ComplexValue)>>, Error>;
+    /// The next piece; `None` at the end.
+    fn next(&mut self) -> Result<Option<Cut>, Error>;
 
     /// How many pieces there will be, where that is known.
     fn total(&self) -> Option<u64>;
+}
+
+/// What was cut out.
+struct Cut {
+    /// A value for each input.
+    values: Vec<(String, ComplexValue)>,
+    /// Where it was, in a raster.
+    window: Option<Window>,
 }
 
 /// The pieces of a stream's inputs.
@@ -25,14 +38,14 @@ trait Cutter: Send {
 /// What is wrong with the parameters of the cutting, or with the beginning of the data.
 pub(crate) async fn open(stream: &Stream, settings: &Settings) -> Result<Box<dyn Source>, Error> {
     let mut inputs = stream.cut_inputs()?;
-    let cut = stream.chunking.cut;
+    let kind = stream.chunking.cut;
     let legacy_cut = settings.legacy_cut;
-    let (count, _tiles) =
+    let (count, tiles) =
         (parameters::count(stream.inputs(), NUMBER_OF_CHUNKS)?, parameters::tiles(stream.inputs())?);
     let sink = Arc::clone(stream.sink());
     let opened = move || -> Result<Box<dyn Cutter>, Error> {
-        match cut {
-            Cut::Features => {
+        match kind {
+            Kind::Features => {
                 let (id, value) = inputs.pop().ok_or_else(|| Error::internal("no input is cut"))?;
                 if !inputs.is_empty() {
                     return Err(Error::internal("several vector inputs can't be cut alike"));
@@ -44,13 +57,14 @@ pub(crate) async fn open(stream: &Stream, settings: &Settings) -> Result<Box<dyn
                             let rule = format!("must be at most {features}, the number of features");
                             return Err(refused(NUMBER_OF_CHUNKS, &rule, &chunks.to_string()));
                         }
-                        Plan::Counts(sizes(features, chunks, legacy_cut))
+                        let spread = if legacy_cut { Spread::RestLast } else { Spread::Balanced };
+                        Plan::Counts(chunk_sizes(features, chunks, spread))
                     }
                     None => Plan::Growing,
                 };
                 Ok(Box::new(Features::new(id, &value.data, plan, sink)?))
             }
-            Cut::Tiles => Err(Error::internal("rasters are not cut yet")),
+            Kind::Tiles => Ok(Box::new(Tiles::new(inputs, tiles, sink)?)),
         }
     };
     let cutter = tokio::task::spawn_blocking(opened).await.map_err(Error::internal)??;
@@ -72,16 +86,27 @@ impl Source for Cutting {
             // A thread for each piece, not for the whole stream: streams wait long, and threads are few.
             let cut = tokio::task::spawn_blocking(move || (cutter.next(), cutter)).await;
             let (cut, cutter) = cut.map_err(Error::internal)?;
-            let Some(values) = cut? else { return Ok(None) };
+            let Some(Cut { values, window }) = cut? else { return Ok(None) };
             self.cutter = Some(cutter);
             let position = self.position;
             self.position += 1;
             let inputs = values.into_iter().map(|(id, value)| (id, PieceData::Here(value))).collect();
-            Ok(Some(Piece { position, inputs }))
+            Ok(Some(Piece { position, inputs, window }))
         })
     }
 
     fn total(&self) -> Option<u64> {
         self.total
+    }
+}
+
+/// A file of the stream's own that can't be written or read.
+pub(crate) fn lost(path: &Path, error: &std::io::Error) -> Error {
+    let detail = format!("{}: {error}", path.display());
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            Error::NotEnoughStorage { detail }
+        }
+        _ => Error::internal(detail),
     }
 }

@@ -11,13 +11,17 @@ use anabranch_model::{
 /// The only output of a streaming process.
 pub(crate) const RESULT: &str = "result";
 
+/// What the names of streaming processes begin with.
+const OUTPUT: &str = "OutputStreaming";
+const FULL: &str = "FullStreaming";
+
 /// Longest time without a new chunk that may be asked for, milliseconds: what a Java `int` holds, as in 2012.
 const MAX_TIME_IDLE_MAX: u64 = 2_147_483_647;
 
 /// The process that cuts its input. `None` where the process can't be run piece by piece.
 pub(crate) fn output_streaming(base: &ProcessDescription) -> Option<ProcessDescription> {
     let (chunking, domain) = streamable(base)?;
-    let mut described = variant(base, chunking, domain, "OutputStreaming")?;
+    let mut described = variant(base, chunking, domain, OUTPUT)?;
     for input in &mut described.inputs {
         if chunking.inputs.contains(&input.id) {
             // Cut is what lies here in the format that the cutting knows; the engine converts everything else into that.
@@ -43,7 +47,7 @@ pub(crate) fn output_streaming(base: &ProcessDescription) -> Option<ProcessDescr
 /// The process whose input arrives in chunks. `None` where the process can't be run piece by piece.
 pub(crate) fn full_streaming(base: &ProcessDescription, poll_ms: u64) -> Option<ProcessDescription> {
     let (chunking, domain) = streamable(base)?;
-    let mut described = variant(base, chunking, domain, "FullStreaming")?;
+    let mut described = variant(base, chunking, domain, FULL)?;
     for input in &mut described.inputs {
         if let (true, DataDescription::Complex(domain)) =
             (chunking.inputs.contains(&input.id), &mut input.data)
@@ -97,7 +101,10 @@ fn variant(
     kind: &str,
 ) -> Option<ProcessDescription> {
     let mut formats = playlists(domain);
-    formats.extend(whole(chunking.cut).into_iter().take(1));
+    // Tiles that arrive one by one don't say which raster they are a partition of.
+    if kind == OUTPUT || chunking.cut == Cut::Features {
+        formats.extend(whole(chunking.cut).into_iter().take(1));
+    }
     let result = OutputDescription {
         id: RESULT.into(),
         title: RESULT.into(),

@@ -1,5 +1,6 @@
 //! Where pieces come from: cut out of data that is all there, or listed by playlists that grow.
 
+use anabranch_formats::raster::Window;
 use anabranch_model::{BoxFuture, ComplexValue, Error, Format};
 use url::Url;
 
@@ -21,6 +22,8 @@ pub(crate) struct Piece {
     pub(crate) position: u64,
     /// One value for each input that is cut.
     pub(crate) inputs: Vec<(String, PieceData)>,
+    /// Its place in the raster that it was cut out of.
+    pub(crate) window: Option<Window>,
 }
 
 /// The value of one input in a piece.

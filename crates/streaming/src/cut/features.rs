@@ -1,6 +1,6 @@
 //! Cuts GeoJSON into collections of whole features, in document order and byte for byte.
 
-use super::Cutter;
+use super::{Cut, Cutter};
 use anabranch_formats::geojson::{self, Piece, Place, Splitter};
 use anabranch_model::{ComplexValue, Data, Error, Fault, FaultKind, Format, OutputSink, Subject};
 use serde::Deserialize;
@@ -35,19 +35,6 @@ pub(super) enum Plan {
     /// So many that the first chunk is small and each is twice as large as the one before, up to a limit. Sizes depend on nothing but the
     /// data, so that a stream that is gone on with after a restart is cut in the same places.
     Growing,
-}
-
-/// The sizes of `chunks` chunks of `features` features: as equal as can be, the first ones one larger where it does not come out even; or as
-/// in 2012, where the last one gets all that a division leaves over.
-pub(super) fn sizes(features: u64, chunks: u64, legacy: bool) -> Vec<u64> {
-    let (size, rest) = (features / chunks.max(1), features % chunks.max(1));
-    (0..chunks)
-        .map(|chunk| match (legacy, chunk + 1 == chunks) {
-            (true, true) => size + rest,
-            (true, false) => size,
-            (false, _) => size + u64::from(chunk < rest),
-        })
-        .collect()
 }
 
 /// Counts the features of a document. Blocking.
@@ -108,7 +95,7 @@ impl Plan {
 }
 
 impl Cutter for Features {
-    fn next(&mut self) -> Result<Option<Vec<(String, ComplexValue)>>, Error> {
+    fn next(&mut self) -> Result<Option<Cut>, Error> {
         let mut chunk = ChunkWriter::new(self.sink.scratch().join(format!("cut-{}", self.chunks + 1)));
         let mut features = 0;
         while let Some(piece) = self.splitter.next().map_err(|error| unreadable(&self.id, &error))? {
@@ -141,7 +128,7 @@ impl Cutter for Features {
         self.chunks += 1;
         chunk.write(&[b"\n]}\n"])?;
         let value = ComplexValue { data: chunk.finish()?, format: Format::new(Format::GEOJSON) };
-        Ok(Some(vec![(self.id.clone(), value)]))
+        Ok(Some(Cut { values: vec![(self.id.clone(), value)], window: None }))
     }
 
     fn total(&self) -> Option<u64> {
@@ -204,19 +191,16 @@ impl ChunkWriter {
             self.bytes += part.len();
             self.buffer.extend_from_slice(part);
         }
-        if self.buffer.len() > MEMORY_BYTES_MAX {
-            self.flush().map_err(|error| self.lost(&error))
-        } else {
-            Ok(())
-        }
+        if self.buffer.len() > MEMORY_BYTES_MAX { self.flush() } else { Ok(()) }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> Result<(), Error> {
+        let lost = |error: io::Error| super::lost(&self.path, &error);
         let file = match &mut self.file {
             Some(file) => file,
-            empty @ None => empty.insert(File::create(&self.path)?),
+            empty @ None => empty.insert(File::create(&self.path).map_err(lost)?),
         };
-        file.write_all(&self.buffer)?;
+        file.write_all(&self.buffer).map_err(lost)?;
         self.buffer.clear();
         Ok(())
     }
@@ -225,34 +209,14 @@ impl ChunkWriter {
         if self.file.is_none() {
             return Ok(Data::Bytes(self.buffer.into()));
         }
-        self.flush().and_then(|()| Data::file(&self.path)).map_err(|error| self.lost(&error))
-    }
-
-    fn lost(&self, error: &io::Error) -> Error {
-        let detail = format!("{}: {error}", self.path.display());
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NotEnoughStorage { detail },
-            _ => Error::internal(detail),
-        }
+        self.flush()?;
+        Data::file(&self.path).map_err(|error| super::lost(&self.path, &error))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_balanced_or_as_in_2012() {
-        assert_eq!(sizes(10, 4, false), [3, 3, 2, 2]);
-        assert_eq!(sizes(10, 4, true), [2, 2, 2, 4]);
-        assert_eq!(sizes(7, 7, false), [1; 7]);
-        assert_eq!(sizes(5, 1, true), [5]);
-        for (features, chunks) in [(199, 100), (12, 4), (1, 1), (1000, 7)] {
-            for legacy in [false, true] {
-                assert_eq!(sizes(features, chunks, legacy).iter().sum::<u64>(), features);
-            }
-        }
-    }
 
     #[test]
     fn a_head_keeps_the_reference_system() {

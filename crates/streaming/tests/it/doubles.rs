@@ -140,7 +140,7 @@ impl Process for Base {
 }
 
 pub(crate) fn text(data: &Data) -> String {
-    String::from_utf8(data.read_all(u64::MAX).unwrap().to_vec()).unwrap()
+    String::from_utf8_lossy(&data.read_all(u64::MAX).unwrap()).into_owned()
 }
 
 pub(crate) fn geojson(text: &str) -> Value {
@@ -178,7 +178,7 @@ pub(crate) struct Sink {
     scratch: tempfile::TempDir,
     pub(crate) cancel: CancellationToken,
     started: watch::Sender<bool>,
-    written: watch::Sender<Vec<String>>,
+    written: watch::Sender<Vec<Vec<u8>>>,
 }
 
 impl Sink {
@@ -192,8 +192,13 @@ impl Sink {
     }
 
     /// The chunks so far.
-    pub(crate) fn chunks(&self) -> Vec<String> {
+    pub(crate) fn bytes(&self) -> Vec<Vec<u8>> {
         self.written.borrow().clone()
+    }
+
+    /// The chunks so far, which are texts.
+    pub(crate) fn chunks(&self) -> Vec<String> {
+        self.bytes().into_iter().map(|bytes| String::from_utf8(bytes).unwrap()).collect()
     }
 
     pub(crate) fn is_started(&self) -> bool {
@@ -225,7 +230,8 @@ impl OutputSink for Sink {
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
         assert_eq!(output, "result");
         let Value::Complex(chunk) = chunk else { panic!("a chunk has a format") };
-        self.written.send_modify(|written| written.push(text(&chunk.data)));
+        let bytes = chunk.data.read_all(u64::MAX).unwrap().to_vec();
+        self.written.send_modify(|written| written.push(bytes));
         Box::pin(std::future::ready(Ok(())))
     }
 

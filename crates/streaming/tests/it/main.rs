@@ -8,3 +8,4 @@
 mod doubles;
 mod follow;
 mod output;
+mod tiles;

@@ -1,0 +1,137 @@
+//! Output streaming of rasters: tiles, their places, the joined whole.
+
+use crate::doubles::{Base, Sink, describe, run, streaming};
+use anabranch_formats::Room;
+use anabranch_formats::raster::geotiff::{Compression, Reader, Writer};
+use anabranch_formats::raster::{
+    Band, Cells, CellsAre, Grid, GridReader as _, GridWriter as _, SampleType, Samples, Transform,
+};
+use anabranch_model::{
+    ComplexValue, Cut, Data, DataDescription, Format, LiteralType, LiteralValue, ProcessDescription, Value,
+};
+
+const PLAYLIST: &str = "application/x-ogc-playlist+image/tiff; application=geotiff";
+
+/// Takes and gives GeoTIFFs.
+fn raster_process(cut: &[&str]) -> ProcessDescription {
+    let mut description = describe(cut);
+    let inputs = description.inputs.iter_mut().map(|input| &mut input.data);
+    for data in inputs.chain(description.outputs.iter_mut().map(|output| &mut output.data)) {
+        if let DataDescription::Complex(domain) = data {
+            domain.formats = vec![Format::base64(Format::GEOTIFF)];
+        }
+    }
+    if let Some(chunking) = &mut description.chunking {
+        chunking.cut = Cut::Tiles;
+    }
+    description
+}
+
+/// Cells that count up from 0, the first at `west`.
+fn raster(width: u32, height: u32, west: f64) -> Value {
+    let grid = Grid {
+        width,
+        height,
+        sample_type: SampleType::U16,
+        bands: vec![Band::AS_STORED],
+        nodata: None,
+        transform: Some(Transform { origin: [west, 50.0], column: [0.5, 0.0], row: [0.0, -0.5] }),
+        cells_are: CellsAre::Areas,
+        crs: None,
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let room = Room { scratch: scratch.path(), bytes_max: u64::MAX };
+    let mut bytes = Vec::new();
+    let mut writer = Box::new(Writer::create(&grid, Compression::Deflate, &room, &mut bytes).unwrap());
+    let cells = (0..width * height).map(|n| u16::try_from(n).unwrap()).collect();
+    writer.write(&Cells { window: grid.window(), samples: Samples::U16(cells) }).unwrap();
+    writer.finish().unwrap();
+    Value::Complex(ComplexValue { data: Data::Bytes(bytes.into()), format: Format::base64(Format::GEOTIFF) })
+}
+
+fn count(count: u32) -> Value {
+    Value::Literal(LiteralValue::new(LiteralType::Integer, count.to_string()))
+}
+
+/// Gives back the first of its inputs.
+fn giving(cut: &[&str]) -> std::sync::Arc<Base> {
+    Base::of(raster_process(cut), |chunk| async move {
+        let first = chunk.execution.inputs.iter().find(|(id, _)| *id != "note").unwrap().1[0].clone();
+        chunk.execution.sink.write("out", first).await
+    })
+}
+
+fn read(bytes: &[u8]) -> (Grid, Vec<u16>) {
+    let mut reader = Reader::open(&Data::Bytes(bytes.to_vec().into())).unwrap();
+    let grid = reader.grid().clone();
+    let Samples::U16(cells) = reader.read_window(grid.window()).unwrap().samples else {
+        panic!("of another type")
+    };
+    (grid, cells)
+}
+
+#[tokio::test]
+async fn tiles_are_an_exact_partition_in_their_places() {
+    let sink = Sink::new();
+    let process = streaming(&giving(&["dem"]), "OutputStreaming", &[]);
+    let inputs = vec![("dem", raster(10, 7, 8.0)), ("chunksByRow", count(3)), ("chunksByColumn", count(2))];
+    run(&process, inputs, PLAYLIST, 0, &sink).await.unwrap();
+    let tiles: Vec<_> = sink.bytes().iter().map(|bytes| read(bytes)).collect();
+    let sizes: Vec<_> = tiles.iter().map(|(grid, _)| (grid.width, grid.height)).collect();
+    assert_eq!(sizes, [(3, 3), (3, 3), (4, 3), (3, 4), (3, 4), (4, 4)]);
+    let origins: Vec<_> = tiles.iter().map(|(grid, _)| grid.transform.unwrap().origin).collect();
+    assert_eq!(origins[..4], [[8.0, 50.0], [9.5, 50.0], [11.0, 50.0], [8.0, 48.5]]);
+    assert_eq!(tiles[4].1[..3], [33, 34, 35], "row 3, columns 3 to 5");
+}
+
+#[tokio::test]
+async fn joined_tiles_are_the_raster() {
+    for counts in [Some((3, 2)), Some((10, 7)), Some((1, 1)), None] {
+        let sink = Sink::new();
+        let process = streaming(&giving(&["dem"]), "OutputStreaming", &[]);
+        let mut inputs = vec![("dem", raster(10, 7, 8.0))];
+        if let Some((by_row, by_column)) = counts {
+            inputs.extend([("chunksByRow", count(by_row)), ("chunksByColumn", count(by_column))]);
+        }
+        run(&process, inputs, Format::GEOTIFF, 0, &sink).await.unwrap();
+        let Value::Complex(whole) = raster(10, 7, 8.0) else { unreachable!() };
+        assert_eq!(read(&sink.bytes()[0]), read(&whole.data.read_all(u64::MAX).unwrap()), "{counts:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_cut_is_refused_before_the_stream_opens() {
+    let process = streaming(&giving(&["nir", "swir"]), "OutputStreaming", &[]);
+    let tiles =
+        |by_row, by_column| vec![("chunksByRow", count(by_row)), ("chunksByColumn", count(by_column))];
+    for (swir, more, expected) in [
+        (
+            raster(10, 6, 8.0),
+            tiles(1, 1),
+            "must have the grid of input 'nir': it has 10 x 6 cells instead of 10 x 7",
+        ),
+        (raster(10, 7, 8.1), tiles(1, 1), "must have the grid of input 'nir': its cells lie elsewhere"),
+        (
+            raster(10, 7, 8.0),
+            tiles(11, 1),
+            "'chunksByRow' must be at most 10, the raster's width, not \"11\"",
+        ),
+        (
+            raster(10, 7, 8.0),
+            tiles(1, 8),
+            "'chunksByColumn' must be at most 7, the raster's height, not \"8\"",
+        ),
+        (
+            raster(10, 7, 8.0),
+            vec![("chunksByRow", count(1))],
+            "'chunksByColumn' is required where chunksByRow is given",
+        ),
+    ] {
+        let sink = Sink::new();
+        let mut inputs = vec![("nir", raster(10, 7, 8.0)), ("swir", swir)];
+        inputs.extend(more);
+        let error = run(&process, inputs, PLAYLIST, 0, &sink).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(!sink.is_started());
+    }
+}
