@@ -5,6 +5,9 @@ use anabranch_model::{
     LiteralType, Occurs, OutputDescription, ProcessId, RangeClosure,
 };
 
+/// The media type of a GeoJSON text sequence (RFC 8142).
+pub(crate) const GEOJSON_SEQ: &str = "application/geo+json-seq";
+
 /// The identifier of a built-in.
 ///
 /// # Panics
@@ -64,6 +67,31 @@ pub(crate) fn range(data_type: LiteralType, minimum: &str, maximum: Option<&str>
         closure: RangeClosure::Closed,
     };
     LiteralDomain { allowed: vec![range], ..LiteralDomain::any(data_type) }
+}
+
+/// Above a value, which does not belong to it.
+pub(crate) fn above(data_type: LiteralType, minimum: &str) -> DataDescription {
+    let range = AllowedValue::Range {
+        minimum: Some(minimum.to_owned()),
+        maximum: None,
+        closure: RangeClosure::OpenClosed,
+    };
+    DataDescription::Literal(LiteralDomain { allowed: vec![range], ..LiteralDomain::any(data_type) })
+}
+
+/// Described data with a value that is taken where none is given.
+pub(crate) fn with_default(data: DataDescription, default: &str) -> DataDescription {
+    match data {
+        DataDescription::Literal(domain) => {
+            DataDescription::Literal(LiteralDomain { default: Some(default.to_owned()), ..domain })
+        }
+        other => other,
+    }
+}
+
+/// GeoJSON in any of its forms.
+pub(crate) fn geojson() -> DataDescription {
+    complex([Format::new(Format::GEOJSON), Format::new("application/json"), Format::new(GEOJSON_SEQ)])
 }
 
 /// Data in any of some formats; the first is the default.

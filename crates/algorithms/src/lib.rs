@@ -8,13 +8,17 @@
 
 mod describe;
 mod echo;
+mod progress;
+mod refusal;
 mod result_writer;
 mod simplify_douglas_peucker;
+mod snap_points_to_lines;
 #[cfg(test)]
 mod test_sink;
 
 pub use echo::{Echo, EchoInputs};
 pub use simplify_douglas_peucker::SimplifyDouglasPeucker;
+pub use snap_points_to_lines::SnapPointsToLines;
 
 use anabranch_model::{Algorithm, Process};
 use std::sync::Arc;
@@ -22,7 +26,7 @@ use std::sync::Arc;
 /// Every built-in that computes, to be run on a pool for the CPU.
 #[must_use]
 pub fn all_algorithms() -> Vec<Arc<dyn Algorithm>> {
-    vec![Arc::new(SimplifyDouglasPeucker::new())]
+    vec![Arc::new(SimplifyDouglasPeucker::new()), Arc::new(SnapPointsToLines::new())]
 }
 
 /// Every built-in that only waits and copies.
@@ -42,7 +46,9 @@ mod tests {
             algorithms.chain(all_processes().into_iter().map(|process| process.description())).collect();
         let mut ids: Vec<_> = descriptions.iter().map(|description| description.id.as_str()).collect();
         ids.sort_unstable();
-        assert_eq!(ids, ["echo", "org.n52.javaps.test.EchoProcess", "simplify_douglas_peucker"]);
+        let expected =
+            ["echo", "org.n52.javaps.test.EchoProcess", "simplify_douglas_peucker", "snap_points_to_lines"];
+        assert_eq!(ids, expected);
         for description in descriptions {
             assert!(!description.title.is_empty() && !description.description.is_empty());
             assert!(!description.keywords.is_empty() && !description.outputs.is_empty());

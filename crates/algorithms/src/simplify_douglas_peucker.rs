@@ -27,12 +27,14 @@
 mod feature;
 mod line;
 
-use crate::describe::{built_in, complex, input, output, range, words};
+use crate::describe::{GEOJSON_SEQ, built_in, complex, input, output, range, words};
+use crate::progress::Progress;
+use crate::refusal;
 use crate::result_writer::ResultWriter;
 use anabranch_formats::geojson::{self, Feature, Piece, Splitter};
 use anabranch_model::{
-    Algorithm, AlgorithmSink, Chunking, ComplexValue, Cut, DataDescription, Error, Fault, FaultKind, Format,
-    Inputs, LiteralType, Metadata, Occurs, ProcessDescription, Subject, Value,
+    Algorithm, AlgorithmSink, Chunking, ComplexValue, Cut, DataDescription, Error, Format, Inputs,
+    LiteralType, Metadata, Occurs, ProcessDescription, Value,
 };
 use feature::{Failure, FeatureSimplifier};
 use line::Stopped;
@@ -41,11 +43,6 @@ use std::sync::Arc;
 /// Distances computed for one feature before it is given up: half a minute or so. Real lines need n log n of them, 10^8 for a
 /// million vertices; a line of 200,000 vertices made to be slow needs as many as this.
 const DISTANCES_PER_FEATURE_MAX: u64 = 20_000_000_000;
-
-/// Bytes read between two reports of progress.
-const PROGRESS_BYTES: u64 = 4 << 20;
-
-const GEOJSON_SEQ: &str = "application/geo+json-seq";
 
 /// The process `simplify_douglas_peucker`; what it does stands at the head of its file.
 pub struct SimplifyDouglasPeucker {
@@ -132,7 +129,7 @@ impl Algorithm for SimplifyDouglasPeucker {
         let mut simplifier = FeatureSimplifier::new(tolerance, self.distances_per_feature_max, &is_cancelled);
         let mut splitter = Splitter::new(reader);
         let mut result = ResultWriter::new(sink.scratch(), "simplified.geojson");
-        let mut progress = Progress { bytes: data.len(), reported: 0 };
+        let mut progress = Progress::of(data.len());
         while let Some(piece) = splitter.next().map_err(|error| unreadable(&error))? {
             match piece {
                 Piece::Between(bytes) => result.write(bytes)?,
@@ -147,7 +144,7 @@ impl Algorithm for SimplifyDouglasPeucker {
                     result.write(&feature.bytes[from..])?;
                 }
             }
-            progress.report(splitter.offset(), splitter.features(), sink)?;
+            progress.report(splitter.offset(), splitter.features(), "simplified", sink)?;
         }
         let media_type = if splitter.is_sequence() { GEOJSON_SEQ } else { Format::GEOJSON };
         let value = ComplexValue { data: result.finish()?, format: Format::new(media_type) };
@@ -171,39 +168,7 @@ impl SimplifyDouglasPeucker {
 }
 
 fn unreadable(error: &geojson::Error) -> Error {
-    let rule = match error {
-        geojson::Error::Read(cause) => return Error::internal(format!("input 'data': {error}: {cause}")),
-        geojson::Error::Invalid { .. } | geojson::Error::TooLarge { .. } => {
-            format!("must be GeoJSON that can be simplified: {error}")
-        }
-    };
-    let kind = match error {
-        geojson::Error::TooLarge { .. } => FaultKind::TooLarge,
-        geojson::Error::Invalid { .. } | geojson::Error::Read(_) => FaultKind::Malformed,
-    };
-    Error::invalid(Fault::new(Subject::Input("data".into()), kind, rule))
-}
-
-/// Tells how far the run is, and sees that it is to be ended.
-struct Progress {
-    bytes: u64,
-    reported: u64,
-}
-
-impl Progress {
-    fn report(&mut self, read: u64, features: u64, sink: &dyn AlgorithmSink) -> Result<(), Error> {
-        if read - self.reported < PROGRESS_BYTES {
-            return Ok(());
-        }
-        self.reported = read;
-        if sink.is_cancelled() {
-            return Err(Error::Dismissed);
-        }
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // for people
-        let percent = (100.0 * read as f64 / self.bytes.max(1) as f64).min(100.0) as f32;
-        sink.progress(percent, Some(&format!("{features} features simplified")));
-        Ok(())
-    }
+    refusal::unreadable("data", "can be simplified", error)
 }
 
 #[cfg(test)]
