@@ -8,7 +8,7 @@ use crate::dispatch::Dispatcher;
 use crate::folders::{self, Folders, blocking};
 use crate::limits::Limits;
 use crate::list::{JobFilter, JobPage};
-use crate::log::{LogPage, LogWriter, read_page};
+use crate::log::{JobLog, LogPage, LogWriter, read_page};
 use crate::own::OwnAddresses;
 use crate::query::Found;
 use crate::recover::remove_orphans;
@@ -17,7 +17,7 @@ use crate::retention;
 use crate::store::Store;
 use crate::view::{ChunkPage, JobHandle, JobView, OutputLog, Results, StoredRequest};
 use anabranch_egress::Egress;
-use anabranch_model::{BoundRequest, DismissedBy, Error, ExecuteRequest, JobId};
+use anabranch_model::{BoundRequest, DismissedBy, Error, ExecuteRequest, JobId, LogLine, LogSource};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -296,6 +296,22 @@ impl Engine {
             read_page(&path, from_line, lines_max)
         })
         .await?
+    }
+
+    /// Adds a line to a job's log, also when the job has finished: for what is done with its results.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchJob`].
+    pub async fn note(&self, id: JobId, text: &str) -> Result<(), Error> {
+        match self.0.find(id).await? {
+            Found::Live(live) => self.0.say(&live, text),
+            Found::Stored(_) => {
+                let (path, bytes_max) = (self.0.folders.log(id), self.0.limits.log_bytes_max);
+                let line = LogLine { source: LogSource::System, text: text.to_owned() };
+                blocking(move || JobLog::resume(path, bytes_max).append_now(&line)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Follows the number of lines in a job's log; closed once the job has finished.

@@ -104,6 +104,12 @@ impl JobLog {
         !std::mem::replace(&mut state.queued, true)
     }
 
+    /// Takes a line and writes it. Blocking.
+    pub(crate) fn append_now(&self, line: &LogLine) {
+        self.append(line);
+        self.flush();
+    }
+
     /// Writes what waits. Blocking.
     pub(crate) fn flush(&self) {
         let _ordered = lock(&self.file);

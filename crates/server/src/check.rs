@@ -78,7 +78,17 @@ fn sort_of(file: &Path, text: &str) -> Sort {
         Sort::Service
     } else if has(&["account", "rooms", "orchestrator", "labels", "load"]) {
         Sort::Agent
-    } else if has(&["http", "xmpp", "limits", "callbacks", "egress", "balance", "service", "services"]) {
+    } else if has(&[
+        "http",
+        "xmpp",
+        "limits",
+        "callbacks",
+        "egress",
+        "balance",
+        "service",
+        "services",
+        "geoserver",
+    ]) {
         Sort::Server
     } else if has(&["upload"]) {
         // Of either.

@@ -1,6 +1,7 @@
 //! The configuration: a file as written ([`Config`] by serde, unknown keys refused), with every default in
 //! `default-config.toml`, which is also the documentation.
 
+use crate::geoserver;
 use crate::upload_server::UploadServer;
 use anabranch_egress::Policy;
 use anabranch_model::ProcessId;
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) egress: Policy,
     /// Where outputs of the server's own services are uploaded.
     pub(crate) upload: Option<UploadServer>,
+    /// Where outputs become layers.
+    pub(crate) geoserver: Option<geoserver::Config>,
 }
 
 /// How processes are run piece by piece.
@@ -208,6 +211,11 @@ impl Config {
         let mut config = Self::parse(&text).with_context(|| format!("configuration {}", file.display()))?;
         let folder = file.parent().unwrap_or_else(|| Path::new("."));
         config.upload = config.upload.map(|upload| upload.relative_to(folder));
+        if let Some(geoserver) =
+            config.geoserver.as_mut().filter(|config| !config.password_file.as_os_str().is_empty())
+        {
+            geoserver.password_file = folder.join(&geoserver.password_file);
+        }
         Ok(config)
     }
 
@@ -218,6 +226,7 @@ impl Config {
         overlay(&mut all, given);
         let config = Self::deserialize(all)?;
         config.upload.as_ref().map_or(Ok(()), UploadServer::check)?;
+        config.geoserver.as_ref().map_or(Ok(()), geoserver::Config::check)?;
         anyhow::ensure!(config.http.connections_max > 0, "http.connections_max must be at least 1");
         anyhow::ensure!(
             config.http.async_grace_ms <= ASYNC_GRACE_MS_MAX,

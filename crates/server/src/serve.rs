@@ -7,9 +7,11 @@ use crate::cli;
 use crate::config::{Config, ExternalXmpp, Xmpp};
 use crate::data_plane::DataPlane;
 use crate::folder::{Folder, write_private};
+use crate::geoserver::GeoServer;
 use crate::http::rendered::Rendered;
 use crate::http::streams::Followers;
 use crate::http::{self, UPLOADS_MAX, listen};
+use crate::layers::Layers;
 use crate::publisher::{LocalPublisher, RegistryPublisher};
 use crate::shared_folder::SharedFolders;
 use crate::streams::Publishing;
@@ -49,7 +51,11 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         "" => format!("http://{address}"),
         url => url.trim_end_matches('/').to_owned(),
     };
-    let publishing = Publishing::new(&engine, egress, &base, streaming_settings(&config));
+    let geoserver =
+        config.geoserver.as_ref().map(|given| GeoServer::new(given, &config.egress)).transpose()?;
+    let due = folder.path().join("layers");
+    let layers = geoserver.map(|geoserver| Layers::new(engine.clone(), geoserver, due, shutdown.clone()));
+    let publishing = Publishing::new(&engine, egress, &base, streaming_settings(&config), layers.clone());
     publish_built_in(&publishing);
     publish_local(&engine, &publishing, &config, &shutdown)?;
 
@@ -74,6 +80,9 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     );
     engine.offer_callbacks(callbacks::settings(&config.callbacks, BaseUrl::new(base.clone()))?);
     engine.recover().await?;
+    if let Some(layers) = &layers {
+        layers.take_up().await;
+    }
 
     let app: App = Arc::new(Parts {
         engine: engine.clone(),

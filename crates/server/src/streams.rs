@@ -1,5 +1,6 @@
 //! Streams at this server: which processes are published as streams too, and where its own playlists are.
 
+use crate::layers::Layers;
 use anabranch_engine::{ChunkPage, Engine, JobView, OwnAddresses};
 use anabranch_model::{
     Algorithm, BoxFuture, ComplexValue, Error, JobId, JobState, Outcome, Process, ProcessId, Value,
@@ -15,6 +16,7 @@ use url::Url;
 pub(crate) struct Publishing {
     engine: Engine,
     streaming: Streaming,
+    layers: Option<Layers>,
     /// The streaming processes of each published process.
     variants: Arc<Mutex<HashMap<ProcessId, Vec<ProcessId>>>>,
 }
@@ -26,17 +28,22 @@ impl Publishing {
         egress: anabranch_egress::Egress,
         base: &str,
         settings: Settings,
+        layers: Option<Layers>,
     ) -> Self {
         let addresses = Arc::new(Addresses { base: Url::parse(base).ok() });
         engine.know_own_addresses(Arc::clone(&addresses) as _);
         let own = Arc::new(Own { engine: engine.clone(), addresses });
         let streaming = Streaming::new(settings, egress, own);
-        Self { engine: engine.clone(), streaming, variants: Arc::default() }
+        Self { engine: engine.clone(), streaming, layers, variants: Arc::default() }
     }
 
     /// Publishes a process, or puts it in the place of the one of the same identifier.
     pub(crate) fn publish(&self, process: Arc<dyn Process>) {
         let id = process.description().id.clone();
+        let process = match &self.layers {
+            Some(layers) => layers.wrap(process),
+            None => process,
+        };
         self.engine.registry().publish(process);
         self.publish_variants(&id);
     }
