@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // all of it is test code
 
 pub mod link;
+pub mod producer;
 pub mod xmpp_servers;
 
 use anabranch_egress::{Egress, Method, Policy, Request};
@@ -302,7 +303,7 @@ pub struct Reply {
 }
 
 /// Headers that tests look at, beside those that have a field of their own.
-const HEADERS: [&str; 3] = ["accept-ranges", "content-range", "retry-after"];
+const HEADERS: [&str; 6] = ["accept-ranges", "cache-control", "content-range", "etag", "link", "retry-after"];
 
 impl Reply {
     /// One of [`HEADERS`].
@@ -353,6 +354,45 @@ async fn send(request: Request) -> Result<Reply, String> {
         HEADERS.iter().filter_map(|name| Some((*name, response.header(name)?.to_owned()))).collect();
     let body = response.bytes(1 << 30).await.map_err(|error| error.to_string())?.to_vec();
     Ok(Reply { url, status, content_type, location, headers, body })
+}
+
+/// An answer that is looked at while it comes.
+pub struct Opened {
+    socket: tokio::net::TcpStream,
+    pub seen: String,
+}
+
+impl Opened {
+    /// GET, by a connection of its own.
+    pub async fn get(url: &str, headers: &str) -> Self {
+        let url: url::Url = url.parse().unwrap();
+        let host = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+        let mut socket = tokio::net::TcpStream::connect(&host).await.unwrap();
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let request = format!(
+            "GET {}{query} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n",
+            url.path()
+        );
+        tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.unwrap();
+        Self { socket, seen: String::new() }
+    }
+
+    /// Reads until this has come; false where the answer ended before.
+    pub async fn until(&mut self, text: &str) -> bool {
+        let reading = async {
+            let mut block = [0; 4096];
+            while !self.seen.contains(text) {
+                match tokio::io::AsyncReadExt::read(&mut self.socket, &mut block).await.unwrap() {
+                    0 => return false,
+                    count => self.seen.push_str(&String::from_utf8_lossy(&block[..count])),
+                }
+            }
+            true
+        };
+        tokio::time::timeout(DEADLINE, reading)
+            .await
+            .unwrap_or_else(|_elapsed| panic!("{text:?} has not come"))
+    }
 }
 
 /// Processes on this machine whose environment or arguments hold `marker`.
