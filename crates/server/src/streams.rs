@@ -80,6 +80,13 @@ impl Publishing {
             registry.publish(variant);
             now.push(variant_id);
         }
+        for ours in std::iter::once(id.clone()).chain(now.clone()) {
+            let published = registry.get(&ours).ok();
+            if let Some(old) = published.and_then(|ours| self.streaming.of_2012(&ours)) {
+                now.push(old.description().id.clone());
+                registry.publish(old);
+            }
+        }
         for gone in before.iter().filter(|old| !now.contains(old)) {
             registry.withdraw(gone);
         }

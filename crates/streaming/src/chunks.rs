@@ -61,7 +61,7 @@ impl ChunkFormat {
 }
 
 /// The format that a name of 2012 means.
-fn meant(named: &Format) -> Format {
+pub(crate) fn meant(named: &Format) -> Format {
     let media_type = named.media_type.trim().to_ascii_lowercase();
     let gml = named.schema.as_deref().and_then(|schema| schema.split("/gml/").nth(1)?.split('/').next());
     match (media_type.as_str(), gml) {
@@ -72,7 +72,7 @@ fn meant(named: &Format) -> Format {
         ("text/xml; subtype=gml/2.1.2.1", _) => {
             Format { media_type: "text/xml; subtype=gml/2.1.2".into(), ..named.clone() }
         }
-        ("image/geotiff" | "application/geotiff" | "application/x-geotiff", _) => {
+        ("image/tiff" | "image/geotiff" | "application/geotiff" | "application/x-geotiff", _) => {
             Format::base64(Format::GEOTIFF)
         }
         _ => named.clone(),

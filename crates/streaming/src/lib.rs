@@ -18,10 +18,12 @@ mod flow;
 mod follow;
 mod full;
 mod join;
+mod of_2012;
 mod output;
 mod own;
 mod parameters;
 mod part;
+mod renamed;
 mod settings;
 mod source;
 mod stream;
@@ -62,5 +64,12 @@ impl Streaming {
         let full = describe::full_streaming(&description, self.0.settings.poll_ms)
             .map(|described| Arc::new(full::FullStreaming::new(described, Arc::clone(base), &self.0)) as _);
         output.into_iter().chain(full).collect()
+    }
+
+    /// The process of 52°North's server of 2012 that one of ours is, under its names; `None` where it is none. To be asked of built-in
+    /// processes and their streaming processes as they are published, since those of 2012 speak GML.
+    #[must_use]
+    pub fn of_2012(&self, ours: &Arc<dyn Process>) -> Option<Arc<dyn Process>> {
+        of_2012::of(ours)
     }
 }

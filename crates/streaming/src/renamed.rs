@@ -1,0 +1,136 @@
+//! A process under other names: those of its identifier, inputs and outputs, and those of its formats.
+
+use crate::chunks::meant;
+use anabranch_model::{
+    BoxFuture, ComplexValue, Error, Execution, Format, FormatHint, Inputs, JobId, LogLine, OnRestart,
+    OutputSink, Process, ProcessDescription, Value,
+};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A process that clients see as `description`, and that is `inner`.
+pub(crate) struct Renamed {
+    description: Arc<ProcessDescription>,
+    inner: Arc<dyn Process>,
+    names: Arc<Names>,
+}
+
+/// What clients call things, and what the process calls them. What is in neither list is called the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    pub(crate) inputs: Vec<(String, String)>,
+    pub(crate) outputs: Vec<(String, String)>,
+}
+
+fn inner<'a>(names: &'a [(String, String)], outer: &'a str) -> &'a str {
+    names.iter().find(|(name, _)| name == outer).map_or(outer, |(_, inner)| inner)
+}
+
+fn outer<'a>(names: &'a [(String, String)], inner: &'a str) -> &'a str {
+    names.iter().find(|(_, name)| name == inner).map_or(inner, |(outer, _)| outer)
+}
+
+impl Renamed {
+    pub(crate) fn new(description: ProcessDescription, inner: Arc<dyn Process>, names: Names) -> Self {
+        Self { description: Arc::new(description), inner, names: Arc::new(names) }
+    }
+}
+
+impl Process for Renamed {
+    fn description(&self) -> Arc<ProcessDescription> {
+        Arc::clone(&self.description)
+    }
+
+    fn on_restart(&self) -> OnRestart {
+        self.inner.on_restart()
+    }
+
+    fn may_live_on(&self, job: JobId, attempt: u32) -> bool {
+        self.inner.may_live_on(job, attempt)
+    }
+
+    fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
+        let names = Arc::clone(&self.names);
+        let inputs = execution.inputs.iter().map(|(id, values)| {
+            (inner(&names.inputs, id).to_owned(), values.iter().cloned().map(named_clearly).collect())
+        });
+        let inputs = Inputs::new(inputs.collect());
+        let mut asked = Vec::new();
+        let mut outputs = execution.outputs;
+        for output in &mut outputs {
+            let FormatHint { media_type, encoding, schema } = output.format.clone();
+            output.id = inner(&names.outputs, &output.id).to_owned();
+            let Some(media_type) = media_type else { continue };
+            let format = Format { media_type, encoding, schema };
+            // The names of a playlist's chunks are a matter of whoever makes them.
+            if !format.is_playlist() {
+                let Format { media_type, encoding, schema } = meant(&format);
+                output.format = FormatHint { media_type: Some(media_type), encoding, schema };
+                asked.push((output.id.clone(), format));
+            }
+        }
+        let sink = Arc::new(RenamedSink { names, asked, sink: execution.sink });
+        Arc::clone(&self.inner).execute(Execution { inputs, outputs, sink, ..execution })
+    }
+}
+
+/// A value whose format is called what it is.
+fn named_clearly(value: Value) -> Value {
+    match value {
+        Value::Complex(value) if !value.format.is_playlist() => {
+            Value::Complex(ComplexValue { format: meant(&value.format), ..value })
+        }
+        other => other,
+    }
+}
+
+struct RenamedSink {
+    names: Arc<Names>,
+    /// What outputs were asked for as, by the process's own names.
+    asked: Vec<(String, Format)>,
+    sink: Arc<dyn OutputSink>,
+}
+
+impl OutputSink for RenamedSink {
+    fn started(&self, on: Option<&str>) {
+        self.sink.started(on);
+    }
+
+    fn waiting(&self, reason: &str) {
+        self.sink.waiting(reason);
+    }
+
+    fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
+        let asked = self.asked.iter().find(|(id, _)| id == output).map(|(_, format)| format.clone());
+        let chunk = match (chunk, asked) {
+            (Value::Complex(value), Some(format)) => Value::Complex(ComplexValue { format, ..value }),
+            (chunk, _) => chunk,
+        };
+        self.sink.write(outer(&self.names.outputs, output), chunk)
+    }
+
+    fn progress(&self, percent: f32, message: Option<&str>) {
+        self.sink.progress(percent, message);
+    }
+
+    fn log(&self, line: LogLine) {
+        self.sink.log(line);
+    }
+
+    fn cancelled(&self) -> BoxFuture<'_, ()> {
+        self.sink.cancelled()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.sink.is_cancelled()
+    }
+
+    fn scratch(&self) -> &Path {
+        self.sink.scratch()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
+        self.sink.sleep(duration)
+    }
+}
