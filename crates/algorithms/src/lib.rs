@@ -8,6 +8,7 @@
 
 mod describe;
 mod echo;
+mod ndwi;
 mod progress;
 mod refusal;
 mod result_writer;
@@ -17,6 +18,7 @@ mod snap_points_to_lines;
 mod test_sink;
 
 pub use echo::{Echo, EchoInputs};
+pub use ndwi::Ndwi;
 pub use simplify_douglas_peucker::SimplifyDouglasPeucker;
 pub use snap_points_to_lines::SnapPointsToLines;
 
@@ -26,7 +28,7 @@ use std::sync::Arc;
 /// Every built-in that computes, to be run on a pool for the CPU.
 #[must_use]
 pub fn all_algorithms() -> Vec<Arc<dyn Algorithm>> {
-    vec![Arc::new(SimplifyDouglasPeucker::new()), Arc::new(SnapPointsToLines::new())]
+    vec![Arc::new(Ndwi::new()), Arc::new(SimplifyDouglasPeucker::new()), Arc::new(SnapPointsToLines::new())]
 }
 
 /// Every built-in that only waits and copies.
@@ -46,8 +48,13 @@ mod tests {
             algorithms.chain(all_processes().into_iter().map(|process| process.description())).collect();
         let mut ids: Vec<_> = descriptions.iter().map(|description| description.id.as_str()).collect();
         ids.sort_unstable();
-        let expected =
-            ["echo", "org.n52.javaps.test.EchoProcess", "simplify_douglas_peucker", "snap_points_to_lines"];
+        let expected = [
+            "echo",
+            "ndwi",
+            "org.n52.javaps.test.EchoProcess",
+            "simplify_douglas_peucker",
+            "snap_points_to_lines",
+        ];
         assert_eq!(ids, expected);
         for description in descriptions {
             assert!(!description.title.is_empty() && !description.description.is_empty());

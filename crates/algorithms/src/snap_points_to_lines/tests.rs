@@ -56,13 +56,6 @@ fn the_worked_example() {
         let moved = |n: &u32| snapped[*n as usize].map(|(x, y)| point(*n, x, y));
         let expected: Vec<_> = order.iter().filter_map(moved).collect();
         check(&collection(&points), &[("max_distance", "2")], &collection(&expected));
-        let kept: Vec<_> = order
-            .iter()
-            .map(|n| moved(n).unwrap_or_else(|| points[1.min(points.len() - 1)].clone()))
-            .collect();
-        if order[1] == 1 {
-            check(&collection(&points), &[("max_distance", "2"), ("unmatched", "keep")], &collection(&kept));
-        }
     }
     let distances =
         run(&collection(&[point(3, 11.0, 11.5)]), LINES, &[("max_distance", "2"), ("report", "true")]);

@@ -21,12 +21,14 @@ mod metadata;
 mod predictor;
 mod reader;
 mod tags;
+mod tile_writer;
 mod writer;
 
 pub use codec::Compression;
 pub use cut::{cut, join};
 pub use geokeys::GeoKeys;
 pub use reader::Reader;
+pub use tile_writer::{TilePacker, TileWriter};
 pub use writer::Writer;
 
 use crate::FormatError;
@@ -35,6 +37,10 @@ const FORMAT: &str = "GeoTIFF";
 
 fn malformed(rule: impl Into<String>) -> FormatError {
     FormatError::Malformed { format: FORMAT, rule: rule.into(), place: None }
+}
+
+fn unrepresentable(what: String) -> FormatError {
+    FormatError::Unrepresentable { format: FORMAT, what }
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@ use super::limits::CELLS_BYTES_MAX;
 use super::samples::SampleType;
 use crate::crs::{Crs, Unit, UnsupportedCrs};
 
+/// How far apart places may be that are the same, in cells: what rounding of coordinates makes of them.
+const MOVED_CELLS_MAX: f64 = 0.01;
+
 /// What a raster is, without its cells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
@@ -76,6 +79,26 @@ impl Transform {
     pub fn at(&self, column: f64, row: f64) -> [f64; 2] {
         let axis = |axis: usize| self.origin[axis] + column * self.column[axis] + row * self.row[axis];
         [axis(0), axis(1)]
+    }
+
+    /// Puts the corners of so many cells at the same places, give or take a hundredth of a cell.
+    #[must_use]
+    pub fn is_same(&self, other: &Self, width: u32, height: u32) -> bool {
+        let sides = [self.column[0], self.column[1], self.row[0], self.row[1]];
+        let cell = sides.iter().fold(0.0, |largest: f64, side| largest.max(side.abs()));
+        let (width, height) = (f64::from(width), f64::from(height));
+        [(0.0, 0.0), (width, 0.0), (0.0, height), (width, height)].into_iter().all(|(column, row)| {
+            let places = self.at(column, row).into_iter().zip(other.at(column, row));
+            places.into_iter().all(|(place, of_other)| (place - of_other).abs() <= MOVED_CELLS_MAX * cell)
+        })
+    }
+
+    /// Which column and row a place is in, as numbers with a fraction.
+    #[must_use]
+    pub fn cell_at(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        let (x, y) = (x - self.origin[0], y - self.origin[1]);
+        let area = self.column[0] * self.row[1] - self.column[1] * self.row[0];
+        [(x * self.row[1] - y * self.row[0]) / area, (y * self.column[0] - x * self.column[1]) / area]
     }
 
     /// The same with another cell as the first one.

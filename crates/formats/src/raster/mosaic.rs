@@ -3,12 +3,9 @@
 use super::geotiff::Reader;
 use super::limits::PIECE_BYTES;
 use super::samples::{Sample, Samples};
-use super::{Cells, Grid, GridReader, Transform, Window};
+use super::{Cells, Grid, GridReader, Window};
 use crate::FormatError;
 use anabranch_model::Data;
-
-/// How far from its place a tile may be, in cells: what rounding of coordinates moves it by.
-const MOVED_CELLS_MAX: f64 = 0.01;
 
 /// One tile of a [`Mosaic`].
 #[derive(Clone, Debug)]
@@ -91,7 +88,7 @@ impl Mosaic {
         let Window { column, row, .. } = tile.window;
         let there = whole.transform.map(|transform| transform.moved(column.into(), row.into()));
         let is_there = match (there, grid.transform) {
-            (Some(there), Some(is)) => is_same_grid(&there, &is, grid.width, grid.height),
+            (Some(there), Some(is)) => there.is_same(&is, grid.width, grid.height),
             (None, None) => true,
             _ => false,
         };
@@ -157,17 +154,6 @@ impl GridReader for Mosaic {
         }
         Ok(Some(Cells { window, samples }))
     }
-}
-
-/// Both put the corners of so many cells at the same places.
-pub(super) fn is_same_grid(a: &Transform, b: &Transform, width: u32, height: u32) -> bool {
-    let (width, height) = (f64::from(width), f64::from(height));
-    let sides = [a.column[0], a.column[1], a.row[0], a.row[1]];
-    let cell = sides.iter().fold(0.0, |largest: f64, side| largest.max(side.abs()));
-    [(0.0, 0.0), (width, 0.0), (0.0, height), (width, height)].into_iter().all(|(column, row)| {
-        let (a, b) = (a.at(column, row), b.at(column, row));
-        a.iter().zip(b).all(|(a, b)| (a - b).abs() <= MOVED_CELLS_MAX * cell)
-    })
 }
 
 fn check_size(window: &Window, grid: &Grid) -> Result<(), FormatError> {

@@ -1,5 +1,7 @@
 //! The values of cells, in the type in which they are stored.
 
+use std::ops::Range;
+
 /// Types of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SampleType {
@@ -144,6 +146,24 @@ impl Samples {
     #[must_use]
     pub fn len(&self) -> usize {
         with_samples!(self, values => values.len())
+    }
+
+    /// Some of the values as numbers, behind what is in `numbers`. Those of 64 bits may be rounded.
+    ///
+    /// # Panics
+    /// Where the range leaves the values.
+    pub fn numbers(&self, range: Range<usize>, numbers: &mut Vec<f64>) {
+        with_samples!(self, values => numbers.extend(values[range].iter().map(|value| value.number())));
+    }
+
+    /// The values of a type that are nearest to numbers.
+    #[must_use]
+    pub fn nearest(sample_type: SampleType, numbers: &[f64]) -> Self {
+        let mut samples = Self::filled(sample_type, 0.0, numbers.len());
+        with_samples!(&mut samples, values => {
+            values.iter_mut().zip(numbers).for_each(|(value, number)| *value = Sample::nearest(*number));
+        });
+        samples
     }
 
     /// None at all.
