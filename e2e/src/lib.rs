@@ -271,6 +271,13 @@ impl Agent {
             .unwrap()
     }
 
+    /// Starts it again, in the same folders, on the server's machine.
+    pub fn start_again(&mut self, server: &Server, name: &str) {
+        let arguments = ["--data".into(), server.data_folder().display().to_string()];
+        let folder = self.folder.path();
+        self.child = Self::spawn(name, folder, &folder.join("services"), &arguments);
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }

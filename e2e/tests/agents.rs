@@ -75,6 +75,48 @@ async fn a_lost_run_of_an_idempotent_process_is_repeated_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_service_file_says_what_becomes_of_runs_that_die_with_their_agent() {
+    let server = Server::start().await;
+    let again = script_service("Again", "sleep 1.5; printf done", "on_agent_restart = \"requeue\"");
+    let never =
+        script_service("Never", "sleep 1.5; printf done", "idempotent = true\non_agent_restart = \"fail\"");
+    let services = [("again.toml", again.as_str()), ("never.toml", never.as_str())];
+    let mut agent = Agent::start(&server, "a1", &services);
+    let mut jobs = Vec::new();
+    for process in ["default:Again", "default:Never"] {
+        server.published(process, true).await;
+        let job = server.submit(process, &empty()).await;
+        server.job_in(&job, &["running"], DEADLINE).await;
+        jobs.push(job);
+    }
+    agent.kill().await;
+    agent.start_again(&server, "a1");
+    let again = server.job_in(&jobs[0], &["successful", "failed"], DEADLINE).await;
+    assert_eq!(again["status"], "successful", "{again}");
+    let never = server.job_in(&jobs[1], &["successful", "failed"], DEADLINE).await;
+    assert_eq!(never["status"], "failed");
+    assert!(never["message"].as_str().unwrap().contains("a1"), "it says who was lost: {never}");
+}
+
+#[tokio::test]
+async fn links_that_a_killed_agent_left_are_removed_when_it_starts_again() {
+    let links = tempfile::tempdir().unwrap();
+    let service = script_service("Linked", "sleep 1019", "");
+    let link = format!("[command]\nfolder_link = \"{}/{{run.id}}\"", links.path().display());
+    let service = service.replace("[command]", &link);
+    let server = Server::start().await;
+    let mut agent = Agent::start(&server, "a1", &[("linked.toml", &service)]);
+    server.published("default:Linked", true).await;
+    let job = server.submit("default:Linked", &empty()).await;
+    let link = links.path().join(&job);
+    eventually("the link", DEADLINE, async || link.symlink_metadata().is_ok().then_some(())).await;
+    agent.kill().await;
+    assert!(link.symlink_metadata().is_ok(), "nobody could remove it");
+    agent.start_again(&server, "a1");
+    eventually("no link", DEADLINE, async || link.symlink_metadata().is_err().then_some(())).await;
+}
+
+#[tokio::test]
 async fn runs_spread_over_agents_and_all_of_them_can_be_lost() {
     let service = script_service("Spread", "sleep 1; printf \"$TMPDIR\"", "");
     let server = Server::start().await;

@@ -98,6 +98,7 @@ fn describe(id: ProcessId, inputs: EchoInputs) -> ProcessDescription {
         async_execute: true,
         idempotent: true,
         chunking: None,
+        on_agent_restart: None,
     }
 }
 

@@ -139,6 +139,7 @@ fn describe() -> ProcessDescription {
         sync_execute: true,
         async_execute: true,
         idempotent: true,
+        on_agent_restart: None,
         chunking: Some(Chunking {
             inputs: words(&["nir", "swir"]),
             output: "result".into(),

@@ -108,6 +108,7 @@ fn describe() -> ProcessDescription {
         sync_execute: true,
         async_execute: true,
         idempotent: true,
+        on_agent_restart: None,
         chunking: Some(Chunking {
             inputs: vec!["data".into()],
             output: "result".into(),

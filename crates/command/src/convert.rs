@@ -10,7 +10,8 @@ use crate::service::{
 use crate::step::{JsonPath, JsonPathPart, Place, Step, StepValue};
 use crate::template::{Argument, Field, Owner, Part, Placeholder, Template};
 use anabranch_model::{
-    AllowedValue, DataDescription, Format, InputDescription, LiteralDomain, OutputDescription, Publication,
+    AllowedValue, DataDescription, Format, InputDescription, LiteralDomain, OnAgentRestart,
+    OutputDescription, Publication,
 };
 use std::fmt::Write as _;
 use std::path::Path;
@@ -138,6 +139,13 @@ fn describe(file: &mut File, service: &Service) {
     file.list("keywords", &description.keywords);
     file.text_unless("version", &description.version, "1.0.0");
     file.boolean("idempotent", description.idempotent, false);
+    file.some(
+        "on_agent_restart",
+        description.on_agent_restart.map(|wanted| match wanted {
+            OnAgentRestart::Fail => "fail",
+            OnAgentRestart::Requeue => "requeue",
+        }),
+    );
     file.boolean("sync_execute", description.sync_execute, true);
     file.boolean("async_execute", description.async_execute, true);
     file.boolean("active", service.active, true);

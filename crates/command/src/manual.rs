@@ -104,6 +104,7 @@ pub(crate) fn read(findings: &mut Findings, text: &str, folder: &Path) -> Option
         async_execute: true,
         idempotent: false,
         chunking: None,
+        on_agent_restart: None,
     };
     Some(Service {
         description: Arc::new(description),

@@ -21,7 +21,7 @@ use crate::slurm;
 use crate::template::Names;
 use crate::usage;
 use anabranch_model::id::check_identifier;
-use anabranch_model::{Metadata, ProcessDescription, ProcessId};
+use anabranch_model::{Metadata, OnAgentRestart, ProcessDescription, ProcessId};
 use regex::Regex;
 use section::{At, Section, scalar};
 use std::path::Path;
@@ -115,6 +115,18 @@ fn describe(
     let keywords = root.strings(findings, "keywords").into_iter().map(|at| at.value.to_owned()).collect();
     let version = root.string(findings, "version").map_or("1.0.0", |at| at.value).to_owned();
     let idempotent = root.boolean(findings, "idempotent").is_some_and(|at| at.value);
+    let on_agent_restart = root.string(findings, "on_agent_restart").and_then(|at| match at.value {
+        "fail" => Some(OnAgentRestart::Fail),
+        "requeue" => Some(OnAgentRestart::Requeue),
+        other => {
+            root.fault(
+                findings,
+                &at.span,
+                format!("on_agent_restart must be fail or requeue, not {other:?}"),
+            );
+            None
+        }
+    });
     let sync_execute = root.boolean(findings, "sync_execute").is_none_or(|at| at.value);
     let async_execute = root.boolean(findings, "async_execute");
     let metadata = read_metadata(findings, root);
@@ -137,6 +149,7 @@ fn describe(
         async_execute: async_execute.is_none_or(|at| at.value),
         idempotent,
         chunking: None,
+        on_agent_restart,
     })
 }
 

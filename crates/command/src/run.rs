@@ -205,9 +205,11 @@ fn is_passed(name: &str) -> bool {
 
 /// The run as executables and service files know it.
 fn run_id(execution: &Execution) -> String {
-    match execution.attempt {
-        0 | 1 => execution.job.to_string(),
-        attempt => format!("{}-{attempt}", execution.job),
+    match (execution.attempt, execution.part) {
+        (0 | 1, None) => execution.job.to_string(),
+        (attempt, None) => format!("{}-{attempt}", execution.job),
+        // Of several at once: each has paths of its own.
+        (attempt, Some(part)) => format!("{}-{attempt}.{part}", execution.job),
     }
 }
 

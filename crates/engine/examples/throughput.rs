@@ -66,6 +66,7 @@ fn description(id: ProcessId) -> ProcessDescription {
         async_execute: true,
         idempotent: true,
         chunking: None,
+        on_agent_restart: None,
     }
 }
 

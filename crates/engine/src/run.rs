@@ -21,8 +21,8 @@ const REPEAT_AFTER: Duration = Duration::from_millis(500);
 
 /// How a run left its job.
 enum Ended {
-    /// With this result.
-    With(Result<(), Error>),
+    /// With this result, as a run of a process so described: it may be withdrawn by now, just because its only agent was lost.
+    With(Result<(), Error>, Arc<ProcessDescription>),
     /// Its process is not published at present.
     NoProcess,
     /// The server goes, the run lives on elsewhere: the next server finds it again.
@@ -66,7 +66,7 @@ async fn attempt(engine: &Arc<Inner>, live: &Arc<Live>) -> Ended {
         }
     };
     tokio::select! {
-        result = execute(engine, live, process, &description, on_restart) => Ended::With(result),
+        result = execute(engine, live, process, &description, on_restart) => Ended::With(result, description),
         () = detached => Ended::Detached,
     }
 }
@@ -185,7 +185,7 @@ fn complete(live: &Live) -> Result<(), Error> {
 }
 
 async fn settle(engine: &Arc<Inner>, live: &Arc<Live>, ended: Ended) {
-    let result = match ended {
+    let (result, description) = match ended {
         Ended::Gone => return,
         Ended::Detached => {
             live.wait_again();
@@ -195,7 +195,7 @@ async fn settle(engine: &Arc<Inner>, live: &Arc<Live>, ended: Ended) {
             tokio::spawn(wait_for_process(Arc::clone(engine), Arc::clone(live)));
             return;
         }
-        Ended::With(result) => result,
+        Ended::With(result, description) => (result, description),
     };
     let dismissing = live.is_dismissing();
     let result = match result {
@@ -204,7 +204,7 @@ async fn settle(engine: &Arc<Inner>, live: &Arc<Live>, ended: Ended) {
         result => result,
     };
     if let (Err(error), false) = (&result, dismissing)
-        && let Some(again) = again(engine, live, error)
+        && let Some(again) = again(engine, live, &description, error)
     {
         repeat(engine, live, error, again).await;
         return;
@@ -240,9 +240,12 @@ enum Again {
     NextStart,
 }
 
-fn again(engine: &Inner, live: &Live, error: &Error) -> Option<Again> {
-    let process = engine.registry.get(&live.request.request.process).ok();
-    let idempotent = process.is_some_and(|process| process.description().idempotent);
+fn again(engine: &Inner, live: &Live, description: &ProcessDescription, error: &Error) -> Option<Again> {
+    let idempotent = match error {
+        // Of what was lost with its agent the service file may say more.
+        Error::AgentLost { .. } => description.repeats_lost_runs(),
+        _ => description.idempotent,
+    };
     if engine.stop.is_cancelled() {
         // Nobody waits for the answer of a synchronous job once the server has gone.
         return (idempotent && !live.sync && error.is_transient()).then_some(Again::NextStart);

@@ -105,6 +105,7 @@ fn describe(id: &str, idempotent: bool) -> ProcessDescription {
         async_execute: true,
         idempotent,
         chunking: None,
+        on_agent_restart: None,
     }
 }
 

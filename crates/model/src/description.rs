@@ -38,6 +38,9 @@ pub struct ProcessDescription {
     /// Running it twice does no harm: a lost run may be repeated on its own.
     #[serde(default)]
     pub idempotent: bool,
+    /// What becomes of runs that die with their agent; where absent, `idempotent` decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_agent_restart: Option<OnAgentRestart>,
     /// How it can be run piece by piece, where it can: it is offered as streaming processes too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunking: Option<Chunking>,
@@ -69,7 +72,23 @@ fn yes() -> bool {
     true
 }
 
+/// What becomes of a run that died with its agent. Nobody takes it up again: an agent's processes die with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnAgentRestart {
+    /// Its job fails and says why.
+    Fail,
+    /// Its job is queued again.
+    Requeue,
+}
+
 impl ProcessDescription {
+    /// Whether a run that died with its agent is repeated.
+    #[must_use]
+    pub fn repeats_lost_runs(&self) -> bool {
+        self.on_agent_restart.map_or(self.idempotent, |wanted| wanted == OnAgentRestart::Requeue)
+    }
+
     /// All that is left to say of a process that is not published any more.
     #[must_use]
     pub fn withdrawn(id: ProcessId) -> Self {
@@ -87,6 +106,7 @@ impl ProcessDescription {
             async_execute: false,
             idempotent: false,
             chunking: None,
+            on_agent_restart: None,
         }
     }
 

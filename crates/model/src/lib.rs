@@ -23,8 +23,8 @@ pub mod value;
 pub use bind::{BoundRequest, BoundValue, bind};
 pub use description::{
     AllowedValue, BoundingBoxDomain, Chunking, ComplexDomain, Cut, DataDescription, Format, InputDescription,
-    LiteralDomain, LiteralType, Metadata, Occurs, OutputDescription, ProcessDescription, Publication,
-    RangeClosure,
+    LiteralDomain, LiteralType, Metadata, Occurs, OnAgentRestart, OutputDescription, ProcessDescription,
+    Publication, RangeClosure,
 };
 pub use error::{Error, Fault, FaultKind, Subject};
 pub use group::GroupDescription;

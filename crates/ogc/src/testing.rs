@@ -91,6 +91,7 @@ pub(crate) fn process() -> ProcessDescription {
         async_execute: true,
         idempotent: true,
         chunking: None,
+        on_agent_restart: None,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::join::Join;
 use crate::load::{Drained, MachineLoad, RulesFile};
 use crate::uploading::Uploads;
 use crate::{local_services, signals, terminal, wps_remote_agent};
-use anabranch_command::Service;
+use anabranch_command::{Service, remove_stale_links};
 use anabranch_remote::{Agent, AgentService, AgentSettings, LoadSource};
 use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Security, Timing};
 use anabranch_xmpp::{RoomJoin, Trust};
@@ -68,6 +68,7 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("can't make the folder for runs {}", folder.display()))?;
     let folder = std::fs::canonicalize(&folder)?;
+    remove_stale_links(&services.services(), &folder);
     let rooms = namespaces(&offered_first);
     let whole = |services: Vec<AgentService>| within(services, capacity);
     let (sender, offered) = watch::channel(whole(offered_first));

@@ -14,6 +14,7 @@ use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Timing};
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A configuration file of an agent, in whichever form.
 pub(crate) enum AgentFile {
@@ -192,6 +193,14 @@ pub(crate) struct AgentConfig {
     /// See [`WpsRemoteSettings::shared_folder`].
     #[serde(default)]
     shared_folder: Option<PathBuf>,
+    /// How long results stay there; for ever where absent.
+    #[serde(default)]
+    shared_keep_hours: Option<u32>,
+}
+
+/// As time.
+pub(crate) fn hours(hours: u32) -> Duration {
+    Duration::from_secs(u64::from(hours) * 3600)
 }
 
 /// A wire form.
@@ -254,6 +263,8 @@ impl AgentConfig {
         if let Some(folder) = &shared_folder {
             ensure!(folder.is_absolute(), "shared_folder must be an absolute path, not {folder:?}");
         }
+        ensure!(self.shared_keep_hours != Some(0), "shared_keep_hours must be at least 1");
+        let shared_keep = self.shared_keep_hours.map(hours);
         let rooms = self.rooms.clone();
         let (config, orchestrator) = self.session(name, backoff)?;
         let settings = WpsRemoteSettings {
@@ -265,6 +276,7 @@ impl AgentConfig {
             capacity,
             folder,
             shared_folder,
+            shared_keep,
             shutdown: AgentSettings::SHUTDOWN,
         };
         Ok((config, settings))

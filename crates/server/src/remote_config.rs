@@ -1,10 +1,10 @@
 //! `remote.config`, the configuration of WPS Remote's agents, read as it is.
 //!
-//! Four keys are ours, because the original checks no certificate, has no other place for secrets than the file, trusts whoever
-//! is called as the server, and knows one server: `certificate`, `…_file` for each password, `orchestrator`, and `wire` (`native` for an
-//! Anabranch server). Passwords also come from the environment, which wins.
+//! Five keys are ours, because the original checks no certificate, has no other place for secrets than the file, trusts whoever
+//! is called as the server, and knows one server: `certificate`, `…_file` for each password, `orchestrator`, `wire` (`native` for an
+//! Anabranch server), and, because it leaves results for ever, `shared_keep_hours`. Passwords also come from the environment, which wins.
 
-use crate::agent_config::Wire;
+use crate::agent_config::{Wire, hours};
 use crate::config::Tls;
 use crate::load::rules::{Listed, Rules, WINDOW_S_MAX};
 use crate::upload_password;
@@ -53,6 +53,7 @@ pub(crate) struct RemoteConfig {
     orchestrator: String,
     pub(crate) wire: Wire,
     pub(crate) shared_folder: Option<PathBuf>,
+    shared_keep_hours: Option<u32>,
     /// Where outputs are uploaded.
     pub(crate) uploader: Option<UploadServer>,
     /// Weights of all runs at once.
@@ -213,6 +214,10 @@ fn read_default(findings: &mut Findings, ini: &Ini, folder: &Path) -> Option<Rem
     if shared_folder.as_ref().is_some_and(|path| path.is_relative()) {
         table.fault(findings, "wps_execution_shared_dir", "must be an absolute path");
     }
+    let shared_keep_hours = table.number(findings, "shared_keep_hours", "a whole number of hours");
+    if shared_keep_hours == Some(0) {
+        table.fault(findings, "shared_keep_hours", "must be at least 1");
+    }
     let wire = wire(findings, &mut table);
     table.finish(findings);
     let domain = domain?;
@@ -228,6 +233,7 @@ fn read_default(findings: &mut Findings, ini: &Ini, folder: &Path) -> Option<Rem
         domain,
         wire,
         shared_folder,
+        shared_keep_hours,
         uploader: None,
         capacity,
         rules,
@@ -400,6 +406,7 @@ impl RemoteConfig {
         backoff: Backoff,
     ) -> anyhow::Result<(ClientConfig, WpsRemoteSettings)> {
         let shared_folder = self.shared_folder.take();
+        let shared_keep = self.shared_keep_hours.map(hours);
         let room_password = self.room_password.clone();
         let (config, orchestrator) = self.session(name, namespaces, backoff)?;
         let settings = WpsRemoteSettings {
@@ -411,6 +418,7 @@ impl RemoteConfig {
             capacity,
             folder,
             shared_folder,
+            shared_keep,
             shutdown: AgentSettings::SHUTDOWN,
         };
         Ok((config, settings))

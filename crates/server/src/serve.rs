@@ -29,6 +29,7 @@ use anabranch_xmpp::{Bus, RoomJoin};
 use anyhow::{Context as _, bail};
 use serde_json::json;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -57,7 +58,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let layers = geoserver.map(|geoserver| Layers::new(engine.clone(), geoserver, due, shutdown.clone()));
     let publishing = Publishing::new(&engine, egress, &base, streaming_settings(&config), layers.clone());
     publish_built_in(&publishing);
-    publish_local(&engine, &publishing, &config, &shutdown)?;
+    publish_local(&engine, &publishing, &config, folder.path(), &shutdown)?;
 
     let key = folder.secret("agent-data.key")?;
     let data_plane = Arc::new(DataPlane::new(
@@ -189,6 +190,7 @@ fn publish_local(
     engine: &Engine,
     publishing: &Publishing,
     config: &Config,
+    data: &Path,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
     if config.services.folder.as_os_str().is_empty() {
@@ -198,6 +200,7 @@ fn publish_local(
     let uploader = config.upload.as_ref().map(UploadServer::uploader).transpose()?;
     let uploads = Uploads { uploader: uploader.map(Arc::new), shared_folder: false };
     let mut local = LocalPublisher::new(engine.clone(), publishing.clone(), uploads);
+    anabranch_command::remove_stale_links(&folder.services(), data);
     local.replace(&folder.services());
     let watching = local_services::watch(folder, move |services| local.replace(&services));
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(watching));

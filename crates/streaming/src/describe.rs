@@ -128,6 +128,7 @@ fn variant(
             .cloned()
             .collect(),
         chunking: None,
+        on_agent_restart: None,
         ..base.clone()
     })
 }

@@ -7,7 +7,7 @@ use crate::program;
 use crate::report::Findings;
 use crate::service::{Capacity, CommandLine, GRACE_DEFAULT, LOG_BYTES_MAX_DEFAULT, PASS_ALL, RUNS_UNBOUNDED};
 use crate::template::{Argument, Part, Template};
-use anabranch_model::{ProcessDescription, ProcessId};
+use anabranch_model::{OnAgentRestart, ProcessDescription, ProcessId};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +25,7 @@ pub(super) struct Defaults {
     folder_link: Option<String>,
     time_limit: Option<Duration>,
     pub(super) capacity: Capacity,
+    on_agent_restart: Option<OnAgentRestart>,
 }
 
 pub(super) fn read(findings: &mut Findings, context: &Context<'_>) -> Option<Defaults> {
@@ -49,6 +50,19 @@ pub(super) fn read(findings: &mut Findings, context: &Context<'_>) -> Option<Def
             table.warn(findings, table.span(), "max_running_time_seconds is missing: runs may take for ever")
         }
     }
+    // Ours: the original forgets its runs when it starts again.
+    let on_agent_restart = table.text(findings, "on_agent_restart").and_then(|at| match at.value.as_str() {
+        "fail" => Some(OnAgentRestart::Fail),
+        "requeue" => Some(OnAgentRestart::Requeue),
+        other => {
+            table.fault(
+                findings,
+                &at.span,
+                format!("on_agent_restart must be fail or requeue, not {other:?}"),
+            );
+            None
+        }
+    });
     let capacity = Capacity { runs: RUNS_UNBOUNDED, weight: weight(findings, &mut table) };
     for key in ["process_blacklist", "load_average_scan_minutes", "load_threshold", "capacity"] {
         if let Some(entry) = section.entry(key) {
@@ -69,6 +83,7 @@ pub(super) fn read(findings: &mut Findings, context: &Context<'_>) -> Option<Def
         folder_link: context.folder_link(),
         time_limit: time_limit.map(|at| Duration::from_secs(at.value.into())),
         capacity,
+        on_agent_restart,
     })
 }
 
@@ -244,6 +259,7 @@ impl Defaults {
             async_execute: true,
             idempotent: false,
             chunking: None,
+            on_agent_restart: self.on_agent_restart,
         }
     }
 }

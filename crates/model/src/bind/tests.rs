@@ -63,6 +63,7 @@ fn process() -> ProcessDescription {
         async_execute: false,
         idempotent: false,
         chunking: None,
+        on_agent_restart: None,
     }
 }
 

@@ -8,11 +8,12 @@
 //! before the occupant leaves, one error is said and not three, defaults are applied, all faults of a request come at once.
 
 mod run;
+mod shared_folder;
 mod sink;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anabranch_model::{DataDescription, JobId, ProcessDescription, ProcessId};
@@ -32,6 +33,9 @@ use run::Run;
 
 /// Requests remembered as taken: one that is repeated must not start a run again.
 const REMEMBERED_MAX: usize = 4096;
+
+/// Time between two looks for old results in the shared folder, which are kept for hours at least.
+const SWEEP_PERIOD: Duration = Duration::from_secs(15 * 60);
 
 /// Opens sessions of one account.
 pub trait Sessions: Send + Sync {
@@ -59,9 +63,11 @@ pub struct WpsRemoteSettings {
     pub capacity: u32,
     /// Each run gets a folder of its own below; what earlier incarnations left there is removed at the start.
     pub folder: PathBuf,
-    /// Where results that are no texts are left for the orchestrator, which has the folder under the same path. Nobody
-    /// removes them: GeoServer publishes them where they are.
+    /// Where results that are no texts are left for the orchestrator, which has the folder under the same path.
+    /// GeoServer publishes them where they are.
     pub shared_folder: Option<PathBuf>,
+    /// How long they stay there; for ever where absent.
+    pub shared_keep: Option<Duration>,
     /// How long a shutdown waits for runs to end.
     pub shutdown: Duration,
 }
@@ -148,13 +154,16 @@ impl WpsRemoteAgent {
         super::runs::clear_folder(&settings.folder).await?;
         let stop = shutdown.child_token();
         let slots = Arc::new(Semaphore::new(settings.capacity as usize));
-        let shared = Arc::new(Shared { sessions, settings, load, slots, stop: stop.clone() });
+        let live = Mutex::default();
+        let shared = Arc::new(Shared { sessions, settings, load, slots, live, stop: stop.clone() });
+        let mut sweeping = tokio::time::interval(SWEEP_PERIOD);
         let mut offers = Offers { shared, offered: BTreeMap::new(), masters: JoinSet::new() };
         offers.replace(&services.borrow_and_update());
         let (mut fixed, mut result) = (false, Ok(()));
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
+                _ = sweeping.tick() => offers.shared.sweep(),
                 changed = services.changed(), if !fixed => match changed {
                     Ok(()) => offers.replace(&services.borrow_and_update()),
                     Err(_nobody_changes_them) => fixed = true,
@@ -265,10 +274,28 @@ struct Shared {
     settings: WpsRemoteSettings,
     load: Arc<dyn LoadSource>,
     slots: Arc<Semaphore>,
+    /// Runs that are not over yet, for their orchestrator either.
+    live: Mutex<BTreeSet<RunId>>,
     stop: CancellationToken,
 }
 
 impl Shared {
+    /// Removes what is old in the shared folder, in the background.
+    fn sweep(self: &Arc<Self>) {
+        let WpsRemoteSettings { shared_folder: Some(folder), shared_keep: Some(keep), .. } =
+            self.settings.clone()
+        else {
+            return;
+        };
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        tokio::task::spawn_blocking(move || {
+            let removed = shared_folder::sweep(&folder, keep, &live);
+            if removed > 0 {
+                tracing::info!(folder = %folder.display(), removed, "old results were removed");
+            }
+        });
+    }
+
     /// A session in the room of a service, for the service itself or one of its runs.
     fn enter(&self, room: &str, service: &str, who: &str, resource: &str) -> Result<Bus, ClientError> {
         let WpsRemoteSettings { domain, host, room_password, .. } = &self.settings;

@@ -354,6 +354,7 @@ pub(crate) fn description(id: &str) -> ProcessDescription {
         async_execute: true,
         idempotent: false,
         chunking: None,
+        on_agent_restart: None,
     }
 }
 

@@ -157,6 +157,7 @@ impl StockAgent {
             capacity,
             folder: runs.path().into(),
             shared_folder: Some(shared.path().into()),
+            shared_keep: None,
             shutdown: Duration::from_secs(10),
         };
         let (services, offered) = watch::channel(services(scripts));

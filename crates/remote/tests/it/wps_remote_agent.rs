@@ -359,6 +359,7 @@ fn services_that_geoserver_could_not_use_are_named() {
         capacity: 1,
         folder: "/".into(),
         shared_folder: None,
+        shared_keep: None,
         shutdown: Duration::ZERO,
     };
     let named = |id: &str| ProcessDescription { id: ProcessId::new(id).unwrap(), ..described() };

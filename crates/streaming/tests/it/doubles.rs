@@ -108,6 +108,7 @@ pub(crate) fn describe(cut: &[&str]) -> ProcessDescription {
         sync_execute: true,
         async_execute: true,
         idempotent: true,
+        on_agent_restart: None,
         chunking: Some(Chunking {
             inputs: cut.iter().map(|id| (*id).to_owned()).collect(),
             output: "out".into(),

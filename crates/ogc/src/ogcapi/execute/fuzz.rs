@@ -39,6 +39,7 @@ pub fn fuzz_execute(body: &[u8]) {
         async_execute: true,
         idempotent: true,
         chunking: None,
+        on_agent_restart: None,
     };
     let prefer = Prefer::default();
     let held = parse(body, &process, &prefer);

@@ -65,9 +65,12 @@ impl Run {
     /// Runs to the end, and until the orchestrator knows of it.
     pub(super) async fn follow(self, slots: Slots) {
         let folder = self.shared.settings.folder.join(self.id.to_string());
+        let live = || self.shared.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live().insert(self.id);
         if let Err(error) = self.follow_in(folder.clone(), slots).await {
             tracing::error!(execution = %self.execution, %error, "a run can't be told of");
         }
+        live().remove(&self.id);
         if let Err(error) = tokio::fs::remove_dir_all(&folder).await
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -48,6 +48,7 @@ fn description() -> ProcessDescription {
         async_execute: true,
         idempotent: false,
         chunking: None,
+        on_agent_restart: None,
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) fn read(service: &str, text: &str) -> Result<Arc<ProcessDescription>,
         async_execute: true,
         idempotent: false,
         chunking: None,
+        on_agent_restart: None,
     }))
 }
 
