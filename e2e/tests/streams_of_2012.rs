@@ -205,3 +205,19 @@ async fn points_of_a_growing_playlist_are_snapped_to_lines() {
         execute(&server, &format!("{STREAMING}FullStreamingSnapPointsToLines"), &short, &by_reference).await;
     assert!(refused.text().contains(r#"locator="MaxTimeIdle""#), "{}", refused.text());
 }
+
+#[tokio::test]
+async fn tolerances_count_in_the_units_of_the_data() {
+    let server = Server::start().await;
+    let metres = r#"<gml:LineString srsName="EPSG:25832"><gml:coordinates>400000,5700000 400050,5700004 400100,5700000 400150,5700020</gml:coordinates></gml:LineString>"#;
+    let features = collection(&member("r1", metres));
+    let inputs =
+        complex("FEATURES", GML, &features) + &literal("TOLERANCE", 5) + &literal("NumberOfChunks", 1);
+    let process = format!("{STREAMING}OutputStreamingSimplifyDouglasPeucker");
+    let answer =
+        execute(&server, &process, &inputs, &format!(r#"asReference="true" {PLAYLIST_OF_GML}"#)).await.text();
+    let chunks = chunks(&answer).await;
+    let kept = between(&chunks[0], "<gml:coordinates>", "<");
+    assert_eq!(kept, "400000,5700000 400100,5700000 400150,5700020", "{}", chunks[0]);
+    assert!(chunks[0].contains("25832"), "{}", chunks[0]);
+}

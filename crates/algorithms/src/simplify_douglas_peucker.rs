@@ -5,7 +5,7 @@
 //! do the positions that stay, with all their digits and ordinates.
 //!
 //! **Units and CRS.** Distances are planar, in the units of the coordinates: degrees for RFC 7946 data in WGS 84, metres for projected
-//! data. The first two numbers of a position count; heights stay with their positions.
+//! data. Data in other formats than GeoJSON stays in its system on its way in. The first two numbers of a position count; heights stay with their positions.
 //!
 //! **Steps.**
 //! 1. [`Splitter`] cuts the stream into features; bytes between them are copied.
@@ -32,6 +32,7 @@ use crate::progress::Progress;
 use crate::refusal;
 use crate::result_writer::ResultWriter;
 use anabranch_formats::geojson::{self, Feature, Piece, Splitter};
+use anabranch_model::description::media_type_essence;
 use anabranch_model::{
     Algorithm, AlgorithmSink, Chunking, ComplexValue, Cut, DataDescription, Error, Format, Inputs,
     LiteralType, Metadata, Occurs, ProcessDescription, Value,
@@ -71,7 +72,12 @@ fn describe() -> ProcessDescription {
         "A GeoJSON FeatureCollection, Feature or geometry, or one of them per line or record. Lines and areas are simplified, \
          points stay as they are.",
         Occurs::ONE,
-        complex([Format::new(Format::GEOJSON), Format::new("application/json"), Format::new(GEOJSON_SEQ)]),
+        complex([
+            Format::new(Format::GEOJSON),
+            Format::new("application/json"),
+            Format::new(GEOJSON_SEQ),
+            Format::new(Format::GEOJSON_2008),
+        ]),
     );
     let tolerance = input(
         "tolerance",
@@ -86,7 +92,7 @@ fn describe() -> ProcessDescription {
         "Simplified features",
         "The same document with fewer vertices: identifiers, attributes and order are unchanged. A record sequence comes out \
          as a sequence.",
-        complex([Format::new(Format::GEOJSON), Format::new(GEOJSON_SEQ)]),
+        complex([Format::new(Format::GEOJSON), Format::new(GEOJSON_SEQ), Format::new(Format::GEOJSON_2008)]),
     );
     ProcessDescription {
         id: built_in("simplify_douglas_peucker"),
@@ -123,7 +129,7 @@ impl Algorithm for SimplifyDouglasPeucker {
     }
 
     fn run(&self, inputs: &Inputs, sink: &dyn AlgorithmSink) -> Result<(), Error> {
-        let data = &inputs.complex("data")?.data;
+        let ComplexValue { data, format } = inputs.complex("data")?;
         let tolerance = inputs.number("tolerance")?;
         let reader = data.open().map_err(|error| Error::internal(format!("input 'data': {error}")))?;
         let is_cancelled = || sink.is_cancelled();
@@ -147,7 +153,12 @@ impl Algorithm for SimplifyDouglasPeucker {
             }
             progress.report(splitter.offset(), splitter.features(), "simplified", sink)?;
         }
-        let media_type = if splitter.is_sequence() { GEOJSON_SEQ } else { Format::GEOJSON };
+        let is_in_any_crs = media_type_essence(&format.media_type) == Format::GEOJSON_2008;
+        let media_type = match (is_in_any_crs, splitter.is_sequence()) {
+            (true, _) => Format::GEOJSON_2008,
+            (false, true) => GEOJSON_SEQ,
+            (false, false) => Format::GEOJSON,
+        };
         let value = ComplexValue { data: result.finish()?, format: Format::new(media_type) };
         sink.write("result", Value::Complex(value))
     }

@@ -6,12 +6,13 @@
 //! own formats first, so that the defaults stay what they are.
 
 use crate::folders::{self, blocking, io_error};
+use anabranch_formats::vector::VectorFormat;
 use anabranch_formats::{Convertible, FormatError, Room, convert};
 use anabranch_model::description::media_types_match;
 use anabranch_model::{
     BoxFuture, ComplexDomain, ComplexValue, Data, DataDescription, Error, Execution, Fault, FaultKind,
-    Format, FormatHint, Inputs, JobId, LogLine, OnRestart, OutputSink, Prepared, Process, ProcessDescription,
-    Subject, Value,
+    Format, FormatHint, Inputs, JobId, LogLine, OnRestart, OutputRequest, OutputSink, Prepared, Process,
+    ProcessDescription, Subject, Value,
 };
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -85,21 +86,28 @@ struct Step {
 /// The step from a format to the first of `domain` that it can be converted to; `None` where it is one of them, or of no kind we know.
 fn into_domain(format: &Format, domain: &ComplexDomain) -> Option<Step> {
     let from = Convertible::of(&format.media_type)?;
-    let mut targets =
-        domain.formats.iter().filter_map(|own| Some((Convertible::of_own(&own.media_type)?, own)));
+    let targets = domain.formats.iter().filter_map(|own| Some((Convertible::of_own(&own.media_type)?, own)));
     if domain.formats.iter().any(|own| own.media_type == format.media_type)
         || targets.clone().any(|(own, _)| own == from)
     {
         return None;
     }
-    let (to, format) = targets.find(|(own, _)| from.is_convertible_to(*own))?;
-    Some(Step { from, to, format: format.clone() })
+    // Coordinates stay in their system where the process takes that.
+    let mut convertible: Vec<_> = targets.filter(|(own, _)| from.is_convertible_to(*own)).collect();
+    convertible.sort_by_key(|(own, _)| !is_in_any_crs(*own));
+    let (to, format) = convertible.first()?;
+    Some(Step { from, to: *to, format: (*format).clone() })
 }
 
 /// The step to the format that a client asks for; `None` where there is none.
 fn to_asked(format: &Format, asked: &Format) -> Option<Step> {
     let (from, to) = (Convertible::of(&format.media_type)?, Convertible::of(&asked.media_type)?);
     from.is_convertible_to(to).then(|| Step { from, to, format: asked.clone() })
+}
+
+/// GeoJSON in any system, which a process of ours takes beside GeoJSON proper.
+fn is_in_any_crs(format: Convertible) -> bool {
+    format == Convertible::Vector(VectorFormat::GeoJson2008)
 }
 
 fn is_same(a: &Format, b: &Format) -> bool {
@@ -147,7 +155,8 @@ impl Process for Converting {
             if !execution.resume {
                 workshop.convert_inputs(&own, &mut execution.inputs).await?;
             }
-            let asked = own_formats(&own, &mut execution);
+            let mut asked = own_formats(&own, &mut execution);
+            asked.extend(own_in_crs84(&execution));
             if !asked.is_empty() {
                 execution.sink = Arc::new(ConvertingSink { workshop, asked });
             }
@@ -174,6 +183,23 @@ fn own_formats(own: &ProcessDescription, execution: &mut Execution) -> Vec<(Stri
         }
     }
     converted
+}
+
+/// Outputs asked for in GeoJSON proper, of a process that is given data in any system and may put out such.
+fn own_in_crs84(execution: &Execution) -> Vec<(String, Format)> {
+    let in_any_crs = |value: &Value| match value {
+        Value::Complex(value) => Convertible::of(&value.format.media_type).is_some_and(is_in_any_crs),
+        Value::Literal(_) | Value::BoundingBox(_) => false,
+    };
+    if !execution.inputs.iter().flat_map(|(_, values)| values).any(in_any_crs) {
+        return Vec::new();
+    }
+    let proper = |asked: &OutputRequest| {
+        let media_type = asked.format.media_type.as_deref()?;
+        let is_proper = Convertible::of(media_type) == Some(Convertible::Vector(VectorFormat::GeoJson));
+        is_proper.then(|| (asked.id.clone(), Format::new(media_type)))
+    };
+    execution.outputs.iter().filter_map(proper).collect()
 }
 
 /// Where values of one run are converted.

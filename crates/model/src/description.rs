@@ -395,6 +395,9 @@ pub struct Format {
 impl Format {
     /// GeoJSON, RFC 7946.
     pub const GEOJSON: &'static str = "application/geo+json";
+    /// GeoJSON as it was before RFC 7946: its member `crs` may name any coordinate reference system. A process that has it among its own
+    /// formats is given data in the system that it came in.
+    pub const GEOJSON_2008: &'static str = "application/vnd.geo+json";
     /// GeoTIFF, OGC 19-008r4.
     pub const GEOTIFF: &'static str = "image/tiff; application=geotiff";
 

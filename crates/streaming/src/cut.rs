@@ -62,7 +62,7 @@ pub(crate) async fn open(stream: &Stream, settings: &Settings) -> Result<Box<dyn
                     }
                     None => Plan::Growing,
                 };
-                Ok(Box::new(Features::new(id, &value.data, plan, sink)?))
+                Ok(Box::new(Features::new(id, &value, plan, sink)?))
             }
             Kind::Tiles => Ok(Box::new(Tiles::new(inputs, tiles, sink)?)),
         }

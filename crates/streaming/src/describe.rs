@@ -158,6 +158,7 @@ pub(crate) fn whole(cut: Cut) -> Vec<Format> {
                 Format::new(Format::GEOJSON),
                 Format::new("application/json"),
                 Format::new("application/geo+json-seq"),
+                Format::new(Format::GEOJSON_2008),
             ]
         }
         Cut::Tiles => vec![Format::base64(Format::GEOTIFF)],

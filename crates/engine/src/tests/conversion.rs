@@ -243,3 +243,36 @@ async fn a_run_that_is_found_again_has_its_inputs_and_its_outputs_are_converted(
     let conversions = log.lines.iter().filter(|line| line.text.contains("converting input"));
     assert_eq!(conversions.count(), 1, "{log:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn coordinates_stay_in_their_system_where_the_process_takes_that() {
+    const GML: &str = r#"<gml:LineString xmlns:gml="http://www.opengis.net/gml" srsName="EPSG:25832"><gml:coordinates>400000,5700000 400010,5700020</gml:coordinates></gml:LineString>"#;
+    let bench = Bench::new(Limits::default()).await;
+    let mut description = describe("geojson", true);
+    let formats = vec![Format::new(Format::GEOJSON), Format::new(Format::GEOJSON_2008)];
+    let domain = ComplexDomain { formats, bytes_max: None };
+    description.inputs[1].data = DataDescription::Complex(domain.clone());
+    description.outputs[1].data = DataDescription::Complex(domain);
+    let script = |execution: Execution| async move {
+        let Some(Value::Complex(value)) = execution.inputs.first("data") else { panic!("complex") };
+        let text = String::from_utf8(value.data.read_all(1 << 20).unwrap().to_vec()).unwrap();
+        assert_eq!(value.format.media_type, Format::GEOJSON_2008);
+        assert!(text.contains("EPSG::25832") && text.contains("400010"), "{text}");
+        execution.sink.write("data", Value::Complex(value.clone())).await
+    };
+    bench.engine.registry().publish(Arc::new(Scripted {
+        description: Arc::new(description),
+        on_restart: OnRestart::Requeue,
+        script: Box::new(move |execution| Box::pin(script(execution))),
+    }));
+    let gml = || given(GML, Some("text/xml; subtype=gml/2.1.2"));
+    let (media_type, text) = execute(&bench, gml(), asked("text/xml; subtype=gml/2.1.2")).await.unwrap();
+    assert_eq!(media_type, "text/xml; subtype=gml/2.1.2");
+    assert!(text.contains("25832") && text.contains("400010,5700020"), "{text}");
+    let (media_type, text) = execute(&bench, gml(), asked(Format::GEOJSON_2008)).await.unwrap();
+    assert!(media_type == Format::GEOJSON_2008 && text.contains("EPSG::25832"), "{text}");
+    // GeoJSON proper is in degrees.
+    let (media_type, text) = execute(&bench, gml(), asked(Format::GEOJSON)).await.unwrap();
+    assert_eq!(media_type, Format::GEOJSON);
+    assert!(!text.contains("crs") && text.contains("[7.5") && text.contains("51.4"), "{text}");
+}

@@ -16,7 +16,9 @@ use std::io::Write;
 /// Where its beginning is not sound.
 pub fn open(format: VectorFormat, data: &Data) -> Result<Box<dyn FeatureReader>, FormatError> {
     Ok(match format {
-        VectorFormat::GeoJson | VectorFormat::GeoJsonSeq => Box::new(geojson::Reader::open(data)?),
+        VectorFormat::GeoJson | VectorFormat::GeoJsonSeq | VectorFormat::GeoJson2008 => {
+            Box::new(geojson::Reader::open(data)?)
+        }
         VectorFormat::Gml2 | VectorFormat::Gml31 | VectorFormat::Gml32 => Box::new(gml::Reader::open(data)?),
         VectorFormat::Kml => Box::new(kml::Reader::open(data)?),
         VectorFormat::Wkt => Box::new(wkt::Reader::open(data)?),
@@ -40,6 +42,7 @@ pub fn create<'a>(
     Ok(match format {
         VectorFormat::GeoJson => Box::new(geojson::Writer::new(Framing::Collection, out)?),
         VectorFormat::GeoJsonSeq => Box::new(geojson::Writer::new(Framing::Sequence, out)?),
+        VectorFormat::GeoJson2008 => Box::new(geojson::Writer::in_any_crs(summary, out)?),
         VectorFormat::Gml2 => Box::new(gml::Writer::new(gml::Version::V2, summary, out)?),
         VectorFormat::Gml31 => Box::new(gml::Writer::new(gml::Version::V3_1, summary, out)?),
         VectorFormat::Gml32 => Box::new(gml::Writer::new(gml::Version::V3_2, summary, out)?),
@@ -63,7 +66,8 @@ fn only_crs(format: VectorFormat) -> Option<Crs> {
         | VectorFormat::Csv
         | VectorFormat::Shapefile
         | VectorFormat::FlatGeobuf
-        | VectorFormat::GeoPackage => None,
+        | VectorFormat::GeoPackage
+        | VectorFormat::GeoJson2008 => None,
     }
 }
 

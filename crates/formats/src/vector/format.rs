@@ -28,11 +28,13 @@ pub enum VectorFormat {
     FlatGeobuf,
     /// GeoPackage 1.3 (OGC 12-128r17).
     GeoPackage,
+    /// GeoJSON of 2008, whose member `crs` may name any system.
+    GeoJson2008,
 }
 
 impl VectorFormat {
     /// All of them, the ones that people ask for first in front.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::GeoJson,
         Self::GeoJsonSeq,
         Self::Gml32,
@@ -44,6 +46,7 @@ impl VectorFormat {
         Self::Shapefile,
         Self::FlatGeobuf,
         Self::GeoPackage,
+        Self::GeoJson2008,
     ];
 
     /// For people.
@@ -61,6 +64,7 @@ impl VectorFormat {
             Self::Shapefile => "zipped Shapefile",
             Self::FlatGeobuf => "FlatGeobuf",
             Self::GeoPackage => "GeoPackage",
+            Self::GeoJson2008 => "GeoJSON of 2008",
         }
     }
 
@@ -68,7 +72,7 @@ impl VectorFormat {
     #[must_use]
     pub fn media_types(self) -> &'static [&'static str] {
         match self {
-            Self::GeoJson => &[Format::GEOJSON, "application/vnd.geo+json"],
+            Self::GeoJson => &[Format::GEOJSON],
             Self::GeoJsonSeq => &["application/geo+json-seq", "application/vnd.geo+json-seq"],
             Self::Gml32 => &[
                 "application/gml+xml; version=3.2",
@@ -92,6 +96,7 @@ impl VectorFormat {
             Self::Shapefile => &["application/x-zipped-shp", "application/zip"],
             Self::FlatGeobuf => &["application/flatgeobuf"],
             Self::GeoPackage => &["application/geopackage+sqlite3"],
+            Self::GeoJson2008 => &[Format::GEOJSON_2008],
         }
     }
 

@@ -11,7 +11,7 @@ mod geometry;
 
 pub(super) use geometry::read as read_geometry;
 
-use super::{Feature, FeatureReader, FeatureWriter, FormatError, Place, Property};
+use super::{Feature, FeatureReader, FeatureWriter, FormatError, Place, Property, Summary};
 use crate::crs::{Crs, UnsupportedCrs};
 use crate::geojson::{Error, Piece, Splitter};
 use anabranch_model::Data;
@@ -210,10 +210,11 @@ pub enum Framing {
     Sequence,
 }
 
-/// Writes GeoJSON; its features have to be in CRS84.
+/// Writes GeoJSON; its features have to be in one system, CRS84 but where the form of 2008 is written.
 pub struct Writer<'a> {
     out: &'a mut dyn Write,
     framing: Framing,
+    crs: Crs,
     features: u64,
 }
 
@@ -226,13 +227,28 @@ impl<'a> Writer<'a> {
         if framing == Framing::Collection {
             out.write_all(b"{\"type\":\"FeatureCollection\",\"features\":[")?;
         }
-        Ok(Self { out, framing, features: 0 })
+        Ok(Self { out, framing, crs: Crs::Crs84, features: 0 })
+    }
+
+    /// Begins a collection of the form of 2008 (section 3), which names its system where that is not CRS84.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub fn in_any_crs(summary: &Summary, out: &'a mut dyn Write) -> Result<Self, FormatError> {
+        let crs = summary.crs.unwrap_or(Crs::Crs84);
+        out.write_all(b"{\"type\":\"FeatureCollection\",")?;
+        if crs != Crs::Crs84 {
+            let name = Value::from(format!("urn:ogc:def:crs:EPSG::{}", crs.epsg_code()));
+            write!(out, "\"crs\":{{\"type\":\"name\",\"properties\":{{\"name\":{name}}}}},")?;
+        }
+        out.write_all(b"\"features\":[")?;
+        Ok(Self { out, framing: Framing::Collection, crs, features: 0 })
     }
 }
 
 impl FeatureWriter for Writer<'_> {
     fn write(&mut self, feature: &Feature) -> Result<(), FormatError> {
-        if feature.crs.epsg_code() != Crs::Crs84.epsg_code() {
+        if feature.crs.epsg_code() != self.crs.epsg_code() {
             let what = format!("coordinates of {}", feature.crs);
             return Err(FormatError::Unrepresentable { format: FORMAT, what });
         }

@@ -2,6 +2,7 @@
 
 use super::{Cut, Cutter};
 use anabranch_formats::geojson::{self, Piece, Place, Splitter};
+use anabranch_model::description::media_type_essence;
 use anabranch_model::{ComplexValue, Data, Error, Fault, FaultKind, Format, OutputSink, Subject};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -57,6 +58,7 @@ pub(super) fn count_features(id: &str, data: &Data, sink: &dyn OutputSink) -> Re
 /// Cuts one document.
 pub(super) struct Features {
     id: String,
+    format: Format,
     splitter: Splitter<Box<dyn Read + Send>>,
     plan: Plan,
     sink: Arc<dyn OutputSink>,
@@ -72,9 +74,17 @@ impl Features {
     ///
     /// # Errors
     /// Where the data can't be opened.
-    pub(super) fn new(id: String, data: &Data, plan: Plan, sink: Arc<dyn OutputSink>) -> Result<Self, Error> {
-        let splitter = Splitter::new(open(&id, data)?);
-        Ok(Self { id, splitter, plan, sink, head: Vec::new(), before: Some(Vec::new()), chunks: 0 })
+    pub(super) fn new(
+        id: String,
+        value: &ComplexValue,
+        plan: Plan,
+        sink: Arc<dyn OutputSink>,
+    ) -> Result<Self, Error> {
+        let splitter = Splitter::new(open(&id, &value.data)?);
+        // Where coordinates may be in any system, they may be so in the chunks.
+        let is_in_any_crs = media_type_essence(&value.format.media_type) == Format::GEOJSON_2008;
+        let format = Format::new(if is_in_any_crs { Format::GEOJSON_2008 } else { Format::GEOJSON });
+        Ok(Self { id, format, splitter, plan, sink, head: Vec::new(), before: Some(Vec::new()), chunks: 0 })
     }
 }
 
@@ -127,7 +137,7 @@ impl Cutter for Features {
         }
         self.chunks += 1;
         chunk.write(&[b"\n]}\n"])?;
-        let value = ComplexValue { data: chunk.finish()?, format: Format::new(Format::GEOJSON) };
+        let value = ComplexValue { data: chunk.finish()?, format: self.format.clone() };
         Ok(Some(Cut { values: vec![(self.id.clone(), value)], window: None }))
     }
 
