@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-/// Serves `/playlist` and its chunks, `/chunk/1` and so on: each one line of three points, which a tolerance of 0.1 makes two.
+/// Serves `/playlist` and its chunks, `/chunk/1` and so on: each one line of three points, which a tolerance of 0.1 makes two. A raster
+/// lies at `/dem.tif`.
 pub struct Producer {
     pub address: SocketAddr,
     playlist: Arc<Mutex<String>>,
@@ -26,15 +27,16 @@ impl Producer {
                     let request = String::from_utf8_lossy(&request[..count]).into_owned();
                     let path = request.split(' ').nth(1).unwrap_or_default();
                     let (media_type, body) = match path.strip_prefix("/chunk/") {
-                        Some(number) => ("application/geo+json", chunk(number)),
-                        None if path == "/report" => ("text/xml", REPORT.to_owned()),
-                        None => ("text/plain", shown.lock().unwrap().clone()),
+                        Some(number) => ("application/geo+json", chunk(number).into_bytes()),
+                        None if path == "/report" => ("text/xml", REPORT.into()),
+                        None if path == "/dem.tif" => ("image/tiff", DEM.into()),
+                        None => ("text/plain", shown.lock().unwrap().clone().into_bytes()),
                     };
                     let head = format!(
                         "HTTP/1.1 200 OK\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                         body.len()
                     );
-                    let _client_left = socket.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await;
+                    let _client_left = socket.write_all(&[head.as_bytes(), &body].concat()).await;
                     let _client_left = socket.shutdown().await;
                 });
             }
@@ -53,6 +55,11 @@ impl Producer {
         playlist.push_str(&format!("http://{}/chunk/{number}\n", self.address));
     }
 
+    /// A chunk that lies somewhere on this producer.
+    pub fn add_at(&self, path: &str) {
+        self.playlist.lock().unwrap().push_str(&format!("{path}\n"));
+    }
+
     /// No more.
     pub fn end(&self) {
         self.playlist.lock().unwrap().push_str("#PLAYLIST-END\n");
@@ -64,6 +71,8 @@ impl Producer {
         playlist.push_str(&format!("#EXCEPTION:http://{}/report\n#PLAYLIST-END\n", self.address));
     }
 }
+
+const DEM: &[u8] = include_bytes!("../../examples/data/jacksboro_dem.tif");
 
 const REPORT: &str = r#"<ows:ExceptionReport xmlns:ows="http://www.opengis.net/ows/1.1" version="1.1.0">
  <ows:Exception exceptionCode="NoApplicableCode"><ows:ExceptionText>the sensor is on fire</ows:ExceptionText></ows:Exception>

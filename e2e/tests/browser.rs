@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use e2e::producer::Producer;
 use e2e::{DEADLINE, Server, command, eventually, free_port, processes_with, try_get};
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::key::Key;
@@ -10,7 +11,7 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::process::Child;
 
@@ -230,6 +231,84 @@ async fn operations_are_tried_on_the_page_of_the_api_definition() {
     browser.press([Key::Enter.into()]).await;
     browser.shows(&format!("{form} pre"), "/jobs?limit=nothing").await;
     browser.shows(&format!("{form} pre"), "400").await;
+    browser.close().await;
+}
+
+impl Browser {
+    /// Waits until a map shows so many features or rasters, and no fault.
+    async fn draws(&self, count: usize) {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let shown = "const place = document.querySelector('.watch');
+                return [place?.dataset.drawn, place?.querySelector('.error')?.textContent, place?.textContent]";
+            let shown = self.script(shown).await;
+            assert!(matches!(shown[1].as_str(), None | Some("")), "{shown}");
+            if shown[0].as_str().is_some_and(|drawn| drawn.parse() == Ok(count)) {
+                break;
+            }
+            assert!(Instant::now() < end, "{count} are not drawn: {shown}");
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        assert_eq!(self.script("return document.querySelector('.watch canvas') !== null").await, true);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_appears_on_a_map_as_it_comes() {
+    let producer = Producer::start().await;
+    let allow = format!("[egress]\nallow = [\"{}\"]\n[streaming]\npoll_ms = 50\n", producer.address);
+    let server = Server::with_config(&allow).await;
+    let browser = Browser::start().await;
+    let data = json!({ "href": producer.url(), "type": "application/x-ogc-playlist+application/geo+json" });
+    // The map shows GML too.
+    let gml = json!({ "format": { "mediaType": "application/x-ogc-playlist+text/xml; subtype=gml/2.1.2" } });
+    let body = json!({ "inputs": { "data": data, "tolerance": 0.1 }, "outputs": { "result": gml } });
+    let job = server.submit("FullStreamingSimplifyDouglasPeucker", &body).await;
+    producer.add();
+    browser.see(&server.url(&format!("/jobs/{job}?f=html"))).await;
+    browser.draws(1).await;
+    (0..24).for_each(|_| producer.add());
+    browser.draws(25).await;
+    browser.shows(".watch .numbers", "25 chunks").await;
+    browser.shows(".watch .numbers", "more may come").await;
+    browser.look("stream-running").await;
+    producer.fail();
+    browser.shows(".watch .error", "the sensor is on fire").await;
+    browser.shows("#state", "failed").await;
+    browser.see(&server.url(&format!("/jobs/{job}/results/result/playlist?f=html"))).await;
+    browser.shows(".watch .error", "the sensor is on fire").await;
+    browser.shows("#chunks tr:last-child", "25").await;
+    browser.look("stream-failed").await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_playlist_of_another_server_is_watched() {
+    let producer = Producer::start().await;
+    let server = Server::with_config(&format!("[egress]\nallow = [\"{}\"]\n", producer.address)).await;
+    let browser = Browser::start().await;
+    browser.see(&server.url("/watch")).await;
+    browser.look("watch").await;
+    browser.tab_to("#url").await;
+    browser.press(producer.url().chars()).await;
+    browser.press([Key::Enter.into()]).await;
+    browser.shows("main", &producer.url()).await;
+    producer.add_at("/dem.tif");
+    browser.draws(1).await;
+    browser.shows("#chunks", "1").await;
+    let picture = "const image = document.querySelector('.watch img.leaflet-image-layer');
+        return image !== null && image.complete && image.naturalWidth > 0";
+    eventually("the picture is there", DEADLINE, async || {
+        (browser.script(picture).await == true).then_some(())
+    })
+    .await;
+    browser.look("watch-raster").await;
+    producer.fail();
+    browser.shows(".watch .error", "the sensor is on fire").await;
+
+    // Where the policy says no, the page says so, and nothing more.
+    let refused = server.get("/watch/chunk?url=http%3A%2F%2F127.0.0.1%3A1%2F").await;
+    assert!(refused.status == 400 && refused.text().contains("policy"), "{}", refused.text());
     browser.close().await;
 }
 

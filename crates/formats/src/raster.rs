@@ -14,6 +14,7 @@ pub mod geotiff;
 mod grid;
 mod limits;
 mod mosaic;
+mod picture;
 mod samples;
 #[cfg(test)]
 mod testing;
@@ -23,6 +24,7 @@ pub use convert::{convert, create, open};
 pub use format::RasterFormat;
 pub use grid::{Band, Cells, CellsAre, Grid, GridCrs, Transform, Window};
 pub use mosaic::{Mosaic, Tile};
+pub use picture::picture;
 pub use samples::{SampleType, Samples};
 pub use tiling::{growing_tiles, tiles};
 

@@ -3,6 +3,7 @@
 use crate::data_plane::DataPlane;
 use crate::http::rendered::Rendered;
 use crate::http::streams::Followers;
+use anabranch_egress::Egress;
 use anabranch_engine::Engine;
 use anabranch_model::ProcessId;
 use anabranch_ogc::ServiceInfo;
@@ -40,6 +41,8 @@ pub(crate) struct Parts {
     pub(crate) async_grace: Duration,
     /// Processes whose WPS 1.0.0 clients are told of success as soon as the streams are open.
     pub(crate) early_success: BTreeSet<ProcessId>,
+    /// The way out, for playlists of others that people watch here.
+    pub(crate) egress: Egress,
     /// Places for clients that follow streams.
     pub(crate) followers: Followers,
     /// Cancelled when the server takes no more jobs.

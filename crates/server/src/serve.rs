@@ -56,7 +56,8 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         config.geoserver.as_ref().map(|given| GeoServer::new(given, &config.egress)).transpose()?;
     let due = folder.path().join("layers");
     let layers = geoserver.map(|geoserver| Layers::new(engine.clone(), geoserver, due, shutdown.clone()));
-    let publishing = Publishing::new(&engine, egress, &base, streaming_settings(&config), layers.clone());
+    let publishing =
+        Publishing::new(&engine, egress.clone(), &base, streaming_settings(&config), layers.clone());
     publish_built_in(&publishing);
     publish_local(&engine, &publishing, &config, folder.path(), &shutdown)?;
 
@@ -99,6 +100,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         sync_max: Duration::from_secs(config.http.sync_s_max),
         async_grace: Duration::from_millis(config.http.async_grace_ms),
         early_success: config.streaming.early_success.clone(),
+        egress,
         followers: Followers::default(),
         stopping: shutdown.clone(),
     });

@@ -1,4 +1,4 @@
-//! Style sheet and scripts, kept in the binary.
+//! Style sheets, scripts and the map's background, kept in the binary.
 
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
@@ -14,6 +14,8 @@ pub(crate) async fn asset(Path(name): Path<String>) -> Response {
     let media_type = match name.rsplit_once('.') {
         Some((_, "css")) => "text/css; charset=utf-8",
         Some((_, "js")) => "text/javascript; charset=utf-8",
+        Some((_, "geojson")) => "application/geo+json",
+        Some((_, "txt" | "md")) => "text/plain; charset=utf-8",
         _ => return StatusCode::NOT_FOUND.into_response(),
     };
     match Assets::get(&name) {

@@ -226,6 +226,9 @@ pub(crate) struct StreamView {
     pub(crate) href: String,
     /// Its chunks as they come.
     pub(crate) events: String,
+    /// Where chunks of other servers can be looked at: their address, percent-encoded, and the form follow. `None` for our own, which are
+    /// looked at where they are.
+    pub(crate) chunk: Option<String>,
 }
 
 impl StreamView {
@@ -235,6 +238,7 @@ impl StreamView {
             output: output.to_owned(),
             href: format!("{playlist}?f=html"),
             events: format!("{playlist}?f=sse"),
+            chunk: None,
         }
     }
 }
@@ -253,6 +257,16 @@ pub(crate) struct StreamPage {
     /// The first ones.
     pub(crate) chunks: Vec<ChunkRow>,
     pub(crate) view: StreamView,
+}
+
+/// A playlist of anyone.
+#[derive(Template)]
+#[template(path = "watch.html")]
+pub(crate) struct WatchPage {
+    pub(crate) page: Page,
+    /// What was asked for; empty where nothing was.
+    pub(crate) url: String,
+    pub(crate) view: Option<StreamView>,
 }
 
 /// A chunk in a list.

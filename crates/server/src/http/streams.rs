@@ -15,6 +15,7 @@ mod page;
 mod playlist;
 mod servlet;
 mod view;
+mod watch;
 
 pub(crate) use address::Addresses;
 pub(crate) use chunk::chunk;
@@ -22,3 +23,4 @@ pub(crate) use followers::Followers;
 pub(crate) use links::{links, links_of_2012, views};
 pub(crate) use playlist::{body_of, of_output, playlist};
 pub(crate) use servlet::retrieve;
+pub(crate) use watch::{page as watch, watch_chunk, watch_events};

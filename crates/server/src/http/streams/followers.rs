@@ -63,6 +63,11 @@ impl Follower {
         sent.map_err(|_stalled| Gone)?.map_err(|_closed| Gone)
     }
 
+    /// Waits until the client has gone.
+    pub(crate) async fn gone(&self) {
+        self.sender.closed().await;
+    }
+
     /// Waits until the job has news, and sends `keep_alive` while it has none.
     pub(crate) async fn news(
         &self,
@@ -80,5 +85,37 @@ impl Follower {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_away_or_stops_reading_gives_the_place_back() {
+        let followers = Followers::default();
+        let (follower, receiver) = Follower::new(followers.admit().unwrap());
+        assert_eq!(followers.0.available_permits(), FOLLOWERS_MAX - 1);
+        drop(receiver);
+        follower.gone().await;
+        assert!(follower.send("x").await.is_err());
+        drop(follower);
+        let (follower, _never_read) = Follower::new(followers.admit().unwrap());
+        for _ in 0..BLOCKS_AHEAD_MAX {
+            assert!(follower.send("x").await.is_ok());
+        }
+        assert!(follower.send("x").await.is_err(), "after {STALLED_MAX:?}, on a clock that runs by itself");
+        drop(follower);
+        assert_eq!(followers.0.available_permits(), FOLLOWERS_MAX);
+    }
+
+    #[tokio::test]
+    async fn places_are_limited() {
+        let followers = Followers::default();
+        let taken: Vec<_> = (0..FOLLOWERS_MAX).map(|_| followers.admit().unwrap()).collect();
+        assert!(matches!(followers.admit(), Err(Error::Busy { .. })));
+        drop(taken);
+        assert!(followers.admit().is_ok());
     }
 }

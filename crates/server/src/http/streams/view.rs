@@ -3,9 +3,9 @@
 use crate::app::App;
 use crate::http::answer;
 use anabranch_formats::crs::{Crs, Transform};
-use anabranch_formats::raster::{self, Grid, RasterFormat};
+use anabranch_formats::raster::{self, Grid, GridReader, RasterFormat};
 use anabranch_formats::vector::{Position, VectorFormat};
-use anabranch_formats::{Convertible, DETECT_BYTES, Room, convert, detect};
+use anabranch_formats::{Convertible, DETECT_BYTES, FormatError, Room, convert, detect};
 use anabranch_model::{ComplexValue, Data, Error, Fault, FaultKind, Format, Subject, Value};
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -30,6 +30,7 @@ static VIEWS: Semaphore = Semaphore::const_new(VIEWS_PARALLEL_MAX);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum View {
     GeoJson,
+    Png,
 }
 
 impl View {
@@ -38,8 +39,9 @@ impl View {
         match query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("f=")) {
             None => Ok(None),
             Some("geojson") => Ok(Some(Self::GeoJson)),
+            Some("png") => Ok(Some(Self::Png)),
             Some(other) => {
-                let rule = "must be geojson, or left out";
+                let rule = "must be geojson or png, or left out";
                 let fault = Fault::new(Subject::Parameter("f".into()), FaultKind::NotAllowed, rule);
                 Err(Error::invalid(fault.with_value(other)))
             }
@@ -51,8 +53,20 @@ impl View {
             return Err(Error::process_failed("the chunk is no data that can be shown"));
         };
         if let Some(Convertible::Raster(format)) = Convertible::of(&chunk.format.media_type) {
-            let outline = outline(format, chunk.data.clone()).await?;
-            return Ok(answer::with_type(StatusCode::OK, Format::GEOJSON, outline.to_string()));
+            let data = chunk.data.clone();
+            return Ok(match self {
+                Self::GeoJson => {
+                    let outline = of_raster(format, data, |reader| Ok(outline_of(reader.grid()))).await?;
+                    answer::with_type(StatusCode::OK, Format::GEOJSON, outline.to_string())
+                }
+                Self::Png => {
+                    let picture = of_raster(format, data, |mut reader| raster::picture(&mut *reader)).await?;
+                    answer::with_type(StatusCode::OK, "image/png", picture)
+                }
+            });
+        }
+        if self == Self::Png {
+            return Err(Error::process_failed("only rasters are shown as pictures"));
         }
         let body = Body::from_stream(blocks(geojson(app, chunk).await?));
         Ok(answer::with_type(StatusCode::OK, Format::GEOJSON, body))
@@ -72,16 +86,19 @@ fn blocks(reader: Box<dyn Read + Send>) -> impl stream::Stream<Item = io::Result
     })
 }
 
-/// Where the cells of a raster lie, as a feature; of one in an unknown system without a geometry.
-async fn outline(format: RasterFormat, data: Data) -> Result<serde_json::Value, Error> {
-    let read = tokio::task::spawn_blocking(move || {
-        let opened = raster::open(format, &data, &|| false);
-        opened.map(|reader| outline_of(reader.grid()))
-    });
+/// What is made of a raster, on a thread that may block.
+async fn of_raster<T: Send + 'static>(
+    format: RasterFormat,
+    data: Data,
+    make: impl FnOnce(Box<dyn GridReader>) -> Result<T, FormatError> + Send + 'static,
+) -> Result<T, Error> {
+    let _turn = VIEWS.acquire().await.map_err(Error::internal)?;
+    let made = tokio::task::spawn_blocking(move || make(raster::open(format, &data, &|| false)?));
     let unsound = |error| Error::process_failed(format!("the chunk can't be shown: {error}"));
-    read.await.map_err(Error::internal)?.map_err(unsound)
+    made.await.map_err(Error::internal)?.map_err(unsound)
 }
 
+/// Where the cells of a raster lie, as a feature; of one in an unknown system without a geometry.
 fn outline_of(grid: &Grid) -> serde_json::Value {
     let geometry = corners(grid).map(|corners| json!({ "type": "Polygon", "coordinates": [corners] }));
     json!({
@@ -151,7 +168,12 @@ pub(super) async fn geojson(app: &App, chunk: &ComplexValue) -> Result<Box<dyn R
 
 /// What the data is, by how it begins.
 fn detected(data: &Data) -> Option<Convertible> {
+    Convertible::of(&detected_type(data)?)
+}
+
+/// Its media type, by how it begins.
+pub(super) fn detected_type(data: &Data) -> Option<String> {
     let mut first = Vec::new();
     data.open().ok()?.take(DETECT_BYTES as u64).read_to_end(&mut first).ok()?;
-    Convertible::of(detect(&first)?)
+    detect(&first).map(str::to_owned)
 }
