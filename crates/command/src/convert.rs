@@ -4,13 +4,13 @@
 //! dialect it was, are lost.
 
 use crate::service::{
-    CommandLine, Delivery, InputDefault, InputRule, Limits, LineMeaning, LineRule, OutputRule, OutputSource,
-    RUNS_UNBOUNDED, Service, Stream,
+    Batch, CommandLine, Complete, Delivery, InputDefault, InputRule, Limits, LineMeaning, LineRule,
+    OutputRule, OutputSource, RUNS_UNBOUNDED, Service, Stream,
 };
 use crate::step::{JsonPath, JsonPathPart, Place, Step, StepValue};
 use crate::template::{Argument, Field, Owner, Part, Placeholder, Template};
 use anabranch_model::{
-    AllowedValue, DataDescription, Format, InputDescription, LiteralDomain, OnAgentRestart,
+    AllowedValue, Chunking, Cut, DataDescription, Format, InputDescription, LiteralDomain, OnAgentRestart,
     OutputDescription, Publication,
 };
 use std::fmt::Write as _;
@@ -155,6 +155,16 @@ fn describe(file: &mut File, service: &Service) {
         file.text("href", &link.href);
         file.text_unless("role", &link.role, "");
     }
+    if let Some(Chunking { inputs, output, cut }) = &description.chunking {
+        file.line("\n[chunking]");
+        file.list("inputs", inputs);
+        file.text("output", output);
+        let cut = match cut {
+            Cut::Features => "features",
+            Cut::Tiles => "tiles",
+        };
+        file.text("cut", cut);
+    }
 }
 
 fn write_input(file: &mut File, input: &InputDescription, rule: &InputRule) {
@@ -260,7 +270,15 @@ fn write_source(file: &mut File, source: &OutputSource) {
         OutputSource::File(path) => file.text("file", path),
         OutputSource::Layers(outputs) => file.value("layers", array(outputs.iter().map(|id| quoted(id)))),
         OutputSource::Stdout => file.value("stdout", true),
-        OutputSource::Glob { pattern, announced } => {
+        OutputSource::Records(batch) => {
+            file.value("stdout", true);
+            let Batch { records_max, wait_max } = batch;
+            file.value("records", format!("{{ max = {records_max}, wait = {} }}", duration(*wait_max)));
+        }
+        OutputSource::Glob { pattern, announced, complete } => {
+            if *complete != Complete::AtEnd {
+                file.text("complete", complete.name());
+            }
             file.text("glob", pattern);
             if let Some((stream, announced)) = announced {
                 file.text("announced", announced.as_str());

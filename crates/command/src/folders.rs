@@ -54,7 +54,10 @@ pub(crate) fn output_folder(source: &OutputSource) -> Option<&Path> {
             let fixed = pattern.find(['*', '?', '[']).map_or(pattern.as_str(), |at| &pattern[..at]);
             Some(Path::new(fixed.rfind('/').map_or("", |at| &fixed[..at])))
         }
-        OutputSource::Layers(_) | OutputSource::Stdout | OutputSource::Line { .. } => None,
+        OutputSource::Layers(_)
+        | OutputSource::Stdout
+        | OutputSource::Records(_)
+        | OutputSource::Line { .. } => None,
     }
 }
 
@@ -187,6 +190,7 @@ pub(crate) fn extension(media_type: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::Complete;
 
     #[test]
     fn file_names_are_plain_and_numbered() {
@@ -207,7 +211,8 @@ mod tests {
     #[test]
     fn the_fixed_folder_of_a_pattern_is_made() {
         let folder = |pattern: &str| {
-            let source = OutputSource::Glob { pattern: pattern.into(), announced: None };
+            let source =
+                OutputSource::Glob { pattern: pattern.into(), announced: None, complete: Complete::AtEnd };
             output_folder(&source).unwrap().to_owned()
         };
         assert_eq!(folder("tiles/*/x.tif"), Path::new("tiles"));

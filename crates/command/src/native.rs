@@ -2,6 +2,7 @@
 //!
 //! Nothing is ignored: unknown keys are faults. Reading goes on after a fault, so that a file is mended in one go.
 
+mod chunking;
 mod command;
 mod data;
 mod group;
@@ -63,6 +64,7 @@ fn read_service(findings: &mut Findings, mut root: Section<'_>, folder: &Path) -
     root.finish(findings);
     let command = command?;
     usage::check_usage(findings, &inputs, &outputs, &command, &steps, &lines, &gdal_progress);
+    usage::check_closed(findings, &outputs, &command);
     let lines = command.line.slurm.iter().filter_map(|_| slurm::line_rule()).chain(lines).collect();
     Some(Service {
         description: Arc::new(description?),
@@ -131,6 +133,7 @@ fn describe(
     let async_execute = root.boolean(findings, "async_execute");
     let metadata = read_metadata(findings, root);
     let groups = group::read_all(findings, root, &inputs, &outputs);
+    let chunking = chunking::read(findings, root, &inputs, &outputs);
     if let Some(at) = async_execute.as_ref().filter(|at| !at.value && !sync_execute) {
         root.fault(findings, &at.span, "it can be executed neither synchronously nor asynchronously");
     }
@@ -148,7 +151,7 @@ fn describe(
         sync_execute,
         async_execute: async_execute.is_none_or(|at| at.value),
         idempotent,
-        chunking: None,
+        chunking,
         on_agent_restart,
     })
 }

@@ -11,7 +11,7 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub use linux::supervise_main;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{Supervised, is_executable, link_folder, stamp};
+pub(crate) use linux::{ClosedFiles, Supervised, is_executable, link_folder, stamp};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("process supervision is written for Linux: add a file beside crates/command/src/os/linux.rs");

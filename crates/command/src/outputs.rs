@@ -2,7 +2,7 @@
 
 use crate::folders::Folders;
 use crate::journal::Journal;
-use crate::service::{OutputRule, OutputSource, Service};
+use crate::service::{Complete, OutputRule, OutputSource, Service};
 use anabranch_model::bind::bind_fetched;
 use anabranch_model::{
     ComplexValue, Data, DataDescription, Error, Format, FormatHint, InputDescription, Occurs,
@@ -10,6 +10,7 @@ use anabranch_model::{
 };
 use bytes::Bytes;
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -65,6 +66,8 @@ pub(crate) fn collect(
             let rest = paths.iter().filter(|path| !sent.contains(*path));
             rest.map(|path| value(description, format.clone(), path)).collect()
         }
+        // Handed over while they came.
+        OutputSource::Records(_) => Ok(Vec::new()),
         OutputSource::Stdout => {
             let bytes = fs::metadata(&folders.stdout).map_or(0, |metadata| metadata.len());
             // No text is a text; whether it is a number or a date is judged with the value.
@@ -109,6 +112,58 @@ pub(crate) fn announced(
     let Some(path) = confined(id, work, relative)? else { return Ok(None) };
     let value = value(description, format(description, request), &path)?;
     Ok(Some((path, value)))
+}
+
+/// The chunks in files that are complete while the run goes on, without those `sent` already. `closed` are names of files in the pattern's
+/// folder that whoever wrote them has closed. Blocking.
+pub(crate) fn completed(
+    service: &Service,
+    request: &OutputRequest,
+    work: &Path,
+    sent: &HashSet<PathBuf>,
+    closed: &HashSet<OsString>,
+) -> Result<Vec<(PathBuf, Value)>, Error> {
+    let id = request.id.as_str();
+    let (Some(description), Some(OutputRule { source: OutputSource::Glob { pattern, complete, .. }, .. })) =
+        (service.description.output(id), service.output(id))
+    else {
+        return Ok(Vec::new());
+    };
+    let mut paths = matches(id, work, pattern)?;
+    match complete {
+        Complete::AtEnd => paths.clear(),
+        Complete::Named => {}
+        Complete::Closed => paths.retain(|path| path.file_name().is_some_and(|name| closed.contains(name))),
+        // Of several written at the same time of the clock any may be the one that is being written.
+        Complete::AtNext => {
+            let written = |path: &PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+            let last = paths.iter().filter_map(written).max();
+            paths.retain(|path| written(path) < last);
+        }
+    }
+    paths.retain(|path| !sent.contains(path));
+    let chunk = |path: PathBuf| {
+        let value = value(description, format(description, request), &path)?;
+        Ok((path, value))
+    };
+    paths.into_iter().map(chunk).collect()
+}
+
+/// The folder whose files are watched for an output, where the system has to tell when they are closed.
+pub(crate) fn watched_folder(service: &Service, id: &str, work: &Path) -> Option<PathBuf> {
+    match &service.output(id)?.source {
+        OutputSource::Glob { pattern, complete: Complete::Closed, .. } => {
+            Some(Path::new(pattern).parent().map_or_else(|| work.to_owned(), |folder| work.join(folder)))
+        }
+        _ => None,
+    }
+}
+
+/// Records as a chunk.
+pub(crate) fn records(service: &Service, request: &OutputRequest, records: Vec<u8>) -> Option<Value> {
+    let description = service.description.output(&request.id)?;
+    let data = Data::Bytes(records.into());
+    Some(Value::Complex(ComplexValue { data, format: format(description, request) }))
 }
 
 /// `*` stays within a folder, and hidden files are nobody's output.

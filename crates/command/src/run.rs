@@ -7,6 +7,7 @@ use crate::journal::Journal;
 use crate::lines::LineCutter;
 use crate::os::{self, End, How, KILL_WAIT_MAX, Launch, Supervised, Told};
 use crate::outputs;
+use crate::pieces::Pieces;
 use crate::prepare;
 use crate::process::Settings;
 use crate::program;
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
 /// Bytes read at once from a stream: what a pipe holds.
 const READ_BYTES: usize = 64 << 10;
@@ -32,6 +33,9 @@ const SUPERVISOR_MARGIN: Duration = Duration::from_secs(5);
 
 /// How long streams are read on after the end of all processes: what is in the pipes is there already.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// How often files are looked for that may be complete.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(
     service: &Arc<Service>,
@@ -48,6 +52,8 @@ pub(crate) async fn run(
     let sink = &*execution.sink;
     let _link = FolderLink::make(service, &folders.work, &run_id, sink);
     let mark = run_mark();
+    // Before the executable is there: nothing that it closes is missed.
+    let pieces = Pieces::of(service, &execution, &folders.work, sink);
     let no_limits = Limits::default();
     let (mut supervised, streams) = Supervised::spawn(Launch {
         supervisor: &settings.supervisor,
@@ -75,6 +81,7 @@ pub(crate) async fn run(
         sent: HashMap::new(),
         handing_over: &handing_over,
         abort: &abort,
+        pieces,
     };
     let (end, read) = {
         let watching = watch(&mut supervised, service, sink, &abort);
@@ -85,12 +92,17 @@ pub(crate) async fn run(
     let reason = reading.journal.reason();
     let found = outputs::found_in_lines(&reading.journal, &execution.outputs);
     let sent = std::mem::take(&mut reading.sent);
+    let missing = reading.pieces.missing_records();
     if service.command.slurm.is_some() && end.cause == Cause::Itself {
         let seconds_max = service.command.time_limit.unwrap_or_default().as_secs();
         slurm::judge(execution.sink.scratch(), seconds_max)?;
     }
     judge(service, sink, &end, &reason, reading.journal.is_aborted())?;
     read?;
+    if let Some(id) = missing {
+        let message = format!("output '{id}': no record came on standard output");
+        return Err(Error::process_failed(message));
+    }
     write_outputs(service, &execution, folders, found, sent).await
 }
 
@@ -351,6 +363,8 @@ struct Reading<'a> {
     handing_over: &'a AtomicBool,
     /// Told when a line says that the run has failed.
     abort: &'a Notify,
+    /// What is handed over without an announcement.
+    pieces: Pieces,
 }
 
 impl Reading<'_> {
@@ -366,10 +380,24 @@ impl Reading<'_> {
         let (mut out, mut err) = (LineCutter::default(), LineCutter::default());
         let (mut out_bytes, mut err_bytes) = (vec![0; READ_BYTES], vec![0; READ_BYTES]);
         let mut result = Ok(());
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stdout.is_some() || stderr.is_some() {
             tokio::select! {
+                _ = looks.tick(), if self.pieces.are_looked_for() && result.is_ok() => {
+                    result = self.look().await;
+                }
                 count = next(&mut stdout, &mut out_bytes) => {
-                    if !self.take(Stream::Stdout, &mut out, &out_bytes[..count]) {
+                    let bytes = &out_bytes[..count];
+                    if !self.pieces.has_records() {
+                        self.take(Stream::Stdout, &mut out, bytes);
+                    } else if result.is_ok() {
+                        result = match self.pieces.records(bytes, Instant::now()) {
+                            Ok(batches) => self.hand_over_records(batches).await,
+                            Err(error) => Err(error),
+                        };
+                    }
+                    if count == 0 {
                         stdout = None;
                     }
                 }
@@ -401,6 +429,38 @@ impl Reading<'_> {
             self.abort.notify_one();
         }
         !bytes.is_empty()
+    }
+
+    /// Hands over files that are complete by now, and records that have waited.
+    async fn look(&mut self) -> Result<(), Error> {
+        for request in self.pieces.files.clone() {
+            let closed = self.pieces.closed(&request.id);
+            let (service, work) = (Arc::clone(self.service), self.folders.work.clone());
+            let sent = self.sent.get(&request.id).cloned().unwrap_or_default();
+            let id = request.id.clone();
+            let look = move || outputs::completed(&service, &request, &work, &sent, &closed);
+            for (path, chunk) in blocking(look).await?? {
+                self.handing_over.store(true, Ordering::Relaxed);
+                self.sent.entry(id.clone()).or_default().insert(path);
+                let written = self.execution.sink.write(&id, chunk).await;
+                self.handing_over.store(false, Ordering::Relaxed);
+                written?;
+            }
+        }
+        let due = self.pieces.due(Instant::now());
+        self.hand_over_records(due).await
+    }
+
+    async fn hand_over_records(&mut self, batches: Vec<Vec<u8>>) -> Result<(), Error> {
+        let Some(request) = self.pieces.requested_records() else { return Ok(()) };
+        for batch in batches {
+            let Some(chunk) = outputs::records(self.service, request, batch) else { continue };
+            self.handing_over.store(true, Ordering::Relaxed);
+            let written = self.execution.sink.write(&request.id, chunk).await;
+            self.handing_over.store(false, Ordering::Relaxed);
+            written?;
+        }
+        Ok(())
     }
 
     async fn hand_over(&mut self, output: &str, file: String) -> Result<(), Error> {

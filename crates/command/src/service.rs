@@ -152,14 +152,20 @@ impl OutputRule {
     fn path(&self) -> Option<&str> {
         match &self.source {
             OutputSource::File(path) | OutputSource::Glob { pattern: path, .. } => Some(path),
-            OutputSource::Layers(_) | OutputSource::Stdout | OutputSource::Line { .. } => None,
+            OutputSource::Layers(_)
+            | OutputSource::Stdout
+            | OutputSource::Records(_)
+            | OutputSource::Line { .. } => None,
         }
     }
 
     fn path_mut(&mut self) -> Option<&mut String> {
         match &mut self.source {
             OutputSource::File(path) | OutputSource::Glob { pattern: path, .. } => Some(path),
-            OutputSource::Layers(_) | OutputSource::Stdout | OutputSource::Line { .. } => None,
+            OutputSource::Layers(_)
+            | OutputSource::Stdout
+            | OutputSource::Records(_)
+            | OutputSource::Line { .. } => None,
         }
     }
 }
@@ -191,9 +197,14 @@ pub enum OutputSource {
         /// A line that says that a file is complete; its first group is the file's path. The chunk is handed over at once,
         /// while the run goes on; what no line named follows at the end.
         announced: Option<(Stream, Regex)>,
+        /// When a file is complete that no line announces.
+        complete: Complete,
     },
     /// All that comes on standard output.
     Stdout,
+    /// Records of a sequence on standard output (GeoJSON text sequence, or one a line); several of them make a chunk, which is handed over
+    /// while the run goes on.
+    Records(Batch),
     /// The first group of the last line that matches.
     Line {
         /// Where to look.
@@ -202,6 +213,46 @@ pub enum OutputSource {
         pattern: Regex,
     },
 }
+
+/// When a file that matches a pattern is complete. What is not seen to be so while the run goes on is handed over at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complete {
+    /// At the end of the run.
+    AtEnd,
+    /// Once another file of the pattern is written later: for executables that write one file after the other.
+    AtNext,
+    /// As soon as it has its name: for executables that write to another name and rename.
+    Named,
+    /// Once whoever wrote it has closed it; the system tells that.
+    Closed,
+}
+
+impl Complete {
+    /// All of them, with their names in service files.
+    pub const ALL: [(Self, &'static str); 4] =
+        [(Self::AtEnd, "end"), (Self::AtNext, "next"), (Self::Named, "named"), (Self::Closed, "closed")];
+
+    /// The name in service files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(complete, _)| *complete == self).map_or("end", |(_, name)| name)
+    }
+}
+
+/// How many records make a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// So many at most.
+    pub records_max: u64,
+    /// What is there after this time is handed over, however few.
+    pub wait_max: Duration,
+}
+
+/// Records of a chunk, where the service file says nothing.
+pub const RECORDS_MAX_DEFAULT: u64 = 1000;
+
+/// How long records wait for others, where the service file says nothing: nobody looks more often.
+pub const RECORDS_WAIT_DEFAULT: Duration = Duration::from_secs(1);
 
 /// What is run.
 #[derive(Clone, Debug)]

@@ -2,11 +2,12 @@
 
 use crate::draft::{At, Command, Input, Output};
 use crate::report::Findings;
-use crate::service::{LineMeaning, LineRule, OutputSource, Stream};
+use crate::service::{Complete, LineMeaning, LineRule, OutputSource, Stream};
 use crate::step::Step;
 use crate::template::{Argument, Field, Owner, Template};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 
 /// Every name once: placeholders could not tell them apart.
 pub(crate) fn check_names(
@@ -144,7 +145,12 @@ fn check_output_placeholders(findings: &mut Findings, outputs: &[Output], comman
                 outputs.iter().find(|output| output.description.id == *id).map(|output| &output.source);
             let pathless = matches!(
                 source,
-                Some(Some(OutputSource::Layers(_) | OutputSource::Stdout | OutputSource::Line { .. }))
+                Some(Some(
+                    OutputSource::Layers(_)
+                        | OutputSource::Stdout
+                        | OutputSource::Records(_)
+                        | OutputSource::Line { .. }
+                ))
             );
             if pathless && matches!(placeholder.field, Field::Value | Field::Name) {
                 findings.fault(
@@ -170,7 +176,9 @@ fn check_unused(findings: &mut Findings, inputs: &[Input], command: &Command, st
 
 /// Standard output is data, or it is lines; not both.
 fn check_stdout(findings: &mut Findings, outputs: &[Output], lines: &[LineRule], gdal_progress: &[Stream]) {
-    let mut data = outputs.iter().filter(|output| matches!(output.source, Some(OutputSource::Stdout)));
+    let mut data = outputs
+        .iter()
+        .filter(|output| matches!(output.source, Some(OutputSource::Stdout | OutputSource::Records(_))));
     let Some(first) = data.next() else { return };
     let id = &first.description.id;
     for second in data {
@@ -203,6 +211,34 @@ fn check_stdout(findings: &mut Findings, outputs: &[Output], lines: &[LineRule],
                     "output '{}': standard output is data of output '{id}', so no line can be read from it",
                     output.description.id
                 ),
+            );
+        }
+    }
+}
+
+/// What the nodes of a cluster close, the system tells nobody here.
+pub(crate) fn check_closed(findings: &mut Findings, outputs: &[Output], command: &Command) {
+    let waits_for_close = |output: &&Output| {
+        matches!(output.source, Some(OutputSource::Glob { complete: Complete::Closed, .. }))
+    };
+    for output in outputs.iter().filter(waits_for_close) {
+        let id = &output.description.id;
+        if let Some(OutputSource::Glob { pattern, .. }) = &output.source
+            && Path::new(pattern)
+                .parent()
+                .is_some_and(|folder| folder.to_string_lossy().contains(['*', '?', '[']))
+        {
+            findings.fault(
+                &output.span,
+                format!(
+                    "output '{id}': complete = \"closed\" needs a pattern without wildcards in its folder"
+                ),
+            );
+        }
+        if command.line.slurm.is_some() {
+            findings.fault(
+                &output.span,
+                format!("output '{id}': complete = \"closed\" and [slurm] exclude each other: \"named\" or \"next\" go with it"),
             );
         }
     }

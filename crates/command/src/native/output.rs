@@ -4,7 +4,9 @@ use super::data::{self, Kind};
 use super::section::{At, Section};
 use crate::draft::{Output, path_fault};
 use crate::report::Findings;
-use crate::service::{Delivery, OutputSource, Stream};
+use crate::service::{
+    Batch, Complete, Delivery, OutputSource, RECORDS_MAX_DEFAULT, RECORDS_WAIT_DEFAULT, Stream,
+};
 use anabranch_model::id::check_identifier;
 use anabranch_model::{ComplexDomain, DataDescription, LiteralDomain, OutputDescription, Publication};
 use std::path::Path;
@@ -117,6 +119,8 @@ fn source(
     let stream_given = section.has("stream");
     let stream = data::stream(findings, section).unwrap_or(Stream::Stdout);
     let layers = section.strings(findings, "layers");
+    let complete = complete(findings, section);
+    let batch = batch(findings, section);
     let named = [file.is_some(), glob.is_some(), stdout.is_some(), has_pattern, section.has("layers")];
     match named.iter().filter(|given| **given).count() {
         1 => {}
@@ -140,6 +144,15 @@ fn source(
     if announced_given && glob.is_none() {
         section.fault(findings, &section.span, "announced goes with glob only");
     }
+    if complete.is_some() && (glob.is_none() || announced_given) {
+        section.fault(findings, &section.span, "complete goes with glob only, and not with announced");
+    }
+    if batch.is_some() && stdout.is_none() {
+        section.fault(findings, &section.span, "records goes with stdout = true only");
+    }
+    if is_known && !is_complex && batch.is_some() {
+        section.fault(findings, &section.span, "records is for complex data only");
+    }
     if stream_given && !has_pattern && !announced_given {
         section.fault(findings, &section.span, "stream goes with pattern or announced only");
     }
@@ -158,7 +171,15 @@ fn source(
     }
     if let Some(at) = glob {
         let pattern = glob_pattern(findings, section, &at)?;
-        return Some(OutputSource::Glob { pattern, announced: announced.map(|regex| (stream, regex)) });
+        let complete = complete.unwrap_or(Complete::AtEnd);
+        return Some(OutputSource::Glob {
+            pattern,
+            announced: announced.map(|regex| (stream, regex)),
+            complete,
+        });
+    }
+    if let (Some(_), Some(batch)) = (&stdout, batch) {
+        return Some(OutputSource::Records(batch));
     }
     if stdout.is_some() {
         return Some(OutputSource::Stdout);
@@ -167,6 +188,27 @@ fn source(
         return Some(OutputSource::Layers(layers.into_iter().map(|at| at.value.to_owned()).collect()));
     }
     pattern.map(|pattern| OutputSource::Line { stream, pattern })
+}
+
+fn complete(findings: &mut Findings, section: &mut Section<'_>) -> Option<Complete> {
+    let at = section.string(findings, "complete")?;
+    let found = Complete::ALL.iter().find(|(_, name)| *name == at.value);
+    if found.is_none() {
+        let text = format!("complete must be \"end\", \"next\", \"named\" or \"closed\", not {:?}", at.value);
+        section.fault(findings, &at.span, text);
+    }
+    found.map(|(complete, _)| *complete)
+}
+
+fn batch(findings: &mut Findings, section: &mut Section<'_>) -> Option<Batch> {
+    let mut part = section.section(findings, "records")?;
+    let records_max = part.count(findings, "max");
+    let wait_max = part.duration(findings, "wait").map_or(RECORDS_WAIT_DEFAULT, |at| at.value);
+    if let Some(at) = records_max.as_ref().filter(|at| at.value == 0) {
+        part.fault(findings, &at.span, "max must be at least 1");
+    }
+    part.finish(findings);
+    Some(Batch { records_max: records_max.map_or(RECORDS_MAX_DEFAULT, |at| at.value), wait_max })
 }
 
 fn path(findings: &mut Findings, section: &Section<'_>, key: &str, at: &At<&str>) -> Option<String> {

@@ -270,3 +270,53 @@ fn keys_that_need_another_are_told() {
         assert!(found.iter().any(|fault| fault.starts_with(wanted)), "missing: {wanted}\nfound: {found:#?}");
     }
 }
+
+#[test]
+fn pieces_are_declared_and_checked() {
+    let complex = "type = \"complex\"\nformats = [\"text/plain\"]";
+    let outputs = format!("[outputs.out]\n{complex}\nglob = \"t/*.txt\"\ncomplete = \"closed\"");
+    let chunking = "[chunking]\ninputs = [\"a\"]\noutput = \"out\"\ncut = \"tiles\"";
+    let good = format!(
+        "identifier = \"x\"\n{chunking}\n[inputs.a]\n{complex}\n{outputs}\n[command]\nprogram = \"/bin/sh\"\narguments = [\"{{a}}\"]"
+    );
+    assert_eq!(findings(&good), [""; 0]);
+    let service = check(Path::new("f.toml"), &good).service.unwrap();
+    let declared = service.description.chunking.clone().unwrap();
+    assert_eq!((declared.inputs, declared.output.as_str()), (vec!["a".to_owned()], "out"));
+    // What is written from it says the same.
+    let again = check(Path::new("f.toml"), &crate::to_native(&service)).service.unwrap();
+    assert_eq!(again.description, service.description);
+    assert!(matches!(
+        again.outputs[0].source,
+        OutputSource::Glob { complete: crate::service::Complete::Closed, .. }
+    ));
+    for (part, expected) in [
+        ("[chunking]", "chunking: inputs is missing: which of them are cut"),
+        (
+            "[chunking]\ninputs = [\"b\"]\noutput = \"out\"\ncut = \"tiles\"",
+            "chunking: there is no input 'b'",
+        ),
+        ("[chunking]\ninputs = []\noutput = \"nil\"\ncut = \"tiles\"", "chunking: there is no output 'nil'"),
+        ("[chunking]\ncut = \"pieces\"", "cut must be \"features\" or \"tiles\", not \"pieces\""),
+        ("[chunking]\noutput = \"out\"", "only complex data can come in pieces, and output 'out' is none"),
+        (
+            "[outputs.x]\ntype = \"string\"\nfile = \"x\"\ncomplete = \"named\"",
+            "complete goes with glob only",
+        ),
+        (
+            "[outputs.x]\ntype = \"string\"\nfile = \"x\"\nrecords = {}",
+            "records goes with stdout = true only",
+        ),
+        ("[outputs.x]\ntype = \"string\"\nstdout = true\nrecords = { max = 0 }", "max must be at least 1"),
+        (
+            "[outputs.x]\ntype = \"string\"\nstdout = true\nrecords = { max = 1 }",
+            "records is for complex data only",
+        ),
+    ] {
+        let told = about(part);
+        assert!(told.iter().any(|line| line.contains(expected)), "{told:?} for {expected}");
+    }
+    let text = good.replace("t/*.txt", "*/x.txt");
+    assert!(findings(&text)[0].contains("a pattern without wildcards in its folder"), "{text}");
+    assert!(findings(&good.replace("\"closed\"", "\"soon\""))[0].contains("not \"soon\""));
+}

@@ -1,9 +1,11 @@
 //! Linux: sessions, subreapers, rlimits, `/proc`.
 
+mod closed;
 mod spawn;
 mod supervise;
 mod tree;
 
+pub(crate) use closed::ClosedFiles;
 pub(crate) use spawn::Supervised;
 pub use supervise::supervise_main;
 

@@ -116,3 +116,53 @@ async fn values_that_would_be_options_never_start_anything() {
     assert!(matches!(&result, Err(Error::Invalid(faults)) if faults.len() == 1), "{result:?}");
     assert!(!run.folder.path().join("ran").exists());
 }
+
+/// While the run waits, what is complete is there, and what is being written is not.
+#[tokio::test]
+async fn complete_files_are_handed_over_while_the_run_goes_on() {
+    let wait = "while [ ! -e {folder}/go ]; do :; done";
+    for (complete, script, first) in [
+        ("named", "echo -n 1 > tiles/1.tmp; mv tiles/1.tmp tiles/1.txt; echo -n 2 > tiles/2.tmp", "1"),
+        ("closed", "echo -n 1 > tiles/1.txt; exec 3> tiles/2.txt; echo -n h >&3", "1"),
+        (
+            "next",
+            "echo -n 1 > tiles/1.txt; while ! [ tiles/2.txt -nt tiles/1.txt ]; do echo -n h > tiles/2.txt; done",
+            "1",
+        ),
+    ] {
+        let script = format!("{script}\n{wait}\nexec 3>&-; echo -n 2 > tiles/2.txt; echo -n 3 > tiles/3.txt");
+        let run = Run::new(&script, &format!("{TILES}complete = '{complete}'"));
+        let go = async {
+            super::support::until("the first chunk", || (run.sink.chunk("tiles") == first).then_some(()))
+                .await;
+            std::fs::write(run.folder.path().join("go"), "").unwrap();
+        };
+        let (result, ()) = tokio::join!(run.execute(), go);
+        result.unwrap();
+        assert_eq!(run.sink.chunk("tiles"), "1|2|3", "{complete}");
+    }
+}
+
+const RECORDS: &str =
+    "[outputs.out]\ntype = 'complex'\nformats = ['application/geo+json-seq']\nstdout = true\nrecords = ";
+
+#[tokio::test]
+async fn records_on_standard_output_are_chunks_while_the_run_goes_on() {
+    let run = Run::new(
+        "printf '1\\n2\\n3\\n'; while [ ! -e {folder}/go ]; do :; done; printf '4\\n5'; echo said >&2",
+        &format!("{RECORDS}{{ max = 2, wait = '10 ms' }}"),
+    );
+    let go = async {
+        super::support::until("two chunks", || (run.sink.chunk("out") == "1\n2\n|3\n").then_some(())).await;
+        std::fs::write(run.folder.path().join("go"), "").unwrap();
+    };
+    let (result, ()) = tokio::join!(run.execute(), go);
+    result.unwrap();
+    let all = run.sink.chunk("out").replace('|', "");
+    assert_eq!(all, "1\n2\n3\n4\n5");
+    assert_eq!(run.sink.log_text(), "Stderr said\n");
+    let run = Run::new("true", &format!("{RECORDS}{{}}"));
+    assert_eq!(run.failure().await, "output 'out': no record came on standard output");
+    let run = Run::new("head -c 20000000 /dev/zero", &format!("{RECORDS}{{}}"));
+    assert_eq!(run.failure().await, "output 'out': a record on standard output is larger than 16 MiB");
+}
