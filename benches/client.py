@@ -289,6 +289,18 @@ def memcpy_gb_s(size=256 << 20, n=5):
 
 
 # ---------------------------------------------------------------- what others take of the machine meanwhile
+def fetch(url):
+    """Only receives a file: the floor under every answer that is made of it. -> seconds"""
+    u = urlsplit(url)
+    t = time.perf_counter()
+    with socket.create_connection((u.hostname, u.port)) as s:
+        s.sendall(f"GET {u.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        buffer = bytearray(1 << 20)
+        while s.recv_into(buffer):
+            pass
+    return time.perf_counter() - t
+
+
 def _busy_s():
     """Processor time of the whole machine so far, without idle and waiting for disks."""
     with open("/proc/stat") as f:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the server, installs the peers, runs the workloads, prints a table for each.
 #
-#   benches/run.sh                     all of them, about seven minutes
+#   benches/run.sh                     all of them, about nine minutes
 #   benches/run.sh sync_echo simplify  only these
 #   benches/run.sh big_data            1 GB in and out; takes 5 GB of disk for two minutes, so only when named
 #
@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-[ $# -gt 0 ] || set -- startup interfaces sync_echo async_echo job_list remote simplify
+[ $# -gt 0 ] || set -- startup interfaces sync_echo async_echo job_list remote simplify streams
 for workload in "$@"; do
     [ -f "$workload.py" ] || { echo "no such workload: $workload" >&2; exit 2; }
 done

@@ -1,49 +1,17 @@
 """Douglas-Peucker on 100,000 lines of 50 vertices, GeoJSON by reference over loopback, answered raw."""
 import json
-import math
 import os
-import random
-import socket
 import statistics
 import sys
 import time
-from urllib.parse import urlsplit
 
 import client
 import peer
+from lines import LINES, VERTICES, generate
 
-LINES, VERTICES, TOLERANCE, OURS, PEER = 100_000, 50, 0.001, 5, 3
+TOLERANCE, OURS, PEER = 0.001, 5, 3
 folder = client.work_folder("simplify")
 source = os.path.join(folder, "lines.geojson")
-
-
-def generate(path):
-    """Random walks from all over the world: each step 0.002 degrees, the heading changing by 0.3 rad or so. Fixed seed."""
-    rnd = random.Random(42)
-    with open(path, "w") as f:
-        f.write('{"type":"FeatureCollection","features":[\n')
-        for i in range(LINES):
-            x, y, heading = rnd.uniform(-179, 179), rnd.uniform(-80, 80), rnd.uniform(0, 2 * math.pi)
-            line = []
-            for _ in range(VERTICES):
-                line.append("[%.6f,%.6f]" % (x, y))
-                heading += rnd.gauss(0, 0.3)
-                x, y = x + 0.002 * math.cos(heading), y + 0.002 * math.sin(heading)
-            f.write('%s{"type":"Feature","id":%d,"properties":{"id":%d,"name":"line %d"},"geometry":{"type":"LineString","coordinates":[%s]}}\n'
-                    % ("," if i else "", i, i, i, ",".join(line)))
-        f.write("]}\n")
-
-
-def fetch(base):
-    """Only receives the file: the floor under every answer here."""
-    u = urlsplit(base)
-    t = time.perf_counter()
-    with socket.create_connection((u.hostname, u.port)) as s:
-        s.sendall(b"GET /lines.geojson HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        buffer = bytearray(1 << 20)
-        while s.recv_into(buffer):
-            pass
-    return time.perf_counter() - t
 
 
 def run(server, process, members, n):
@@ -72,8 +40,8 @@ generate(source)
 os.makedirs(os.path.join(folder, "pygeoapi"))
 with client.FileServer(folder) as files:
     config = f'[egress]\nallow = ["{files.address}"]\n'
-    fetch(f"http://{files.address}")
-    floor = statistics.median(fetch(f"http://{files.address}") for _ in range(5))
+    client.fetch(f"http://{files.address}/lines.geojson")
+    floor = statistics.median(client.fetch(f"http://{files.address}/lines.geojson") for _ in range(5))
     with peer.Anabranch(os.path.join(folder, "ours"), config) as server:
         ours = run(server, "simplify_douglas_peucker", {"response": "raw", "outputs": {"result": {}}}, OURS)
     with peer.PyGeoApi(os.path.join(folder, "pygeoapi"), "dummy") as server:

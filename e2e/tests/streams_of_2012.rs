@@ -1,5 +1,6 @@
 //! The processes of 52°North's Streaming based WPS, as a client of 2012 sees them: by WPS 1.0.0, with GML and GeoTIFFs.
 
+use base64::Engine as _;
 use e2e::{DEADLINE, Reply, Server, eventually, get_as};
 
 const STREAMING: &str = "org.n52.wps.server.algorithm.streaming.";
@@ -220,4 +221,33 @@ async fn tolerances_count_in_the_units_of_the_data() {
     let kept = between(&chunks[0], "<gml:coordinates>", "<");
     assert_eq!(kept, "400000,5700000 400100,5700000 400150,5700020", "{}", chunks[0]);
     assert!(chunks[0].contains("25832"), "{}", chunks[0]);
+}
+
+#[tokio::test]
+async fn an_index_of_two_rasters_comes_in_tiles_in_base64() {
+    let server = Server::start().await;
+    let raster = std::fs::read("../examples/data/jacksboro_dem.tif").unwrap();
+    let raster = base64::engine::general_purpose::STANDARD.encode(raster);
+    let tiff = r#"mimeType="image/tiff" encoding="base64""#;
+    let inputs = complex("NIR", tiff, &raster)
+        + &complex("SWIR", tiff, &raster)
+        + &literal("chunksByRow", 3)
+        + &literal("chunksByColumn", 2);
+    let process = format!("{STREAMING}OutputStreamingNDWI");
+    let output = r#"asReference="true" mimeType="application/x-ogc-playlist+image/tiff" encoding="base64""#;
+    let answer = execute(&server, &process, &inputs, output).await.text();
+    let chunks = chunks(&answer).await;
+    assert_eq!(chunks.len(), 6);
+    for chunk in chunks {
+        let tile = base64::engine::general_purpose::STANDARD.decode(chunk.trim()).unwrap();
+        assert!(tile.starts_with(b"II*\0"), "it is a TIFF");
+    }
+    for (counts, locator) in [((0, 1), "chunksByRow"), ((1, 100_000), "chunksByColumn")] {
+        let inputs = complex("NIR", tiff, &raster)
+            + &complex("SWIR", tiff, &raster)
+            + &literal("chunksByRow", counts.0)
+            + &literal("chunksByColumn", counts.1);
+        let refused = execute(&server, &process, &inputs, output).await.text();
+        assert!(refused.contains(&format!(r#"locator="{locator}""#)), "{refused}");
+    }
 }
