@@ -61,7 +61,10 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn StdError>> {
     std::fs::create_dir_all(&scratch)?;
     eprintln!("run folder: {}", scratch.display());
     let sink = Arc::new(Printer { scratch });
-    let process = Arc::new(CommandProcess::new(service, Settings { supervisor: Supervisor::this_program() }));
+    let process = Arc::new(CommandProcess::new(
+        service,
+        Settings { supervisor: Supervisor::this_program(), groups: None },
+    ));
     process
         .execute(Execution { job, attempt: 1, part: None, resume: false, written: 0, inputs, outputs, sink })
         .await?;

@@ -413,6 +413,11 @@ fn write_limits(file: &mut File, limits: &Limits) {
     number("open_files", limits.open_files);
     number("cpu_time", limits.cpu_seconds);
     number("processes", limits.processes);
+    number("run_memory", limits.run.memory_bytes);
+    number("run_processes", limits.run.processes);
+    if let Some(millis) = limits.run.cpu_millis {
+        file.line(&format!("run_cpus = {}.{:03}", millis / 1000, millis % 1000));
+    }
     file.boolean("new_privileges", limits.new_privileges, false);
     if let Some(isolation) = &limits.isolation {
         file.text("isolation", "bubblewrap");

@@ -46,7 +46,7 @@ pub use convert::to_native;
 pub use dialect::{Dialect, check};
 pub use folder::{Looked, SERVICE_FILE_BYTES_MAX, ServiceFolder, load_file};
 pub use links::remove_stale_links;
-pub use os::{SUPERVISE, Supervisor, supervise_main};
+pub use os::{RunGroups, SUPERVISE, Supervisor, supervise_main};
 pub use process::{CommandProcess, Settings};
 pub use report::{Findings, Located, Report};
 pub use service::Service;

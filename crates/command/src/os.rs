@@ -9,9 +9,9 @@ use std::time::Duration;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub use linux::supervise_main;
-#[cfg(target_os = "linux")]
 pub(crate) use linux::{ClosedFiles, Supervised, is_executable, link_folder, stamp};
+#[cfg(target_os = "linux")]
+pub use linux::{RunGroups, supervise_main};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("process supervision is written for Linux: add a file beside crates/command/src/os/linux.rs");
@@ -64,6 +64,8 @@ pub(crate) struct Launch<'a> {
     /// Its working folder.
     pub(crate) folder: &'a OsStr,
     pub(crate) limits: &'a Limits,
+    /// Where it gets a group of its own.
+    pub(crate) groups: Option<&'a RunGroups>,
     /// Time between the polite signal and the deadly one.
     pub(crate) grace: Duration,
     /// The grace holds also where this program is gone: for what has to be wound up elsewhere.

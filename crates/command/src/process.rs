@@ -1,6 +1,6 @@
 //! A service as a process.
 
-use crate::os::Supervisor;
+use crate::os::{RunGroups, Supervisor};
 use crate::service::Service;
 use anabranch_model::{BoxFuture, Error, Execution, Process, ProcessDescription};
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub struct Settings {
     /// How the supervisor of a run is started.
     pub supervisor: Supervisor,
+    /// Where runs get control groups of their own, where this machine lets us.
+    pub groups: Option<RunGroups>,
 }
 
 /// An executable, published.

@@ -5,7 +5,7 @@ use crate::folders::{self, Folders};
 use crate::isolation;
 use crate::journal::Journal;
 use crate::lines::LineCutter;
-use crate::os::{self, End, How, KILL_WAIT_MAX, Launch, Supervised, Told};
+use crate::os::{self, End, How, KILL_WAIT_MAX, Launch, RunGroups, Supervised, Told};
 use crate::outputs;
 use crate::pieces::Pieces;
 use crate::prepare;
@@ -55,6 +55,15 @@ pub(crate) async fn run(
     // Before the executable is there: nothing that it closes is missed.
     let pieces = Pieces::of(service, &execution, &folders.work, sink);
     let no_limits = Limits::default();
+    let is_here = service.command.slurm.is_none();
+    let missing = RunGroups::missing(settings.groups.as_ref(), &service.limits.run);
+    if is_here && !missing.is_empty() {
+        let text = format!(
+            "limits.{} can't hold on this machine: it has no control groups for that",
+            missing.join(", limits.")
+        );
+        sink.log(LogLine { source: LogSource::System, text });
+    }
     let (mut supervised, streams) = Supervised::spawn(Launch {
         supervisor: &settings.supervisor,
         run: &mark,
@@ -64,6 +73,7 @@ pub(crate) async fn run(
         folder: working_folder(service, &folders).as_os_str(),
         // Those of a job hold on its node.
         limits: if service.command.slurm.is_some() { &no_limits } else { &service.limits },
+        groups: settings.groups.as_ref().filter(|_| is_here),
         grace: grace(service),
         is_patient: service.command.slurm.is_some(),
         stdout,

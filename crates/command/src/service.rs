@@ -304,7 +304,7 @@ pub enum Stream {
     Stderr,
 }
 
-/// What a run may use; `None` leaves it to the machine. All but the last hold for each process of the run by itself.
+/// What a run may use; `None` leaves it to the machine. Those without `run` before them hold for each process by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of address space.
@@ -317,10 +317,24 @@ pub struct Limits {
     pub cpu_seconds: Option<u64>,
     /// Processes and threads of the account, over all its runs; the superuser has no such limit.
     pub processes: Option<u64>,
+    /// What all processes of the run may use together.
+    pub run: RunLimits,
     /// The executable may gain rights by set-user-ID programs (`sudo`, `newuidmap`).
     pub new_privileges: bool,
     /// The executable runs apart from the rest of the machine.
     pub isolation: Option<Isolation>,
+}
+
+/// What all processes of a run may use together; `None` leaves it to the machine. They need control groups: see
+/// [`RunGroups`](crate::RunGroups).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunLimits {
+    /// Bytes of memory.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Processors, in thousandths of one.
+    pub cpu_millis: Option<u64>,
 }
 
 /// How an executable is kept apart, by bubblewrap.

@@ -6,6 +6,8 @@
 mod dialects;
 #[path = "command/ends.rs"]
 mod ends;
+#[path = "command/groups.rs"]
+mod groups;
 #[path = "command/isolation.rs"]
 mod isolation;
 #[path = "command/lines.rs"]

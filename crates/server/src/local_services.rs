@@ -1,16 +1,19 @@
 //! Service files of a folder as processes, for server and agent alike.
 
 use crate::uploading::Uploads;
-use anabranch_command::{CommandProcess, Looked, Service, ServiceFolder, Settings, Supervisor};
+use anabranch_command::{CommandProcess, Looked, RunGroups, Service, ServiceFolder, Settings, Supervisor};
 use anabranch_model::Process;
 use anyhow::Context as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// Time between two looks at the folder. A change counts at the second look that sees it the same, so it is published within two of
 /// them and what reading takes: well below two seconds. A look costs a list of the folder.
 const LOOK_PERIOD: Duration = Duration::from_millis(500);
+
+/// A program has one control group, and prepares it once.
+static GROUPS: LazyLock<Option<RunGroups>> = LazyLock::new(RunGroups::prepare);
 
 /// Loads every service file of a folder. A file with faults is reported, and the others are loaded all the same.
 ///
@@ -60,6 +63,6 @@ pub(crate) async fn watch(mut folder: ServiceFolder, mut tell: impl FnMut(Vec<Ar
 
 /// A service as a process that this program runs.
 pub(crate) fn process(service: &Arc<Service>, uploads: &Uploads) -> Arc<dyn Process> {
-    let settings = Settings { supervisor: Supervisor::this_program() };
+    let settings = Settings { supervisor: Supervisor::this_program(), groups: GROUPS.clone() };
     uploads.wrap(service, Arc::new(CommandProcess::new(Arc::clone(service), settings)))
 }

@@ -7,7 +7,7 @@ use crate::program;
 use crate::report::Findings;
 use crate::service::{
     CommandLine, GRACE_DEFAULT, GRACE_MAX, Isolation, LOG_BYTES_MAX_DEFAULT, Limits, PASS_ALL, RUN_ID_TOKEN,
-    Slurm,
+    RunLimits, Slurm,
 };
 use crate::slurm;
 use crate::template::{Argument, Names, Template};
@@ -267,11 +267,22 @@ pub(super) fn read_limits(findings: &mut Findings, root: &mut Section<'_>, folde
         open_files: section.count(findings, "open_files").map(|at| at.value),
         cpu_seconds: section.duration(findings, "cpu_time").map(|at| at.value.as_secs().max(1)),
         processes: section.count(findings, "processes").map(|at| at.value),
+        run: RunLimits {
+            memory_bytes: section.bytes(findings, "run_memory"),
+            processes: section.count(findings, "run_processes").map(|at| at.value),
+            cpu_millis: run_cpus(findings, &mut section),
+        },
         new_privileges: section.boolean(findings, "new_privileges").is_some_and(|at| at.value),
         isolation: read_isolation(findings, &mut section, folder),
     };
-    if limits.memory_bytes.is_some_and(|bytes| bytes < MEMORY_BYTES_MIN) {
-        section.fault(findings, &span, "memory must be at least 256 MiB: nothing starts with less");
+    for (key, given) in [("memory", limits.memory_bytes), ("run_memory", limits.run.memory_bytes)] {
+        if given.is_some_and(|bytes| bytes < MEMORY_BYTES_MIN) {
+            let text = format!("{key} must be at least 256 MiB: nothing starts with less");
+            section.fault(findings, &span, text);
+        }
+    }
+    if limits.run.processes == Some(0) {
+        section.fault(findings, &span, "run_processes must be at least 1");
     }
     if limits.open_files.is_some_and(|files| files < OPEN_FILES_MIN) {
         section.fault(findings, &span, format!("open_files must be at least {OPEN_FILES_MIN}"));
@@ -281,4 +292,20 @@ pub(super) fn read_limits(findings: &mut Findings, root: &mut Section<'_>, folde
     }
     section.finish(findings);
     limits
+}
+
+/// Processors of a whole run, in thousandths.
+fn run_cpus(findings: &mut Findings, section: &mut Section<'_>) -> Option<u64> {
+    let at = section.number(findings, "run_cpus")?;
+    if !(0.01..=100_000.0).contains(&at.value) {
+        section.fault(
+            findings,
+            &at.span,
+            format!("run_cpus must be between 0.01 and 100000, not {}", at.value),
+        );
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range: checked above")]
+    let millis = (at.value * 1000.0).round() as u64;
+    Some(millis)
 }

@@ -1,10 +1,12 @@
 //! Linux: sessions, subreapers, rlimits, `/proc`.
 
+mod cgroup;
 mod closed;
 mod spawn;
 mod supervise;
 mod tree;
 
+pub use cgroup::RunGroups;
 pub(crate) use closed::ClosedFiles;
 pub(crate) use spawn::Supervised;
 pub use supervise::supervise_main;

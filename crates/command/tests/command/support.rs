@@ -1,6 +1,6 @@
 //! A sink that remembers, services made of scripts, and waiting with deadlines.
 
-use anabranch_command::{CommandProcess, Settings, Supervisor, check};
+use anabranch_command::{CommandProcess, RunGroups, Settings, Supervisor, check};
 use anabranch_model::bind::bind;
 use anabranch_model::{
     BoxFuture, Data, Error, ExecuteRequest, Execution, ExecutionMode, FormatHint, InputData, InputItem,
@@ -135,6 +135,8 @@ pub(crate) struct Run {
     pub(crate) folder: tempfile::TempDir,
     path: PathBuf,
     file: String,
+    /// Where its runs get control groups.
+    pub(crate) groups: Option<RunGroups>,
 }
 
 impl Run {
@@ -156,14 +158,14 @@ impl Run {
             None => format!("identifier = 'x'\n{file}\n{outputs}{command}"),
         };
         let path = folder.path().join("x.toml");
-        Self { sink: Arc::new(Sink::new()), folder, path, file }
+        Self { sink: Arc::new(Sink::new()), folder, path, file, groups: None }
     }
 
     /// A service file of `testdata/`.
     pub(crate) fn of_file(name: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
         let file = std::fs::read_to_string(&path).unwrap();
-        Self { sink: Arc::new(Sink::new()), folder: tempfile::tempdir().unwrap(), path, file }
+        Self { sink: Arc::new(Sink::new()), folder: tempfile::tempdir().unwrap(), path, file, groups: None }
     }
 
     pub(crate) async fn execute(&self) -> Result<(), Error> {
@@ -201,7 +203,8 @@ impl Run {
         let outputs = bound.outputs.clone();
         let inputs = bound.into_inputs().unwrap();
         let sink: Arc<dyn OutputSink> = Arc::clone(&self.sink) as _;
-        let process = Arc::new(CommandProcess::new(service, Settings { supervisor }));
+        let process =
+            Arc::new(CommandProcess::new(service, Settings { supervisor, groups: self.groups.clone() }));
         let execution = Execution {
             job: JobId::random(),
             attempt: 1,

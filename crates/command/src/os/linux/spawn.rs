@@ -1,5 +1,6 @@
 //! Our side of a run: starting its supervisor, talking with it.
 
+use super::cgroup::{RunGroup, RunGroups};
 use super::tree::end_marked;
 use super::{Orders, TERMINATE, Word};
 use crate::os::{End, How, Launch, RUN_VARIABLE, Told};
@@ -22,6 +23,7 @@ pub(crate) struct Supervised {
     control: UnixStream,
     said: Vec<u8>,
     run: String,
+    group: Option<RunGroup>,
 }
 
 /// Streams of the run to be read.
@@ -42,9 +44,23 @@ impl Supervised {
         ours.set_nonblocking(true)?;
         let control = UnixStream::from_std(ours)?;
         let limits = launch.limits;
+        let group = launch.groups.map(|groups| groups.make_run(launch.run, &limits.run)).transpose()?;
+        // Without a group that limits them all, each process is limited by itself.
+        let each = if RunGroups::missing(launch.groups, &limits.run).contains(&"run_memory") {
+            limits.run.memory_bytes
+        } else {
+            None
+        };
+        let groups = match &group {
+            Some(group) => {
+                let (run, own) = group.folders();
+                [run.as_os_str().to_owned(), own.as_os_str().to_owned()]
+            }
+            None => ["-".into(), "-".into()],
+        };
         let orders = Orders {
             grace_ms: u64::try_from(launch.grace.as_millis()).unwrap_or(u64::MAX),
-            memory_bytes: limits.memory_bytes,
+            memory_bytes: limits.memory_bytes.into_iter().chain(each).min(),
             file_bytes: limits.file_bytes,
             open_files: limits.open_files,
             cpu_seconds: limits.cpu_seconds,
@@ -56,6 +72,7 @@ impl Supervised {
             .arg0(SUPERVISOR_NAME)
             .args(&launch.supervisor.arguments)
             .arg(orders.to_text())
+            .args(groups)
             .arg(launch.program)
             .args(launch.arguments)
             .env_clear()
@@ -67,7 +84,7 @@ impl Supervised {
             .stderr(Stdio::piped())
             .spawn()?;
         let streams = Streams { stdout: supervisor.stdout.take(), stderr: supervisor.stderr.take() };
-        Ok((Self { supervisor, control, said: Vec::new(), run: launch.run.to_owned() }, streams))
+        Ok((Self { supervisor, control, said: Vec::new(), run: launch.run.to_owned(), group }, streams))
     }
 
     /// The next thing that the supervisor tells. May be cancelled and called again.
@@ -97,6 +114,9 @@ impl Supervised {
     pub(crate) async fn end_by_force(&mut self) -> usize {
         let _gone = self.supervisor.start_kill();
         let _status = self.supervisor.wait().await;
+        if let Some(group) = &self.group {
+            group.kill();
+        }
         let run = self.run.clone();
         tokio::task::spawn_blocking(move || end_marked(&run)).await.unwrap_or(1)
     }

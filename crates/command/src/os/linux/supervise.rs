@@ -4,6 +4,7 @@
 //! whoever loses its parent becomes its child. Standard input is a socket to the parent. It closes when the parent dies, even by
 //! `kill -9`, and then everything below is killed. Without threads, runtime or argument parser: it starts in a millisecond.
 
+use super::cgroup;
 use super::tree::{Children, end_descendants, reap};
 use super::{Orders, TERMINATE, Word};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +16,7 @@ use rustix::process::{
 };
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -49,7 +51,7 @@ pub fn supervise_main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
                     if child.is_patient {
                         wind_up(&child);
                     }
-                    end_descendants(|_, _| {});
+                    end_descendants(child.group.as_deref(), |_, _| {});
                     ExitCode::from(ABANDONED)
                 }
                 Watched::Ended { status } => finish(control, &child, status),
@@ -68,12 +70,17 @@ struct Child {
     pidfd: Option<OwnedFd>,
     grace: Duration,
     is_patient: bool,
+    /// Folder of the run's control group.
+    group: Option<PathBuf>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place where executables are started")]
 fn begin(mut arguments: impl Iterator<Item = OsString>) -> std::io::Result<Child> {
     let invalid = || std::io::Error::from(Errno::INVAL);
     let orders = arguments.next().and_then(|text| Orders::from_text(text.to_str()?)).ok_or_else(invalid)?;
+    let mut folder =
+        || arguments.next().map(|text| (text != "-").then(|| PathBuf::from(text))).ok_or_else(invalid);
+    let (group, own) = (folder()?, folder()?);
     let program = arguments.next().ok_or_else(invalid)?;
     set_child_subreaper(Some(getpid()))?;
     if !orders.new_privileges {
@@ -81,13 +88,25 @@ fn begin(mut arguments: impl Iterator<Item = OsString>) -> std::io::Result<Child
     }
     limit(&orders)?;
     // The descriptors of standard output and error pass through; all others are closed on execution.
-    let child = Command::new(program).args(arguments).stdin(Stdio::null()).process_group(0).spawn()?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).process_group(0);
+    // Who is started is in the group of who starts it; the supervisor itself is to survive the end of the group.
+    group.as_deref().map_or(Ok(()), cgroup::enter)?;
+    let child = command.spawn();
+    own.as_deref().map_or(Ok(()), cgroup::enter)?;
+    let child = child?;
     let raw = i32::try_from(child.id()).map_err(std::io::Error::other)?;
     let pid = Pid::from_raw(raw).ok_or_else(invalid)?;
     // Not vital: without the right to it the run is as likely to be ended as any other.
     let _unprivileged = std::fs::write(format!("/proc/{raw}/oom_score_adj"), OOM_SCORE);
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok();
-    Ok(Child { pid, pidfd, grace: Duration::from_millis(orders.grace_ms), is_patient: orders.is_patient })
+    Ok(Child {
+        pid,
+        pidfd,
+        grace: Duration::from_millis(orders.grace_ms),
+        is_patient: orders.is_patient,
+        group,
+    })
 }
 
 /// Limits the supervisor itself: whatever it starts inherits that.
@@ -194,7 +213,7 @@ fn order(control: BorrowedFd<'_>) -> Order {
 
 /// Ends what the executable left behind, and tells how it ended itself.
 fn finish(control: BorrowedFd<'_>, child: &Child, mut status: Option<WaitStatus>) -> ExitCode {
-    let left = end_descendants(|pid, its_status| {
+    let left = end_descendants(child.group.as_deref(), |pid, its_status| {
         if pid == child.pid {
             status = Some(its_status);
         }

@@ -1,10 +1,12 @@
 //! Process trees, as `/proc` shows them.
 
+use super::cgroup;
 use crate::os::{KILL_WAIT_MAX, RUN_VARIABLE};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process};
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -16,12 +18,16 @@ const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// could not be ended. `reaped` sees every process that ended.
 ///
 /// That no child is left proves that no descendant is: those who lose their parent become children of the subreaper.
-pub(super) fn end_descendants(mut reaped: impl FnMut(Pid, WaitStatus)) -> usize {
+pub(super) fn end_descendants(group: Option<&Path>, mut reaped: impl FnMut(Pid, WaitStatus)) -> usize {
     let deadline = Instant::now() + KILL_WAIT_MAX;
     let mut pause = PAUSE_MIN;
     loop {
         if reap(&mut reaped) == Children::None {
             return 0;
+        }
+        // At once, before one of them can make another.
+        if let Some(group) = group {
+            cgroup::kill(group);
         }
         let living = descendants(rustix::process::getpid());
         for pid in &living {
