@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use e2e::producer::Producer;
-use e2e::{DEADLINE, Opened, Reply, Server, eventually, get_with, try_get};
+use e2e::{DEADLINE, Opened, Reply, Server, binary, command, eventually, get_with, try_get};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -573,4 +573,45 @@ async fn os_01_a_cut_input_comes_out_in_order() {
     assert!(lines.ends_with("{\"type\":\"stream-end\",\"features\":50}\n"));
     let playlist = server.get(&format!("/jobs/{job}/results/result/playlist")).await.json();
     assert_eq!(playlist["chunks"].as_array().unwrap().len(), 7);
+}
+
+#[tokio::test]
+async fn run_saves_a_stream_while_it_comes() {
+    let producer = Producer::start().await;
+    let server = server(&producer, &[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let run = |process: &str, input: &str, file: &str| {
+        let mut run = command(binary());
+        run.args(["run", process, "-i", input, "-i", "tolerance=0.1", "-o", &format!("result={file}")])
+            .args(["--server", &server.url("/")])
+            .current_dir(folder.path())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        run
+    };
+    let input = format!("data={}", producer.url());
+    let running = run(FULL, &input, "features.geojsonl").args(["--by-reference", "data"]).spawn().unwrap();
+    producer.add();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    eventually("the first feature", DEADLINE, async || {
+        read("features.geojsonl").contains("\"f1\"").then_some(())
+    })
+    .await;
+    producer.add();
+    producer.end();
+    let ended = tokio::time::timeout(DEADLINE, running.wait_with_output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.success() && said.contains("2 features in features.geojsonl"), "{said}");
+    let saved = read("features.geojsonl");
+    assert!(
+        saved.lines().count() == 2 && saved.lines().all(|line| line.contains("\"type\":\"Feature\"")),
+        "{saved}"
+    );
+
+    // A file with that name is a whole collection.
+    std::fs::write(folder.path().join("in.geojsonl"), &saved).unwrap();
+    let ended = run(CUT, "data=@in.geojsonl", "out.geojson").output().await.unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let collection: Value = serde_json::from_str(&read("out.geojson")).unwrap();
+    assert_eq!(collection["features"].as_array().unwrap().len(), 2);
 }

@@ -201,7 +201,7 @@ pub(crate) struct Run {
     /// Input: NAME=VALUE, NAME=@FILE for a file's content, NAME=URL after --by-reference NAME; repeat for more
     #[arg(short, long = "input", value_name = "NAME=VALUE|NAME=@FILE")]
     pub(crate) inputs: Vec<String>,
-    /// Save an output: NAME=FILE; without any, small results are printed
+    /// Save an output: NAME=FILE, a stream while it comes; without any, small results are printed
     #[arg(short, long = "output", value_name = "NAME=FILE")]
     pub(crate) outputs: Vec<String>,
     /// Inputs whose value is a URL that the server fetches

@@ -3,4 +3,5 @@
 pub(crate) mod api;
 pub(crate) mod listing;
 pub(crate) mod run;
+mod stream;
 mod values;

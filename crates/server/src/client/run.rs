@@ -2,7 +2,7 @@
 
 use crate::cli;
 use crate::client::api::{Api, Refusal};
-use crate::client::values;
+use crate::client::{stream, values};
 use crate::terminal::{is_watched, line, note};
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -35,8 +35,11 @@ pub(crate) async fn run(command: &cli::Run) -> anyhow::Result<Ended> {
     let status = api.execute(&command.process, &body).await?;
     let job = status["jobID"].as_str().context("the server's answer names no job")?.to_owned();
     note(format_args!("job {job}"));
+    let (streams, wanted): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|(id, _)| stream::is_stream(&description["outputs"][id.as_str()]));
     tokio::select! {
-        state = follow(&api, &job) => match state?.as_str() {
+        state = followed(&api, &job, &streams) => match state?.as_str() {
+            "successful" if wanted.is_empty() && !streams.is_empty() => Ok(Ended::Successful),
             "successful" => save(&api, &job, &description, &wanted).await.map(|()| Ended::Successful),
             "dismissed" => { note("the job was dismissed"); Ok(Ended::Failed) }
             _ => Ok(Ended::Failed),
@@ -68,6 +71,18 @@ fn outputs(description: &Value, given: &[String]) -> anyhow::Result<Vec<(String,
             Ok((name.to_owned(), PathBuf::from(file)))
         })
         .collect()
+}
+
+/// Follows the job, and its streams beside it: they are saved as they come.
+async fn followed(api: &Api, job: &str, streams: &[(String, PathBuf)]) -> anyhow::Result<String> {
+    let saving = streams.iter().map(|(id, file)| stream::save(api, job, id, file));
+    let (state, saved) = tokio::join!(follow(api, job), futures_util::future::join_all(saving));
+    let state = state?;
+    // Why the job failed has been said.
+    if state == "successful" {
+        saved.into_iter().collect::<anyhow::Result<()>>()?;
+    }
+    Ok(state)
 }
 
 /// Shows progress and log until the job ends; gives its last state.
