@@ -1,6 +1,7 @@
 //! The API definition (§10, OpenAPI 3.0.3): what is served now, each process with its own execution.
 
 mod execution;
+mod streams;
 
 use super::exception::PROBLEM_MEDIA_TYPE;
 use super::job::PROCESSES_MAX;
@@ -72,6 +73,7 @@ fn fixed_paths() -> Map<String, Value> {
     paths.insert("/jobs/{jobId}".into(), job_path());
     paths.insert("/jobs/{jobId}/results".into(), results_path());
     paths.insert("/jobs/{jobId}/results/{outputId}".into(), result_path());
+    streams::add(&mut paths);
     paths
 }
 
@@ -319,6 +321,7 @@ fn schemas() -> Value {
             "type": "object",
             "properties": {"inputs": map("description"), "outputs": map("description")}
         }]},
+        "playlist": streams::schema(),
         "format": {"type": "object", "properties": {"mediaType": text(), "encoding": text(), "schema": {}}},
         "statusInfo": object(&["jobID", "status", "type"], json!({
             "jobID": text(), "processID": text(),
