@@ -1,5 +1,5 @@
 # Thin: every target is one command that can be run by hand.
-.PHONY: run test e2e conformance lint rules crs ci bench fuzz
+.PHONY: run test e2e conformance lint rules crs algorithms ci bench fuzz
 
 run: ## the main job on real input: a GDAL tool on an agent, through three clients
 	scripts/run-example.sh
@@ -27,6 +27,9 @@ rules: ## who may use whom
 
 crs: ## the coordinate reference systems that are known, against PROJ
 	scripts/check-crs.sh
+
+algorithms: ## the built-in algorithms on real data, against shapely, rasterio with numpy, and pyproj
+	scripts/check-algorithms.sh
 
 ci:
 	.ci/run

@@ -89,9 +89,14 @@ pub(crate) fn with_default(data: DataDescription, default: &str) -> DataDescript
     }
 }
 
-/// GeoJSON in any of its forms.
+/// GeoJSON in any of its forms, in any coordinate reference system.
 pub(crate) fn geojson() -> DataDescription {
-    complex([Format::new(Format::GEOJSON), Format::new("application/json"), Format::new(GEOJSON_SEQ)])
+    complex([
+        Format::new(Format::GEOJSON),
+        Format::new("application/json"),
+        Format::new(GEOJSON_SEQ),
+        Format::new(Format::GEOJSON_2008),
+    ])
 }
 
 /// Data in any of some formats; the first is the default.

@@ -6,7 +6,7 @@
 //! heights.
 //!
 //! **Units and CRS.** Points and lines are in the same system. Distances are planar, in the units of the coordinates: degrees for RFC 7946
-//! data, metres for projected data. With `geodesic` coordinates are longitude and latitude in degrees and distances are metres on the
+//! data, metres for projected data; data in other formats than GeoJSON stays in its system on its way in. With `geodesic` coordinates are longitude and latitude in degrees and distances are metres on the
 //! ellipsoid of WGS 84; a line is still straight in longitude and latitude between two positions, as RFC 7946 §3.1.1 has it. The
 //! place is found in a plane around the point, which is right to a millimetre for the distances of roads and rivers.
 //!
@@ -39,10 +39,13 @@ use crate::describe::{
 use crate::progress::Progress;
 use crate::refusal::{refused, unreadable};
 use crate::result_writer::ResultWriter;
+use anabranch_formats::crs::{Crs, Unit};
 use anabranch_formats::geojson::{Piece, Splitter};
+use anabranch_formats::vector::{self, FeatureReader as _};
+use anabranch_model::description::media_type_essence;
 use anabranch_model::{
-    Algorithm, AlgorithmSink, Chunking, ComplexValue, Cut, Error, FaultKind, Format, Inputs, LiteralType,
-    Metadata, Occurs, ProcessDescription, Value,
+    Algorithm, AlgorithmSink, Chunking, ComplexValue, Cut, Data, Error, FaultKind, Format, Inputs,
+    LiteralType, Metadata, Occurs, ProcessDescription, Value,
 };
 use collection::Collection;
 use feature::{FeatureSnapper, Unmatched};
@@ -123,7 +126,7 @@ fn describe() -> ProcessDescription {
         "result",
         "Points on lines",
         "The points with new coordinates: identifiers, properties and order are unchanged. A record sequence comes out as a sequence.",
-        complex([Format::new(Format::GEOJSON), Format::new(GEOJSON_SEQ)]),
+        complex([Format::new(Format::GEOJSON), Format::new(GEOJSON_SEQ), Format::new(Format::GEOJSON_2008)]),
     );
     ProcessDescription {
         id: built_in("snap_points_to_lines"),
@@ -213,7 +216,8 @@ impl Algorithm for SnapPointsToLines {
             Some(lines) => Arc::clone(lines),
             None => Arc::new(parameters.index(inputs, sink)?),
         };
-        let data = &inputs.complex("points")?.data;
+        let ComplexValue { data, format } = inputs.complex("points")?;
+        check_crs(crs_of(data), lines.crs(), parameters.metric)?;
         let reader = data.open().map_err(|error| Error::internal(format!("input 'points': {error}")))?;
         let refusal = |error| unreadable("points", "has points", &error);
         let mut splitter = Splitter::new(reader);
@@ -230,10 +234,36 @@ impl Algorithm for SnapPointsToLines {
             }
             progress.report(splitter.offset(), splitter.features(), "snapped", sink)?;
         }
-        let media_type = if splitter.is_sequence() { GEOJSON_SEQ } else { Format::GEOJSON };
+        let is_in_any_crs = media_type_essence(&format.media_type) == Format::GEOJSON_2008;
+        let media_type = match (is_in_any_crs, splitter.is_sequence()) {
+            (true, _) => Format::GEOJSON_2008,
+            (false, true) => GEOJSON_SEQ,
+            (false, false) => Format::GEOJSON,
+        };
         let value = ComplexValue { data: collection.finish()?, format: Format::new(media_type) };
         sink.write("result", Value::Complex(value))
     }
+}
+
+/// The system that the first feature is in. What can't be read says so where it is read whole.
+fn crs_of(data: &Data) -> Option<Crs> {
+    let feature = vector::geojson::Reader::open(data).and_then(|mut reader| reader.next());
+    feature.ok().flatten().map(|feature| feature.crs)
+}
+
+/// Numbers of two systems can't be compared, and degrees are needed for the ellipsoid.
+fn check_crs(points: Option<Crs>, lines: Option<Crs>, metric: Metric) -> Result<(), Error> {
+    let (Some(points), Some(lines)) = (points, lines) else { return Ok(()) };
+    // EPSG:4326 is CRS84 here: x is first in either.
+    if points.epsg_code() != lines.epsg_code() {
+        let rule = format!("must be in the coordinate reference system of 'lines', {lines}, not in {points}");
+        return Err(refused("points", FaultKind::NotAllowed, rule));
+    }
+    if metric == Metric::Geodesic && points.unit() != Unit::Degree {
+        let rule = format!("must be in longitude and latitude with 'geodesic', not in {points}");
+        return Err(refused("points", FaultKind::NotAllowed, rule));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Lines that are searched by place.
 
+use super::crs_of;
 use super::feature::member_of_feature;
 use super::metric::Metric;
 use crate::refusal::{refused, unreadable};
+use anabranch_formats::crs::Crs;
 use anabranch_formats::geojson::{
     Cursor, Feature, Flaw, Geometry, GeometryFinder, GeometryKind, Piece, Point, Positions, Splitter,
 };
@@ -22,6 +24,8 @@ const ROUNDING: f64 = 1e-9;
 /// Lines, and a packed R-tree over the boxes of their segments.
 pub(super) struct LineIndex {
     metric: Metric,
+    /// Of the first line.
+    crs: Option<Crs>,
     /// Line after line.
     positions: Vec<Point>,
     /// Where each segment begins in `positions`; it ends at the position after.
@@ -63,6 +67,7 @@ impl LineIndex {
         let refusal = |error| unreadable("lines", "has lines", &error);
         let mut index = Self {
             metric,
+            crs: crs_of(data),
             positions: Vec::new(),
             segments: Vec::new(),
             tree: None,
@@ -165,6 +170,11 @@ impl LineIndex {
     fn ends(&self, segment: u32) -> [Point; 2] {
         let start = segment as usize;
         [self.positions[start], self.positions[start + 1]]
+    }
+
+    /// What coordinates are in.
+    pub(super) fn crs(&self) -> Option<Crs> {
+        self.crs
     }
 
     /// What distances are.

@@ -358,3 +358,35 @@ fn a_cancelled_run_is_dismissed() {
         .run(&inputs(Some(&many), LINES, &[("max_distance", "2")]), &TestSink::cancelled());
     assert_eq!(outcome, Err(Error::Dismissed));
 }
+
+#[test]
+fn points_and_lines_are_in_one_system() {
+    let of_2008 = |code: u32, coordinates: &str, kind: &str| {
+        format!(
+            r#"{{"type":"FeatureCollection","crs":{{"type":"name","properties":{{"name":"urn:ogc:def:crs:EPSG::{code}"}}}},"features":[{{"type":"Feature","properties":{{}},"geometry":{{"type":"{kind}","coordinates":{coordinates}}}}}]}}"#
+        )
+    };
+    let lines = of_2008(25832, "[[500000,5300000],[500100,5300000]]", "LineString");
+    let points = of_2008(25832, "[500050,5300001]", "Point");
+    let snapped = run(&points, &lines, &[("max_distance", "2")]).unwrap();
+    assert_eq!(snapped, of_2008(25832, "[500050,5300000]", "Point"));
+    let refused =
+        |points: &str, lines: &str, literals| run(points, lines, literals).unwrap_err().client_text();
+    assert_eq!(
+        refused(&point(1, 1.0, 1.0), &lines, &[("max_distance", "2")]),
+        "invalid request: input 'points' must be in the coordinate reference system of 'lines', EPSG:25832, not in OGC:CRS84"
+    );
+    let geodesic = refused(
+        &of_2008(25832, "[50,53]", "Point"),
+        &of_2008(25832, "[[50,53],[51,53]]", "LineString"),
+        &[("max_distance", "2"), ("geodesic", "1")],
+    );
+    assert!(
+        geodesic.contains("must be in longitude and latitude with 'geodesic', not in EPSG:25832"),
+        "{geodesic}"
+    );
+    assert!(
+        run(&point(1, 3.0, 1.0), &of_2008(4326, "[[0,0],[10,0]]", "LineString"), &[("max_distance", "2")])
+            .is_ok()
+    );
+}
