@@ -70,10 +70,15 @@ pub fn read(text: &[u8], is_whole: bool) -> Result<Playlist, Malformed> {
         if line.len() > LINE_BYTES_MAX {
             return Err(Malformed::LongLine { line: number });
         }
+        // What is torn may be torn in the middle of a character. An end mark is one though its line end be missing.
+        let is_end = [END, ENDLIST].iter().any(|mark| line.trim_ascii() == mark.as_bytes());
+        if !(is_terminated || is_whole || is_end) {
+            continue;
+        }
         let line = std::str::from_utf8(line).map_err(|_invalid| Malformed::NoText { line: number })?.trim();
-        if line == END || line == ENDLIST {
+        if is_end {
             playlist.is_ended = true;
-        } else if playlist.is_ended || line.is_empty() || !(is_terminated || is_whole) {
+        } else if playlist.is_ended || line.is_empty() {
             continue;
         } else if let Some(address) = line.strip_prefix(EXCEPTION) {
             playlist.exception.get_or_insert_with(|| address.trim().to_owned());
@@ -111,6 +116,23 @@ fn lines(text: &[u8]) -> impl Iterator<Item = (&[u8], usize, bool)> {
         rest = &rest[skipped..];
         Some((line, number, end.is_some()))
     })
+}
+
+/// Reads a text as it grows, as the fuzzer does: what is read of its beginning is the beginning of what is read of it.
+///
+/// # Panics
+/// Where it is not: that is what the fuzzer looks for.
+#[doc(hidden)]
+pub fn fuzz_playlist(data: &[u8]) {
+    let _any_report = super::exception_text(data);
+    let Ok(whole) = read(data, false) else { return };
+    for end in [data.len() / 3, data.len() / 2, data.len().saturating_sub(1)] {
+        let Ok(part) = read(&data[..end], false) else { panic!("a part can't be read of what can: {end}") };
+        assert!(whole.chunks.starts_with(&part.chunks), "a chunk was read that is none: {end}");
+        // The end mark is believed before its line end is there.
+        let is_cut = !data[..end].ends_with(b"\n");
+        assert!(whole.is_ended || !part.is_ended || is_cut, "an end was read that is none: {end}");
+    }
 }
 
 /// The address in a text that may be one address instead of a playlist: clients that send an input's playlist inline mostly send where it
@@ -156,6 +178,10 @@ mod tests {
         assert_eq!(read(torn, false).unwrap().chunks, ["http://x/1"]);
         assert_eq!(read(torn, true).unwrap().chunks.len(), 2);
         assert_eq!(read(b"", false), Ok(Playlist::default()));
+        assert_eq!(read(b"http://x/1\nhttp://x/\xc3", false).unwrap().chunks, ["http://x/1"]);
+        for n in 0..torn.len() {
+            fuzz_playlist(&torn[..n]);
+        }
     }
 
     #[test]
