@@ -86,7 +86,8 @@ impl Browser {
 
     /// Tabs until the element with this id has the focus.
     async fn tab_to(&self, selector: &str) {
-        for _ in 0..200 {
+        // More than the longest page has, which is that of the API definition.
+        for _ in 0..400 {
             let focused = format!("return document.activeElement.matches({selector:?})");
             if self.script(&focused).await == true {
                 return;

@@ -162,7 +162,7 @@ async fn page(asked: &Asked<'_>, id: JobId, view: &JobView) -> Result<Response, 
     let page = JobPage {
         page: asked.page().linked(&job::status_info(&view.job, &app.base).links),
         job: JobRow::new(app, view),
-        views: streams::views(app, id).await?,
+        views: streams::views(app, view).await?,
         outputs,
         log: log.lines.iter().skip(skipped).map(log_text).collect(),
         next_line: log.next,

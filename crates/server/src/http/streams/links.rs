@@ -4,7 +4,8 @@ use super::Addresses;
 use super::view::can_be_shown;
 use crate::app::App;
 use crate::http::pages::StreamView;
-use anabranch_model::{Error, Format, JobId, OutputRequest};
+use anabranch_engine::JobView;
+use anabranch_model::{Error, Format, JobId, JobState, Outcome, OutputRequest};
 use anabranch_ogc::ogcapi::Link;
 
 /// Outputs that one map shows: more would not be told apart.
@@ -37,10 +38,17 @@ async fn streams(app: &App, job: JobId, link: impl Fn(&OutputRequest) -> Link) -
     Ok(request.outputs.iter().filter(|output| output.is_stream()).map(link).collect())
 }
 
-/// The outputs of a job that a map can show, streams or not.
-pub(crate) async fn views(app: &App, job: JobId) -> Result<Vec<StreamView>, Error> {
+/// The outputs of a job that a map can show: streams, and others once there is something of them.
+pub(crate) async fn views(app: &App, view: &JobView) -> Result<Vec<StreamView>, Error> {
+    let job = view.job.id;
     let request = app.engine.request(job).await?;
-    let shown = request.outputs.iter().filter(|output| {
+    let is_dismissed = matches!(view.job.state, JobState::Finished(Outcome::Dismissed(_)));
+    let is_there = |output: &&OutputRequest| {
+        let written =
+            view.outputs.iter().any(|summary| summary.id == output.id && summary.chunks > 0) && !is_dismissed;
+        output.is_stream() || written
+    };
+    let shown = request.outputs.iter().filter(is_there).filter(|output| {
         let format = output.format.media_type.clone().map(Format::new);
         let chunks =
             format.and_then(|format| if format.is_playlist() { format.of_chunks() } else { Some(format) });

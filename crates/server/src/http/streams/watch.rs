@@ -18,6 +18,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use base64::Engine as _;
 use bytes::Bytes;
+use serde_json::json;
 use std::time::Duration;
 use tokio_stream::wrappers::ReceiverStream;
 use url::Url;
@@ -41,9 +42,10 @@ const LOOKS_IDLE_MAX: u32 = 1800;
 pub(crate) async fn page(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/watch" };
     let url = address(asked.query).ok();
-    if negotiate::Form::wanted(asked.query, &headers).is_err() {
-        return asked.error(&wrong("f", "must be html"));
-    }
+    let form = match negotiate::Form::wanted(asked.query, &headers) {
+        Ok(form) => form,
+        Err(error) => return asked.error(&error),
+    };
     let view = url.as_ref().map(|url| {
         let encoded: String = url::form_urlencoded::byte_serialize(url.as_str().as_bytes()).collect();
         StreamView {
@@ -54,6 +56,10 @@ pub(crate) async fn page(State(app): State<App>, RawQuery(query): RawQuery, head
         }
     });
     let url = url.map(String::from).unwrap_or_default();
+    if form == negotiate::Form::Json {
+        let events = view.as_ref().map(|view| &view.events);
+        return answer::json(StatusCode::OK, &json!({ "playlist": url, "events": events }));
+    }
     answer::html(StatusCode::OK, &WatchPage { page: asked.page(), url, view })
 }
 
