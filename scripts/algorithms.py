@@ -66,7 +66,7 @@ for tolerance in (0, 0.0001, 0.0005, 0.002, 0.01):
 # ---- snapping: the same places as GEOS finds
 random = np.random.default_rng(42)
 west, south, east, north = shapely.total_bounds(lines)
-places = np.column_stack([random.uniform(west, east, 3000), random.uniform(south, north, 3000)])
+places = np.column_stack([random.uniform(west, east, 1500), random.uniform(south, north, 1500)])
 points = shapely.points(places)
 given = write("points.geojson", points)
 tree = shapely.STRtree(lines)

@@ -60,6 +60,11 @@ pub(super) fn read(
             None
         }
     };
+    if kind == Some(Cut::Features)
+        && let [_, second, ..] = cut_inputs.as_slice()
+    {
+        section.fault(findings, &second.span, "features of one input can be cut, not of several");
+    }
     section.finish(findings);
     Some(Chunking {
         inputs: cut_inputs.into_iter().map(|at| at.value.to_owned()).collect(),

@@ -297,6 +297,10 @@ fn pieces_are_declared_and_checked() {
             "chunking: there is no input 'b'",
         ),
         ("[chunking]\ninputs = []\noutput = \"nil\"\ncut = \"tiles\"", "chunking: there is no output 'nil'"),
+        (
+            "[chunking]\ninputs = [\"a\", \"b\"]\ncut = \"features\"",
+            "features of one input can be cut, not of several",
+        ),
         ("[chunking]\ncut = \"pieces\"", "cut must be \"features\" or \"tiles\", not \"pieces\""),
         ("[chunking]\noutput = \"out\"", "only complex data can come in pieces, and output 'out' is none"),
         (
