@@ -249,6 +249,34 @@ impl Agent {
         Self { child, folder }
     }
 
+    /// With a program before it that starts it in other circumstances.
+    pub fn start_under(
+        before: &[String],
+        name: &str,
+        services: &[(&str, &str)],
+        arguments: &[String],
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let files = folder.path().join("services");
+        std::fs::create_dir(&files).unwrap();
+        for (file, text) in services {
+            std::fs::write(files.join(file), text).unwrap();
+        }
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let mut all = before.iter();
+        let mut started = command(all.next().unwrap());
+        started
+            .args(all)
+            .arg(binary())
+            .args(["agent", "--name", name, "--capacity", "4", "--services"])
+            .arg(files);
+        if !arguments.iter().any(|argument| argument == "--work") {
+            started.arg("--work").arg(folder.path().join("runs"));
+        }
+        let child = started.args(arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        Self { child, folder }
+    }
+
     /// With a folder of service files that is there, on the server's machine.
     pub fn start_in(server: &Server, name: &str, services: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();

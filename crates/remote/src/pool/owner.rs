@@ -95,6 +95,8 @@ pub(super) enum Phase {
         link: Box<Link<Message>>,
         /// Kept until the agent has accepted, for another one if it refuses.
         execute: Option<Box<Execute>>,
+        /// When an agent that has not said by then whether it takes the run is no longer waited for.
+        answer_by: Instant,
     },
     /// At an agent of WPS Remote.
     WpsRemote {

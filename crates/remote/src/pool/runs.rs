@@ -20,6 +20,10 @@ const FINISH_DELAY: Duration = Duration::from_secs(2);
 /// How long an agent that refused a run is not asked, unless it tells its load before.
 const REFUSED: Duration = Duration::from_secs(1);
 
+/// How long an agent that is here, and reports its load, may leave a run unanswered: it answers before it begins, so that this is its
+/// connection and its disk; three times what an agent may be silent.
+const UNANSWERED: Duration = Duration::from_secs(60);
+
 /// Places in a run's mailbox that reasons for waiting leave alone.
 const MAILBOX_KEPT: usize = MAILBOX_MAX - 5;
 
@@ -144,7 +148,8 @@ impl Pool {
         self.handle.data.note_sent(id);
         // An empty window always takes one.
         let _ = link.send(Message::Execute(execute.clone()));
-        run.phase = Phase::Sent { agent: agent.clone(), link, execute: Some(execute) };
+        run.phase =
+            Phase::Sent { agent: agent.clone(), link, execute: Some(execute), answer_by: now + UNANSWERED };
         tell(&run.mailbox, RunEvent::Sent { agent: agent.to_string(), reattached: false });
         tracing::debug!(run = %id, %agent, "run sent");
         let process = run.process.clone();
@@ -160,7 +165,8 @@ impl Pool {
         if self.closing.contains_key(&closing) {
             return self.on_closing_message(&closing, &envelope, now);
         }
-        let Some(Run { phase: Phase::Sent { agent, link, execute }, .. }) = self.runs.get_mut(&run) else {
+        let Some(Run { phase: Phase::Sent { agent, link, execute, .. }, .. }) = self.runs.get_mut(&run)
+        else {
             return self.reject(key, run);
         };
         if agent != key {
@@ -364,6 +370,17 @@ impl Pool {
         self.agents_changed(now);
     }
 
+    /// An agent that reports its load and does not say whether it takes a run: it may have begun it, so it is lost, and the agent gets
+    /// nothing for a while.
+    pub(super) fn lose_unanswered(&mut self, id: RunId, now: Instant) {
+        if let Some(Run { phase: Phase::Sent { agent, .. }, .. }) = self.runs.get(&id)
+            && let Some(entry) = self.agents.get_mut(agent)
+        {
+            entry.refuses_until = Some(now + UNANSWERED);
+        }
+        self.lose_run(id, "does not answer", now);
+    }
+
     /// Runs that we think the agent has, and it has not.
     pub(super) fn lose_runs_not_held(
         &mut self,
@@ -454,7 +471,7 @@ impl Pool {
         let mut link = Box::new(Link::resume(held.received.saturating_add(1), held.oldest));
         // An empty window always takes one.
         let _ = link.send(Message::Attach);
-        run.phase = Phase::Sent { agent: key.clone(), link, execute: None };
+        run.phase = Phase::Sent { agent: key.clone(), link, execute: None, answer_by: now + UNANSWERED };
         tell(&run.mailbox, RunEvent::Sent { agent: key.to_string(), reattached: true });
         tracing::info!(run = %held.run, agent = %key, "run found again");
         self.counters.runs_reattached += 1;

@@ -133,11 +133,18 @@ impl Pool {
     }
 
     fn sweep_runs(&mut self, now: Instant) {
-        let (mut late, mut unwanted, mut sent) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut late, mut unwanted, mut sent, mut unanswered) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (id, run) in &self.runs {
             match &run.phase {
                 _ if run.mailbox.is_closed() => unwanted.push(*id),
                 Phase::Awaiting { until } if *until <= now => late.push(*id),
+                // One that is away has its own time to come back.
+                Phase::Sent { agent, execute: Some(_), answer_by, .. }
+                    if *answer_by <= now && self.is_here(agent) =>
+                {
+                    unanswered.push(*id);
+                }
                 Phase::Sent { .. } | Phase::WpsRemote { .. } => sent.push(*id),
                 Phase::Queued { .. } | Phase::Awaiting { .. } => {}
             }
@@ -146,6 +153,9 @@ impl Pool {
             if !self.handle.detached.is_cancelled() {
                 self.abandon(id, now);
             }
+        }
+        for id in unanswered {
+            self.lose_unanswered(id, now);
         }
         for id in late {
             self.ended.note(id);

@@ -11,6 +11,7 @@ mod room;
 mod stock;
 mod stock_server;
 
+mod bad_agents;
 mod balance;
 mod drain;
 mod faults;
