@@ -615,3 +615,52 @@ async fn run_saves_a_stream_while_it_comes() {
     let collection: Value = serde_json::from_str(&read("out.geojson")).unwrap();
     assert_eq!(collection["features"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn ex_08_executions_by_get_may_be_encoded_once_or_twice() {
+    let producer = Producer::start().await;
+    let server = server(&producer, &[FULL]).await;
+    producer.add();
+    producer.end();
+    let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let data = encoded(&producer.url());
+    // Servers of 2012 decoded twice, and their clients encoded so.
+    for plus in ["%2B", "%252B"] {
+        let url = format!(
+            "/wps?service=WPS&version=1.0.0&request=Execute&identifier={FULL}&DataInputs=data=@href={data}\
+             @mimeType=application%2Fx-ogc-playlist{plus}application%2Fgeo{plus}json;tolerance=0.1\
+             &ResponseDocument=result=@mimeType=application%2Fx-ogc-playlist{plus}text%2Fxml%3B%20subtype%3Dgml%2F2.1.2&storeExecuteResponse=false&status=false"
+        );
+        let document = server.get(&url).await.text();
+        // Nothing said `asReference`: the address stands in the place of the value.
+        assert!(document.contains("ProcessSucceeded"), "{plus}: {document}");
+        let address = between(&document, "<wps:ComplexData", "</wps:ComplexData>").split_once('>').unwrap().1;
+        let client = Client2012::follow(
+            address.trim().replace("&amp;", "&"),
+            format!("application/x-ogc-playlist+{GML}"),
+        )
+        .await;
+        assert_eq!(client.chunks.len(), 1, "{document}");
+    }
+}
+
+#[tokio::test]
+async fn wps_2_0_answers_with_the_address_too() {
+    let producer = Producer::start().await;
+    let server = server(&producer, &[]).await;
+    let job = server.submit(FULL, &ogcapi(&producer)).await;
+    server.job_in(&job, &["running"], DEADLINE).await;
+    let asked = |request: &str| format!("/wps?service=WPS&version=2.0.0&request={request}&jobId={job}");
+    let status = server.get(&asked("GetStatus")).await;
+    assert!(status.text().contains("Running") && status.header("link").unwrap().contains("playlist"));
+    producer.end();
+    server.job_in(&job, &["successful"], DEADLINE).await;
+    let result = server.get(&asked("GetResult")).await.text();
+    let address =
+        between(&result, "<wps:Data", "</wps:Data>").split_once('>').unwrap().1.trim().replace("&amp;", "&");
+    assert_eq!(
+        try_get(&address).await.unwrap().text(),
+        "#SPATIAL-DATA-PLAYLIST\n#PLAYLIST-END\n",
+        "{result}"
+    );
+}

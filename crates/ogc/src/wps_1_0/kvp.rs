@@ -10,7 +10,7 @@
 //!
 //! and are split before their pieces are percent-decoded, so that a value may hold any character. Accepted on purpose: square
 //! brackets around a list, as the examples of the standard have them; a list that was percent-encoded as a whole, as HTTP libraries
-//! do; an `@` in a value, as long as no `=` follows.
+//! do; an `@` in a value, as long as no `=` follows; media types that were percent-encoded twice.
 
 use super::execute::{self, Execute, Form};
 use super::{DescribeProcess, ExecutionId, Request, operation_not_supported};
@@ -126,6 +126,11 @@ fn entry(text: &str) -> Entry {
     entry
 }
 
+/// Decoded once more where it still is encoded: servers of 2012 decoded twice, and their clients encoded the `+` of playlists so.
+fn media_type(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
 fn unknown_attribute(id: &str, name: &str) -> Exception {
     Exception::invalid(id, format!("'{id}' has the attribute '{name}', which is unknown"))
 }
@@ -143,7 +148,7 @@ fn input(entry: &Entry) -> Result<InputItem, Exception> {
     for (name, value) in &entry.attributes {
         let value = value.clone();
         match name.to_ascii_lowercase().as_str() {
-            "mimetype" | "format" => item.format.media_type = Some(value),
+            "mimetype" | "format" => item.format.media_type = Some(media_type(&value)),
             "encoding" => item.format.encoding = Some(value),
             "schema" => item.format.schema = Some(value),
             "datatype" => item.data_type = Some(value),
@@ -175,7 +180,7 @@ fn output(entry: &Entry) -> Result<OutputRequest, Exception> {
     for (name, value) in &entry.attributes {
         let value = value.clone();
         match name.to_ascii_lowercase().as_str() {
-            "mimetype" | "format" => request.format.media_type = Some(value),
+            "mimetype" | "format" => request.format.media_type = Some(media_type(&value)),
             "encoding" => request.format.encoding = Some(value),
             "schema" => request.format.schema = Some(value),
             "uom" => request.uom = Some(value),

@@ -92,3 +92,37 @@ fn a_longer_log_begins_with_the_shorter_one() {
         }
     }
 }
+
+/// What strangers write is read without a panic, and is the same once it is written again.
+#[test]
+fn what_is_read_from_damaged_playlists_can_be_written_again() {
+    let seed = include_bytes!("../../../testdata/playlist/stream.m3u8");
+    let mut state = 11_u32;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % below
+    };
+    for _ in 0..20_000 {
+        let mut text = seed.to_vec();
+        for _ in 0..=next(8) {
+            let at = next(text.len());
+            match next(4) {
+                0 => text[at] = u8::try_from(next(256)).unwrap(),
+                1 => drop(text.drain(at..(at + next(40)).min(text.len()))),
+                2 => text.insert(at, b"\n\r# \xef%:/"[next(8)]),
+                _ => text.truncate(at.max(1)),
+            }
+            text.push(b'\n');
+        }
+        let Ok(read) = crate::playlist::read(&text, false) else { continue };
+        let chunks: Vec<_> = (1..)
+            .zip(&read.chunks)
+            .map(|(seq, href)| Chunk { seq, href: href.clone(), ..Chunk::default() })
+            .collect();
+        for form in [Form::Plain, Form::M3u8] {
+            let again =
+                crate::playlist::read(playlist(form, &chunks, &End::Complete).as_bytes(), false).unwrap();
+            assert_eq!((again.chunks.len(), again.is_ended), (chunks.len(), true));
+        }
+    }
+}
