@@ -503,4 +503,27 @@ mod tests {
         assert_eq!(with("f00bar"), [""; 0]);
         assert!(with("other")[0].starts_with("15: [UPLOADER]: uploader_password can't be decrypted with "));
     }
+
+    #[test]
+    fn an_uploader_says_where_and_how() {
+        let with = |more: &str| {
+            let text = format!(
+                "{GOOD}[UPLOADER]\nuploader_username = u\nuploader_password = p\nuploader_host = ftp.example.org{more}"
+            );
+            read(Path::new("remote.config"), &text)
+        };
+        let place = |more: &str| {
+            let config = with(more).config.unwrap_or_else(|| panic!("{:?}", with(more).faults));
+            config.uploader.map(|server| server.uploader().unwrap().place())
+        };
+        let ftp = ":2121\nuploader_class_name = ftpUpload.FtpUpload";
+        assert_eq!(place(ftp).as_deref(), Some("ftp://ftp.example.org:2121/"));
+        let sftp = "\nuploader_class_name = sftpUpload.SFtpUpload\nuploader_host_key = SHA256:x";
+        assert_eq!(place(sftp).as_deref(), Some("sftp://ftp.example.org/"));
+        assert_eq!(place("\nuploader_class_name = mine.Uploader"), None, "no class is loaded");
+        let fault = |more: &str| with(more).faults[0].text.clone();
+        assert!(fault(":x\nuploader_class_name = ftpUpload.FtpUpload").contains("not with the port \"x\""));
+        let wrong = fault("\nuploader_class_name = ftpUpload.FtpUpload\nuploader_host_key = SHA256:x");
+        assert_eq!(wrong, "[UPLOADER]: uploader_host_key is for sftp only");
+    }
 }

@@ -3,8 +3,10 @@
 #![expect(clippy::disallowed_methods, reason = "the harness starts servers")]
 
 use super::link::silent;
-use super::support::{Server, assert_same, file, names, settings, short, start_telling_port, upload};
-use anabranch_delivery::{Ftp, FtpTls, Settings, Target, Verify};
+use super::support::{
+    DEADLINE, Server, assert_same, file, names, settings, short, start_telling_port, upload,
+};
+use anabranch_delivery::{Ftp, FtpTls, Limits, RemotePath, Settings, Target, Uploader, Verify};
 use rustls::pki_types::pem::PemObject as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -188,4 +190,21 @@ async fn a_server_that_hangs_is_given_up_at_its_limit() {
     let reason =
         upload(Settings { limits: short(), ..settings(target) }, &file(temp.path(), 1)).await.reason();
     assert_eq!(reason, "the server's greeting: nothing came within 0.3 s");
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cancelled_leaves_nothing() {
+    let site = Site::plain(&["cut=300000"]);
+    let (settings, file) = (site.settings(FtpTls::None), site.file(1_000_000));
+    let limits = Limits { pause_min: DEADLINE, pause_max: DEADLINE, ..settings.limits.clone() };
+    let uploader = Uploader::new(Settings { limits, ..settings }).unwrap();
+    let (path, cut) = (RemotePath::new(["run", "out.bin"]).unwrap(), tokio::sync::Notify::new());
+    // In the pause after the first try, when a part of it is there.
+    let report = |_text: String| {
+        assert_eq!(names(&site.root()), [".out.bin.part"]);
+        cut.notify_one();
+    };
+    let result = uploader.upload(&file, &path, &report, cut.notified()).await;
+    assert_eq!(result, Err(None));
+    assert!(names(&site.root()).is_empty(), "{:?}", names(&site.root()));
 }
