@@ -7,6 +7,7 @@
 
 pub mod link;
 pub mod producer;
+pub mod replay;
 pub mod xmpp_servers;
 
 use anabranch_egress::{Egress, Method, Policy, Request};

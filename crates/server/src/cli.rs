@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Convert(Convert),
     /// Execute a process, show its progress, save its results
     Run(Run),
+    /// Publish the features of a file as a live playlist, as if sensors sent them now
+    Replay(Replay),
     /// List jobs
     Jobs(Jobs),
     /// List connected agents with their load
@@ -209,6 +211,38 @@ pub(crate) struct Run {
     pub(crate) by_reference: Vec<String>,
     #[command(flatten)]
     pub(crate) remote: Remote,
+}
+
+const REPLAY_EXAMPLE: &str = "\
+Example: anabranch replay examples/data/vehicles.geojson --rate 20 --chunk 10
+
+It prints http://127.0.0.1:8090/playlist.txt, the address of a playlist (as 52\u{b0}North's of 2012; m3u8 with ?f=m3u8) that grows by a chunk \
+every half second, and has an end mark after the last one. A server follows it where its configuration says [egress] \
+allow = [\"127.0.0.1:8090\"]. The chunks are there until SIGINT or SIGTERM.";
+
+#[derive(Args)]
+#[command(after_help = REPLAY_EXAMPLE)]
+pub(crate) struct Replay {
+    /// Vector data in any format that is known here: GeoJSON, GML, KML, WKT, CSV, FlatGeobuf, GeoPackage, zipped Shapefile
+    pub(crate) file: PathBuf,
+    /// Features per second
+    #[arg(long, value_name = "N", value_parser = crate::replay::parse_rate)]
+    pub(crate) rate: f64,
+    /// Address and port for HTTP; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    pub(crate) listen: SocketAddr,
+    /// Features in each chunk
+    #[arg(long, value_name = "N", default_value = "10", conflicts_with = "by")]
+    pub(crate) chunk: std::num::NonZeroU64,
+    /// A chunk for all features on end that have the same value of this property, a time mostly
+    #[arg(long, value_name = "PROPERTY")]
+    pub(crate) by: Option<String>,
+    /// Begin again after the last feature, without an end; m3u8 then shows the last 64 chunks
+    #[arg(long = "loop")]
+    pub(crate) is_loop: bool,
+    /// Media type or name of the chunks' format
+    #[arg(long, value_name = "F", default_value = "application/geo+json", value_parser = crate::replay::parse_format)]
+    pub(crate) format: anabranch_formats::vector::VectorFormat,
 }
 
 #[derive(Args)]

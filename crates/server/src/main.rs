@@ -26,6 +26,7 @@ mod local_services;
 mod password;
 mod publisher;
 mod remote_config;
+mod replay;
 mod serve;
 mod shared_folder;
 mod signals;
@@ -99,6 +100,7 @@ async fn run(command: &Command) -> anyhow::Result<ExitCode> {
                 client::run::Ended::Interrupted => EXIT_INTERRUPTED.into(),
             });
         }
+        Command::Replay(arguments) => replay::replay(arguments).await?,
         Command::Jobs(arguments) => client::listing::jobs(arguments).await?,
         Command::Agents(arguments) => client::listing::agents(arguments).await?,
         Command::Drain(arguments) => client::listing::drain(arguments).await?,

@@ -26,6 +26,19 @@ pub enum Form {
 /// What stands before the first chunk. Chunks of geodata have no duration: the longest is told to be 1 s, which is how often players look.
 const M3U8_HEAD: &str = "#EXTM3U\n#SPATIAL-DATA-PLAYLIST\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXT-X-PLAYLIST-TYPE:EVENT\n";
 
+/// The same of a playlist that shows the last chunks only, and so is no EVENT.
+const M3U8_WINDOW_HEAD: &str =
+    "#EXTM3U\n#SPATIAL-DATA-PLAYLIST\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:";
+
+/// Writes what stands before the first chunk of an m3u8 playlist that slides: `left_out` chunks are not shown any more. Those of 2012 can't
+/// slide, for their readers know the new ones by a text that has become longer.
+///
+/// # Errors
+/// Where `out` can't be written.
+pub fn window_head(left_out: u64, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{M3U8_WINDOW_HEAD}{left_out}")
+}
+
 /// Writes what stands before the first chunk.
 ///
 /// # Errors

@@ -126,3 +126,12 @@ fn what_is_read_from_damaged_playlists_can_be_written_again() {
         }
     }
 }
+
+#[test]
+fn a_window_says_how_many_chunks_it_leaves_out() {
+    let mut out = Vec::new();
+    window_head(7, &mut out).unwrap();
+    chunks_of_2012(9)[7..].iter().for_each(|chunk| entry(Form::M3u8, chunk, &mut out).unwrap());
+    let read = crate::playlist::read(&out, false).unwrap();
+    assert_eq!((read.left_out, read.chunks.len(), read.is_ended, read.has_header), (7, 2, false, true));
+}
