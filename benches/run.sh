@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-[ $# -gt 0 ] || set -- startup interfaces sync_echo async_echo job_list remote simplify streams
+[ $# -gt 0 ] || set -- startup interfaces sync_echo async_echo job_list remote simplify streams fan_out
 for workload in "$@"; do
     [ -f "$workload.py" ] || { echo "no such workload: $workload" >&2; exit 2; }
 done

@@ -210,6 +210,7 @@ fn numbered(name: &str, error: Error) -> Error {
             Error::process_failed(format!("{name}: {}", error.client_text()))
         }
         Error::Internal { detail } => Error::internal(format!("{name}: {detail}")),
+        Error::AgentLost { reason } => Error::AgentLost { reason: format!("{name}: {reason}") },
         other => other,
     }
 }

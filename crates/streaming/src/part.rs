@@ -1,6 +1,6 @@
 //! The sink of one run for one chunk: what it puts out is kept for whoever runs it, the rest goes where the stream's own goes.
 
-use anabranch_model::{BoxFuture, Error, LogLine, OutputSink, Value};
+use anabranch_model::{BoxFuture, Error, LogLine, LogSource, OutputSink, Value};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -52,7 +52,12 @@ impl PartSink {
 }
 
 impl OutputSink for PartSink {
-    fn started(&self, _on: Option<&str>) {}
+    /// A stream runs everywhere: where each of its chunks does, its log says.
+    fn started(&self, on: Option<&str>) {
+        if let Some(agent) = on {
+            self.log(LogLine { source: LogSource::System, text: format!("runs at agent {agent}") });
+        }
+    }
 
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
