@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-[ $# -gt 0 ] || set -- startup interfaces sync_echo async_echo job_list remote simplify streams fan_out
+[ $# -gt 0 ] || set -- startup interfaces sync_echo async_echo job_list remote simplify streams fan_out algorithms
 for workload in "$@"; do
     [ -f "$workload.py" ] || { echo "no such workload: $workload" >&2; exit 2; }
 done
@@ -29,6 +29,10 @@ if [ -z "${ANABRANCH_BIN:-}" ]; then
     cargo build --release --package anabranch-server
     export ANABRANCH_BIN="${CARGO_TARGET_DIR:-$PWD/../target}/release/anabranch"
 fi
+
+case " $* " in *' algorithms '*)
+    cargo build --release --package anabranch-algorithms --example run_algorithm ;;
+esac
 
 # Beside the results and not in /tmp, which may be memory: a job store that never waits for a disk proves nothing.
 mkdir -p out
