@@ -12,13 +12,12 @@ use anabranch_model::description::media_types_match;
 use anabranch_model::{
     BoxFuture, ComplexDomain, ComplexValue, Data, DataDescription, Error, Execution, Fault, FaultKind,
     Format, FormatHint, Inputs, JobId, LogLine, OnRestart, OutputRequest, OutputSink, Prepared, Process,
-    ProcessDescription, Subject, Value,
+    ProcessDescription, SinkAround, Subject, Value,
 };
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
 
 /// The folder of conversions in a run's scratch folder.
@@ -331,13 +330,9 @@ impl ConvertingSink {
     }
 }
 
-impl OutputSink for ConvertingSink {
-    fn started(&self, on: Option<&str>) {
-        self.workshop.sink.started(on);
-    }
-
-    fn waiting(&self, reason: &str) {
-        self.workshop.sink.waiting(reason);
+impl SinkAround for ConvertingSink {
+    fn inner(&self) -> &dyn OutputSink {
+        self.workshop.sink.as_ref()
     }
 
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
@@ -345,29 +340,5 @@ impl OutputSink for ConvertingSink {
             Some((id, asked)) => Box::pin(self.write_converted(id, asked, chunk)),
             None => self.workshop.sink.write(output, chunk),
         }
-    }
-
-    fn progress(&self, percent: f32, message: Option<&str>) {
-        self.workshop.sink.progress(percent, message);
-    }
-
-    fn log(&self, line: LogLine) {
-        self.workshop.sink.log(line);
-    }
-
-    fn cancelled(&self) -> BoxFuture<'_, ()> {
-        self.workshop.sink.cancelled()
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.workshop.sink.is_cancelled()
-    }
-
-    fn scratch(&self) -> &Path {
-        self.workshop.sink.scratch()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
-        self.workshop.sink.sleep(duration)
     }
 }

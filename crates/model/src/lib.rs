@@ -32,7 +32,7 @@ pub use id::{InvalidIdentifier, JobId, ProcessId};
 pub use job::{Applied, DismissedBy, Job, JobEvent, JobState, Outcome};
 pub use process::{
     Algorithm, AlgorithmSink, BoxFuture, Execution, LogLine, LogSource, OnRestart, OutputSink, Prepared,
-    Process,
+    Process, SinkAround,
 };
 pub use request::{
     ExecuteRequest, ExecutionMode, FormatHint, HttpMethod, InputData, InputItem, OutputRequest, Reference,

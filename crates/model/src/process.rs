@@ -132,6 +132,53 @@ pub trait OutputSink: Send + Sync {
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()>;
 }
 
+/// A sink around another one: it sees what is written, and all else goes on as it is.
+pub trait SinkAround: Send + Sync {
+    /// Where everything else goes.
+    fn inner(&self) -> &dyn OutputSink;
+
+    /// What becomes of a chunk; see [`OutputSink::write`].
+    fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+impl<S: SinkAround> OutputSink for S {
+    fn started(&self, on: Option<&str>) {
+        self.inner().started(on);
+    }
+
+    fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
+        SinkAround::write(self, output, chunk)
+    }
+
+    fn waiting(&self, reason: &str) {
+        self.inner().waiting(reason);
+    }
+
+    fn progress(&self, percent: f32, message: Option<&str>) {
+        self.inner().progress(percent, message);
+    }
+
+    fn log(&self, line: LogLine) {
+        self.inner().log(line);
+    }
+
+    fn cancelled(&self) -> BoxFuture<'_, ()> {
+        self.inner().cancelled()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.inner().is_cancelled()
+    }
+
+    fn scratch(&self) -> &Path {
+        self.inner().scratch()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
+        self.inner().sleep(duration)
+    }
+}
+
 /// A line of a job's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {

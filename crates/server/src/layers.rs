@@ -7,12 +7,12 @@ use crate::geoserver::{GeoServer, Kind, Layer, PublishError, is_name};
 use anabranch_engine::{Engine, OutputLog};
 use anabranch_model::description::media_type_essence;
 use anabranch_model::{
-    BoxFuture, ComplexValue, Error, Execution, Inputs, JobId, JobState, LiteralValue, LogLine, OnRestart,
-    Outcome, OutputDescription, OutputSink, Prepared, Process, ProcessDescription, Publication, Value,
+    BoxFuture, ComplexValue, Error, Execution, Inputs, JobId, JobState, LiteralValue, OnRestart, Outcome,
+    OutputDescription, OutputSink, Prepared, Process, ProcessDescription, Publication, SinkAround, Value,
 };
 use serde_json::json;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -335,9 +335,9 @@ struct ContextSink {
     sink: Arc<dyn OutputSink>,
 }
 
-impl OutputSink for ContextSink {
-    fn started(&self, on: Option<&str>) {
-        self.sink.started(on);
+impl SinkAround for ContextSink {
+    fn inner(&self) -> &dyn OutputSink {
+        self.sink.as_ref()
     }
 
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
@@ -351,37 +351,5 @@ impl OutputSink for ContextSink {
             (_, _, chunk) => chunk,
         };
         self.sink.write(output, chunk)
-    }
-
-    fn write_uploaded(&self, output: &str, chunk: Value, path: &str) -> BoxFuture<'_, Result<(), Error>> {
-        self.sink.write_uploaded(output, chunk, path)
-    }
-
-    fn waiting(&self, reason: &str) {
-        self.sink.waiting(reason);
-    }
-
-    fn progress(&self, percent: f32, message: Option<&str>) {
-        self.sink.progress(percent, message);
-    }
-
-    fn log(&self, line: LogLine) {
-        self.sink.log(line);
-    }
-
-    fn cancelled(&self) -> BoxFuture<'_, ()> {
-        self.sink.cancelled()
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.sink.is_cancelled()
-    }
-
-    fn scratch(&self) -> &Path {
-        self.sink.scratch()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
-        self.sink.sleep(duration)
     }
 }

@@ -8,12 +8,12 @@ use anabranch_command::service::{OutputRule, OutputSource};
 use anabranch_delivery::{RemotePath, Uploaded, Uploader};
 use anabranch_model::{
     BoxFuture, ComplexValue, Data, DataDescription, Error, Execution, Format, FormatHint, Inputs, JobId,
-    LogLine, LogSource, OnRestart, OutputRequest, OutputSink, Prepared, Process, ProcessDescription, Value,
+    LogLine, LogSource, OnRestart, OutputRequest, OutputSink, Prepared, Process, ProcessDescription,
+    SinkAround, Value,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Addresses as text (RFC 2483 §5).
 const URI_LIST: &str = "text/uri-list";
@@ -239,9 +239,9 @@ fn bytes(chunk: &Value) -> u64 {
     }
 }
 
-impl OutputSink for UploadingSink {
-    fn started(&self, on: Option<&str>) {
-        self.sink.started(on);
+impl SinkAround for UploadingSink {
+    fn inner(&self) -> &dyn OutputSink {
+        self.sink.as_ref()
     }
 
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
@@ -252,33 +252,5 @@ impl OutputSink for UploadingSink {
                 None => self.sink.write(&id, chunk).await,
             }
         })
-    }
-
-    fn waiting(&self, reason: &str) {
-        self.sink.waiting(reason);
-    }
-
-    fn progress(&self, percent: f32, message: Option<&str>) {
-        self.sink.progress(percent, message);
-    }
-
-    fn log(&self, line: LogLine) {
-        self.sink.log(line);
-    }
-
-    fn cancelled(&self) -> BoxFuture<'_, ()> {
-        self.sink.cancelled()
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.sink.is_cancelled()
-    }
-
-    fn scratch(&self) -> &Path {
-        self.sink.scratch()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
-        self.sink.sleep(duration)
     }
 }

@@ -4,6 +4,7 @@ mod playlist;
 
 use crate::Context;
 use crate::own::OwnChunks;
+use crate::parameters::{self, MAX_TIME_IDLE, MAX_TIME_IDLE_DEFAULT};
 use crate::source::{Piece, PieceData, Source};
 use crate::stream::Stream;
 use anabranch_egress::parse_url;
@@ -24,11 +25,9 @@ const IDLE: &str =
 ///
 /// # Errors
 /// What is wrong with an input that is no playlist and no address of one.
-pub(crate) async fn open(
-    context: &Arc<Context>,
-    stream: &Stream,
-    idle: Duration,
-) -> Result<Box<dyn Source>, Error> {
+pub(crate) async fn open(context: &Arc<Context>, stream: &Stream) -> Result<Box<dyn Source>, Error> {
+    let idle = parameters::count(stream.inputs(), MAX_TIME_IDLE)?.unwrap_or(MAX_TIME_IDLE_DEFAULT);
+    let idle = Duration::from_millis(idle);
     let first = stream.first();
     let mut inputs = Vec::new();
     for (id, value) in stream.cut_inputs()? {

@@ -16,13 +16,12 @@ mod describe;
 mod fetch;
 mod flow;
 mod follow;
-mod full;
 mod join;
 mod of_2012;
-mod output;
 mod own;
 mod parameters;
 mod part;
+mod process;
 mod renamed;
 mod settings;
 mod source;
@@ -33,6 +32,7 @@ pub use settings::Settings;
 
 use anabranch_egress::Egress;
 use anabranch_model::Process;
+use process::{Pieces, StreamingProcess};
 use std::sync::Arc;
 
 /// Makes streaming processes of others. Cheap to clone.
@@ -58,11 +58,13 @@ impl Streaming {
     #[must_use]
     pub fn variants(&self, base: &Arc<dyn Process>) -> Vec<Arc<dyn Process>> {
         let description = base.description();
-        let output = describe::output_streaming(&description).map(|described| {
-            Arc::new(output::OutputStreaming::new(described, Arc::clone(base), &self.0)) as _
-        });
-        let full = describe::full_streaming(&description, self.0.settings.poll_ms)
-            .map(|described| Arc::new(full::FullStreaming::new(described, Arc::clone(base), &self.0)) as _);
+        let variant = |described, pieces| {
+            Arc::new(StreamingProcess::new(described, base, &self.0, pieces)) as Arc<dyn Process>
+        };
+        let output =
+            describe::output_streaming(&description).map(|described| variant(described, Pieces::Cut));
+        let full = describe::full_streaming(&description, self.0.settings.poll_ms);
+        let full = full.map(|described| variant(described, Pieces::Followed));
         output.into_iter().chain(full).collect()
     }
 

@@ -2,12 +2,10 @@
 
 use crate::chunks::meant;
 use anabranch_model::{
-    BoxFuture, ComplexValue, Error, Execution, Format, FormatHint, Inputs, JobId, LogLine, OnRestart,
-    OutputSink, Process, ProcessDescription, Value,
+    BoxFuture, ComplexValue, Error, Execution, Format, FormatHint, Inputs, JobId, OnRestart, OutputSink,
+    Process, ProcessDescription, SinkAround, Value,
 };
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A process that clients see as `description`, and that is `inner`.
 pub(crate) struct Renamed {
@@ -92,13 +90,9 @@ struct RenamedSink {
     sink: Arc<dyn OutputSink>,
 }
 
-impl OutputSink for RenamedSink {
-    fn started(&self, on: Option<&str>) {
-        self.sink.started(on);
-    }
-
-    fn waiting(&self, reason: &str) {
-        self.sink.waiting(reason);
+impl SinkAround for RenamedSink {
+    fn inner(&self) -> &dyn OutputSink {
+        self.sink.as_ref()
     }
 
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
@@ -108,29 +102,5 @@ impl OutputSink for RenamedSink {
             (chunk, _) => chunk,
         };
         self.sink.write(outer(&self.names.outputs, output), chunk)
-    }
-
-    fn progress(&self, percent: f32, message: Option<&str>) {
-        self.sink.progress(percent, message);
-    }
-
-    fn log(&self, line: LogLine) {
-        self.sink.log(line);
-    }
-
-    fn cancelled(&self) -> BoxFuture<'_, ()> {
-        self.sink.cancelled()
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.sink.is_cancelled()
-    }
-
-    fn scratch(&self) -> &Path {
-        self.sink.scratch()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
-        self.sink.sleep(duration)
     }
 }

@@ -8,17 +8,12 @@ use crate::parameters::ALL;
 use crate::part::PartSink;
 use crate::source::Source;
 use anabranch_model::{
-    Chunking, ComplexValue, DataDescription, Error, Execution, Format, Inputs, OnRestart, OutputSink,
-    Process, ProcessDescription,
+    Chunking, ComplexValue, DataDescription, Error, Execution, Format, Inputs, OutputSink, Process,
+    ProcessDescription,
 };
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use tokio_util::sync::CancellationToken;
-
-/// A stream that may not be run again from the start can't be gone on with either: its chunks under way may have done something.
-pub(crate) fn on_restart(description: &ProcessDescription) -> OnRestart {
-    if description.idempotent { OnRestart::Continue } else { OnRestart::Fail }
-}
 
 /// One run of a streaming process, before its first piece.
 pub(crate) struct Stream {

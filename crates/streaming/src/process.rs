@@ -1,0 +1,60 @@
+//! A streaming process: its description, the process it runs, and where its pieces come from.
+
+use crate::Context;
+use crate::cut;
+use crate::follow;
+use crate::stream::Stream;
+use anabranch_model::{BoxFuture, Error, Execution, OnRestart, Process, ProcessDescription};
+use std::sync::Arc;
+
+/// A process that runs another piece by piece.
+pub(crate) struct StreamingProcess {
+    description: Arc<ProcessDescription>,
+    base: Arc<dyn Process>,
+    context: Arc<Context>,
+    pieces: Pieces,
+}
+
+/// Where pieces come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Pieces {
+    /// *Output streaming*: the input is there as a whole, and is cut.
+    Cut,
+    /// *Full streaming*: the input arrives in chunks, listed by a playlist that may still grow.
+    Followed,
+}
+
+impl StreamingProcess {
+    pub(crate) fn new(
+        description: ProcessDescription,
+        base: &Arc<dyn Process>,
+        context: &Arc<Context>,
+        pieces: Pieces,
+    ) -> Self {
+        let (base, context) = (Arc::clone(base), Arc::clone(context));
+        Self { description: Arc::new(description), base, context, pieces }
+    }
+}
+
+impl Process for StreamingProcess {
+    fn description(&self) -> Arc<ProcessDescription> {
+        Arc::clone(&self.description)
+    }
+
+    /// A stream that may not be run again from the start can't be gone on with either: its chunks under way may have done something.
+    fn on_restart(&self) -> OnRestart {
+        if self.description.idempotent { OnRestart::Continue } else { OnRestart::Fail }
+    }
+
+    fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(async move {
+            let stream = Stream::begin(&self.context, &self.base, execution)?;
+            // First what the client can mend, then the work that all chunks share.
+            let source = match self.pieces {
+                Pieces::Cut => cut::open(&stream, &self.context.settings).await?,
+                Pieces::Followed => follow::open(&self.context, &stream).await?,
+            };
+            stream.run(source).await
+        })
+    }
+}
