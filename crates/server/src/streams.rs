@@ -145,7 +145,10 @@ impl OwnPlaylists for Own {
             let watch = self.engine.watch(job).await.ok()?;
             let output = match output {
                 Some(output) => output,
-                None => watch.borrow().outputs.first()?.id.clone(),
+                None => {
+                    let request = self.engine.request(job).await.ok()?;
+                    request.outputs.iter().find(|output| output.is_stream())?.id.clone()
+                }
             };
             Some(Box::new(Followed { engine: self.engine.clone(), job, output, next: first, watch }) as _)
         })
