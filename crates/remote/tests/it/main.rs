@@ -17,6 +17,7 @@ mod drain;
 mod faults;
 mod happy;
 mod restart;
+mod storm;
 mod transcripts;
 mod transcripts_agent;
 mod wps_remote;
