@@ -72,7 +72,10 @@ fn address(query: Option<&str>) -> Result<Url, Error> {
     let mut pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let url = pairs.find(|(name, _)| name == "url").map(|(_, url)| url.into_owned());
     let url = url.ok_or_else(|| wrong("url", "must be the address of a playlist or a chunk"))?;
-    parse_url(&url).map_err(|refused| wrong("url", &refused.client_text()))
+    let url = parse_url(&url).map_err(|refused| wrong("url", &refused.client_text()))?;
+    // The page links to it.
+    let is_of_the_web = matches!(url.scheme(), "http" | "https");
+    if is_of_the_web { Ok(url) } else { Err(wrong("url", "must be an address of http or https")) }
 }
 
 /// `GET /watch/events?url=…`: the chunks that a playlist lists, as events, as they come.
