@@ -447,16 +447,22 @@ impl Format {
             || !media_type_is_text(&self.media_type)
     }
 
-    /// JSON or a `+json` type.
+    /// JSON or a `+json` type. A playlist is no JSON, whatever its chunks are.
     #[must_use]
     pub fn is_json(&self) -> bool {
+        if self.is_playlist() {
+            return false;
+        }
         let essence = media_type_essence(&self.media_type);
         essence == "application/json" || essence.ends_with("+json")
     }
 
-    /// XML or a `+xml` type.
+    /// XML or a `+xml` type. A playlist is no XML, whatever its chunks are.
     #[must_use]
     pub fn is_xml(&self) -> bool {
+        if self.is_playlist() {
+            return false;
+        }
         let essence = media_type_essence(&self.media_type);
         essence == "application/xml" || essence == "text/xml" || essence.ends_with("+xml")
     }
@@ -531,6 +537,7 @@ mod tests {
         let playlist = Format::playlist_of(&gml);
         assert_eq!(playlist.media_type, "application/x-ogc-playlist+text/xml; subtype=gml/2.1.2");
         assert!(playlist.is_playlist() && !playlist.is_binary());
+        assert!(!playlist.is_xml() && !Format::playlist_of(&Format::new(Format::GEOJSON)).is_json());
         assert_eq!(playlist.of_chunks(), Some(gml));
         let kml = Format::new("Application/X-OGC-Playlist+application/vnd.google-earth.kml+xml");
         assert_eq!(kml.of_chunks().unwrap().media_type, "application/vnd.google-earth.kml+xml");

@@ -250,3 +250,29 @@ fn groups_need_what_they_say_once_anything_of_them_is_given() {
     assert_eq!(outputs(&["g"]).unwrap().outputs[0].id, "g.out");
     assert!(outputs(&["g", "g.out"]).unwrap_err().to_string().contains("is asked for twice"));
 }
+
+#[test]
+fn a_json_object_is_no_value_of_formats_that_are_not_json() {
+    let mut process = process();
+    for input in &mut process.inputs {
+        if let DataDescription::Complex(domain) = &mut input.data {
+            domain.formats = vec![Format::playlist_of(&Format::new(Format::GEOJSON))];
+        }
+    }
+    let id = process
+        .inputs
+        .iter()
+        .find(|input| matches!(input.data, DataDescription::Complex(_)))
+        .unwrap()
+        .id
+        .clone();
+    let object = InputItem {
+        id,
+        data: InputData::Text { text: r#"{"rel":""}"#.into(), form: TextForm::Json },
+        format: FormatHint::default(),
+        data_type: None,
+        uom: None,
+    };
+    let error = bind(&process, &ExecuteRequest { inputs: vec![object], ..request(Vec::new()) }).unwrap_err();
+    assert!(error.to_string().contains("must be a string: none of its formats is JSON"), "{error}");
+}
