@@ -492,7 +492,9 @@ fn bind_complex(input: &InputDescription, domain: &ComplexDomain, item: &InputIt
                 decode_base64(text).ok_or_else(|| malformed(input, "must be base64", text))?
             } else if format.is_binary() && *form != TextForm::Xml {
                 return Err(malformed(input, "must be base64 in a string", text));
-            } else if *form == TextForm::Json && !domain.formats.iter().any(Format::is_json) {
+            } else if matches!(form, TextForm::Json | TextForm::JsonNumber | TextForm::JsonBoolean)
+                && !domain.formats.iter().any(Format::is_json)
+            {
                 return Err(malformed(input, "must be a string: none of its formats is JSON", text));
             } else {
                 Data::Bytes(text.clone().into())

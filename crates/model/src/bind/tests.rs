@@ -252,7 +252,7 @@ fn groups_need_what_they_say_once_anything_of_them_is_given() {
 }
 
 #[test]
-fn a_json_object_is_no_value_of_formats_that_are_not_json() {
+fn json_that_is_no_string_is_no_value_of_formats_that_are_not_json() {
     let mut process = process();
     for input in &mut process.inputs {
         if let DataDescription::Complex(domain) = &mut input.data {
@@ -266,13 +266,10 @@ fn a_json_object_is_no_value_of_formats_that_are_not_json() {
         .unwrap()
         .id
         .clone();
-    let object = InputItem {
-        id,
-        data: InputData::Text { text: r#"{"rel":""}"#.into(), form: TextForm::Json },
-        format: FormatHint::default(),
-        data_type: None,
-        uom: None,
-    };
-    let error = bind(&process, &ExecuteRequest { inputs: vec![object], ..request(Vec::new()) }).unwrap_err();
-    assert!(error.to_string().contains("must be a string: none of its formats is JSON"), "{error}");
+    let values =
+        [(r#"{"rel":""}"#, TextForm::Json), ("7", TextForm::JsonNumber), ("false", TextForm::JsonBoolean)];
+    for (text, form) in values {
+        let error = bind(&process, &request(vec![typed(&id, text, form)])).unwrap_err();
+        assert!(error.to_string().contains("must be a string: none of its formats is JSON"), "{error}");
+    }
 }
