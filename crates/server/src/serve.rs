@@ -48,14 +48,8 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let engine = Engine::open(engine_config(&config, &folder), egress.clone()).await?;
     let listener = bind(config.http.listen, "HTTP").await?;
     let address = listener.local_addr()?;
-    let base = match config.http.public_url.as_str() {
-        "" => format!("http://{address}"),
-        url => url.trim_end_matches('/').to_owned(),
-    };
-    let geoserver =
-        config.geoserver.as_ref().map(|given| GeoServer::new(given, &config.egress)).transpose()?;
-    let due = folder.path().join("layers");
-    let layers = geoserver.map(|geoserver| Layers::new(engine.clone(), geoserver, due, shutdown.clone()));
+    let base = public_url(&config, address);
+    let layers = layers(&config, &engine, &folder, &shutdown)?;
     let publishing =
         Publishing::new(&engine, egress.clone(), &base, streaming_settings(&config), layers.clone());
     publish_built_in(&publishing);
@@ -129,6 +123,27 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let _already_gone = std::fs::remove_file(folder.server_json());
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where the server is, as its clients see it, without `/` at its end.
+fn public_url(config: &Config, address: SocketAddr) -> String {
+    match config.http.public_url.as_str() {
+        "" => format!("http://{address}"),
+        url => url.trim_end_matches('/').to_owned(),
+    }
+}
+
+/// What makes outputs layers of a GeoServer, where there is one.
+fn layers(
+    config: &Config,
+    engine: &Engine,
+    folder: &Folder,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<Layers>> {
+    let Some(given) = &config.geoserver else { return Ok(None) };
+    let geoserver = GeoServer::new(given, &config.egress)?;
+    let due = folder.path().join("layers");
+    Ok(Some(Layers::new(engine.clone(), geoserver, due, shutdown.clone())))
 }
 
 fn orchestrator_settings(config: &Config, base: &str, rooms: Vec<RoomJoin>) -> OrchestratorSettings {
