@@ -4,6 +4,9 @@
 //! client may read; `Display` is for the log and may name paths, hosts and causes.
 
 use crate::id::{JobId, ProcessId};
+use crate::job::Removal;
+use crate::limit::Limit;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -20,6 +23,16 @@ pub enum Error {
     /// The client named a job that never was, is gone, or is not theirs to see.
     #[error("no job '{0}'")]
     NoSuchJob(String),
+    /// The client named a job that was removed, with its results.
+    #[error("job {job} was removed at {at}: {why}")]
+    Gone {
+        /// The job.
+        job: JobId,
+        /// Why.
+        why: Removal,
+        /// When.
+        at: Timestamp,
+    },
     /// The client asked for an output that the finished job does not have.
     #[error("job {job} has no output '{output}'")]
     NoSuchOutput {
@@ -92,6 +105,14 @@ pub enum Error {
         /// When it may be worth trying, in seconds.
         retry_after_s: u32,
     },
+    /// A limit is reached: the job is refused, or was ended. What it means for the client is [`Limit::sort`].
+    #[error("over a limit: {limit}{}", retry_text(*.retry_after_s))]
+    OverLimit {
+        /// Which one.
+        limit: Limit,
+        /// When it may be worth trying again, in seconds; `None` where time alone does not help.
+        retry_after_s: Option<u32>,
+    },
     /// The server's disk is full or its share used up: the operator has to act.
     #[error("not enough storage: {detail}")]
     NotEnoughStorage {
@@ -110,6 +131,22 @@ impl Error {
     /// A fault of ours, with a text for the log.
     pub fn internal(detail: impl fmt::Display) -> Self {
         Self::Internal { detail: detail.to_string() }
+    }
+
+    /// A limit that time alone does not help with.
+    #[must_use]
+    pub fn over(limit: Limit) -> Self {
+        Self::OverLimit { limit, retry_after_s: None }
+    }
+
+    /// When it may be worth trying again, in seconds: for a `Retry-After` header.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u32> {
+        match self {
+            Self::Busy { retry_after_s, .. } => Some(*retry_after_s),
+            Self::OverLimit { retry_after_s, .. } => *retry_after_s,
+            _ => None,
+        }
     }
 
     /// A request with one fault.
@@ -141,6 +178,10 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::AgentLost { .. } | Self::Interrupted { .. } | Self::Busy { .. })
     }
+}
+
+fn retry_text(retry_after_s: Option<u32>) -> String {
+    retry_after_s.map(|seconds| format!("; try again in {seconds} s")).unwrap_or_default()
 }
 
 fn faults_text(faults: &[Fault]) -> String {

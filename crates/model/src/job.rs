@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::id::{JobId, ProcessId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A job as anyone may see it at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +75,31 @@ pub enum DismissedBy {
     Operator,
     /// The client of a synchronous request, by going away.
     Disconnect,
+}
+
+/// Why a finished job was removed, with its results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Removal {
+    /// Its time was over.
+    Expired,
+    /// Its owner asked for it.
+    Dismissed,
+    /// Newer jobs needed its place.
+    Quota,
+    /// An operator asked for it.
+    Operator,
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "its results had expired",
+            Self::Dismissed => "its owner dismissed it",
+            Self::Quota => "newer jobs needed its place",
+            Self::Operator => "an operator removed it",
+        })
+    }
 }
 
 /// Something that happened to a job.

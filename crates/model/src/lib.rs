@@ -15,6 +15,7 @@ pub mod error;
 pub mod group;
 pub mod id;
 pub mod job;
+pub mod limit;
 pub mod process;
 pub mod request;
 pub mod subscriber;
@@ -29,7 +30,8 @@ pub use description::{
 pub use error::{Error, Fault, FaultKind, Subject};
 pub use group::GroupDescription;
 pub use id::{InvalidIdentifier, JobId, ProcessId};
-pub use job::{Applied, DismissedBy, Job, JobEvent, JobState, Outcome};
+pub use job::{Applied, DismissedBy, Job, JobEvent, JobState, Outcome, Removal};
+pub use limit::{Limit, LimitKind, LimitOf, LimitSort};
 pub use process::{
     Algorithm, AlgorithmSink, BoxFuture, Execution, LogLine, LogSource, OnRestart, OutputSink, Prepared,
     Process, SinkAround,

@@ -2,8 +2,9 @@
 
 use anabranch_model::{
     AllowedValue, BoundingBoxDomain, ComplexDomain, DataDescription, Error, FaultKind, Format,
-    InputDescription, Job, JobId, LiteralDomain, LiteralType, Metadata, Occurs, OutputDescription,
-    OutputRequest, ProcessDescription, ProcessId, RangeClosure, Timestamp, Transmission,
+    InputDescription, Job, JobId, Limit, LimitKind, LimitOf, LimitSort, LiteralDomain, LiteralType, Metadata,
+    Occurs, OutputDescription, OutputRequest, ProcessDescription, ProcessId, RangeClosure, Timestamp,
+    Transmission,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -137,4 +138,11 @@ pub(crate) fn check_golden(name: &str, text: &str) {
 #[track_caller]
 pub(crate) fn check_golden_json(name: &str, document: &impl serde::Serialize) {
     check_golden(name, &(serde_json::to_string_pretty(document).unwrap() + "\n"));
+}
+
+/// A limit that was reached; with when to try again where time helps.
+pub(crate) fn over(kind: LimitKind, of: LimitOf) -> Error {
+    let limit = Limit { kind, max: 10, of };
+    let retries = matches!(limit.sort(), LimitSort::UserBusy | LimitSort::ServerBusy);
+    Error::OverLimit { limit, retry_after_s: retries.then_some(9) }
 }

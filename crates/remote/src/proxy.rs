@@ -335,10 +335,12 @@ fn agent_error(error: Error, agent: &str) -> Error {
         Error::Internal { detail } => Error::Internal { detail: cut(format!("agent {agent}: {detail}")) },
         Error::NoSuchProcess(_)
         | Error::NoSuchJob(_)
+        | Error::Gone { .. }
         | Error::NoSuchOutput { .. }
         | Error::ResultNotReady(_)
         | Error::Dismissed
         | Error::NoSuchMode { .. }
+        | Error::OverLimit { .. }
         | Error::Busy { .. } => Error::process_failed(cut(error.client_text())),
     }
 }

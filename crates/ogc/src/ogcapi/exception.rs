@@ -1,6 +1,6 @@
 //! Errors as exceptions (`exception.yaml`, RFC 7807).
 
-use anabranch_model::{Error, Fault, FaultKind, Subject};
+use anabranch_model::{Error, Fault, FaultKind, LimitSort, Subject};
 use serde::Serialize;
 
 /// The media type where a client asks for it; else exceptions are `application/json`, which the official suite compares literally.
@@ -81,10 +81,7 @@ pub fn problem(error: &Error) -> Problem {
             Error::Invalid(faults) => faults.iter().map(problem_fault).collect(),
             _ => Vec::new(),
         },
-        retry_after_s: match error {
-            Error::Busy { retry_after_s, .. } => Some(*retry_after_s),
-            _ => None,
-        },
+        retry_after_s: error.retry_after_s(),
     }
 }
 
@@ -104,6 +101,7 @@ fn kind_of(error: &Error) -> (Option<&'static str>, u16, &'static str) {
         Error::Invalid(_) => (None, 400, "invalid request"),
         Error::NoSuchProcess(_) => (Some("no-such-process"), 404, "no such process"),
         Error::NoSuchJob(_) => (Some("no-such-job"), 404, "no such job"),
+        Error::Gone { .. } => (Some("no-such-job"), 410, "job removed"),
         Error::NoSuchOutput { .. } => (Some("no-such-output"), 404, "no such output"),
         Error::ResultNotReady(_) => (Some("result-not-ready"), 404, "result not ready"),
         Error::Dismissed => (None, 410, "job dismissed"),
@@ -115,6 +113,13 @@ fn kind_of(error: &Error) -> (Option<&'static str>, u16, &'static str) {
         Error::AgentLost { .. } => (None, 500, "agent lost"),
         Error::Interrupted { .. } => (None, 500, "interrupted"),
         Error::Busy { .. } => (None, 503, "busy"),
+        Error::OverLimit { limit, .. } => match limit.sort() {
+            LimitSort::UserBusy => (None, 429, "limit reached"),
+            LimitSort::ServerBusy => (None, 503, "busy"),
+            LimitSort::TooLarge => (None, 413, "too large"),
+            LimitSort::NoStorage => (None, 507, "not enough storage"),
+            LimitSort::TooLong => (None, 500, "took too long"),
+        },
         Error::NotEnoughStorage { .. } => (None, 507, "not enough storage"),
         Error::Internal { .. } => (None, 500, "internal error"),
     }
@@ -141,8 +146,8 @@ fn problem_fault(fault: &Fault) -> ProblemFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::check_golden_json;
-    use anabranch_model::JobId;
+    use crate::testing::{check_golden_json, over};
+    use anabranch_model::{JobId, LimitKind, LimitOf, Removal, Timestamp};
 
     #[test]
     fn errors_in_queries_have_a_type_of_their_own() {
@@ -173,6 +178,12 @@ mod tests {
             Error::TimedOut { seconds_max: 5 },
             Error::Busy { limit: text("10 jobs are running"), retry_after_s: 7 },
             Error::NotEnoughStorage { detail: text("SECRET") },
+            Error::Gone { job, why: Removal::Expired, at: Timestamp::UNIX_EPOCH },
+            over(LimitKind::HourlyJobs, LimitOf::Role(text("guest"))),
+            over(LimitKind::QueuedJobs, LimitOf::Server),
+            over(LimitKind::InputBytes, LimitOf::EachUser),
+            over(LimitKind::StoredBytes, LimitOf::EachUser),
+            over(LimitKind::QueueSeconds, LimitOf::Process(text("slow"))),
             Error::internal("SECRET"),
         ];
         let problems: Vec<_> = errors.iter().map(problem).collect();

@@ -2,7 +2,7 @@
 
 use crate::ows::exception::input_named;
 use crate::ows::{Exception, ExceptionCode as Code, ExceptionReport};
-use anabranch_model::{Error, Fault, FaultKind};
+use anabranch_model::{Error, Fault, FaultKind, LimitSort};
 
 /// The report for an error: the one mapping of WPS 1.0.0.
 #[must_use]
@@ -13,6 +13,7 @@ pub fn exception_report(error: &Error) -> ExceptionReport {
         }
         Error::NoSuchProcess(_) => (400, Code::InvalidParameterValue, Some("Identifier")),
         Error::NoSuchJob(_) => (404, Code::InvalidParameterValue, Some("executionId")),
+        Error::Gone { .. } => (410, Code::InvalidParameterValue, Some("executionId")),
         Error::NoSuchOutput { output, .. } => (404, Code::InvalidParameterValue, Some(output.as_str())),
         Error::ResultNotReady(_) => (404, Code::NoApplicableCode, None),
         Error::Dismissed => (410, Code::NoApplicableCode, None),
@@ -28,12 +29,16 @@ pub fn exception_report(error: &Error) -> ExceptionReport {
         | Error::Interrupted { .. }
         | Error::Internal { .. } => (500, Code::NoApplicableCode, None),
         Error::Busy { .. } => (503, Code::ServerBusy, None),
+        Error::OverLimit { limit, .. } => match limit.sort() {
+            LimitSort::UserBusy => (429, Code::ServerBusy, None),
+            LimitSort::ServerBusy => (503, Code::ServerBusy, None),
+            LimitSort::TooLarge => (413, Code::FileSizeExceeded, None),
+            LimitSort::NoStorage => (507, Code::NotEnoughStorage, None),
+            LimitSort::TooLong => (500, Code::NoApplicableCode, None),
+        },
         Error::NotEnoughStorage { .. } => (507, Code::NotEnoughStorage, None),
     };
-    let retry_after_s = match error {
-        Error::Busy { retry_after_s, .. } => Some(*retry_after_s),
-        _ => None,
-    };
+    let retry_after_s = error.retry_after_s();
     let exception = Exception { code, locator: locator.map(str::to_owned), text: error.client_text() };
     ExceptionReport { retry_after_s, ..ExceptionReport::of(status, vec![exception]) }
 }

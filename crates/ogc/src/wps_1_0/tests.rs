@@ -2,12 +2,12 @@ use super::*;
 use crate::detect::{self, WpsRequest};
 use crate::output::{Output, OutputValue};
 use crate::ows::ExceptionCode as Code;
-use crate::testing::{check_golden, job, process, processes, request};
+use crate::testing::{check_golden, job, over, process, processes, request};
 use crate::wps::{Capabilities, Processes};
 use anabranch_model::{
     BoundingBox, ComplexValue, Data, DismissedBy, Error, ExecuteRequest, ExecutionMode, Fault, FaultKind,
-    Format, HttpMethod, InputData, Job, JobEvent, JobId, LiteralType, LiteralValue, Reference, ReferenceBody,
-    ResponseForm, Subject, TextForm, Transmission, Value, bind,
+    Format, HttpMethod, InputData, Job, JobEvent, JobId, LimitKind, LimitOf, LiteralType, LiteralValue,
+    Reference, ReferenceBody, Removal, ResponseForm, Subject, TextForm, Transmission, Value, bind,
 };
 
 fn execute_of(result: Result<WpsRequest, ExceptionReport>) -> Execute {
@@ -439,6 +439,7 @@ fn every_error_has_its_report() {
     let text = String::from;
     let fault = |kind| Fault::new(Subject::Input("dem".into()), kind, "is wrong");
     let no_mode = |mode: &str| Error::NoSuchMode { process: process().id, mode: mode.into() };
+    let at = anabranch_model::Timestamp::UNIX_EPOCH;
     let cases = [
         (Error::invalid(fault(FaultKind::Missing)), 400, "MissingParameterValue", "dem"),
         (Error::invalid(fault(FaultKind::Unknown)), 400, "InvalidParameterValue", "dem"),
@@ -462,6 +463,12 @@ fn every_error_has_its_report() {
         (Error::AgentLost { reason: text("x") }, 500, "NoApplicableCode", ""),
         (Error::Interrupted { reason: text("x") }, 500, "NoApplicableCode", ""),
         (Error::Busy { limit: text("x"), retry_after_s: 9 }, 503, "ServerBusy", ""),
+        (Error::Gone { job, why: Removal::Expired, at }, 410, "InvalidParameterValue", "executionId"),
+        (over(LimitKind::QueuedJobs, LimitOf::EachUser), 429, "ServerBusy", ""),
+        (over(LimitKind::HourlyJobs, LimitOf::Server), 503, "ServerBusy", ""),
+        (over(LimitKind::InputBytes, LimitOf::Role(text("x"))), 413, "FileSizeExceeded", ""),
+        (over(LimitKind::StoredBytes, LimitOf::EachUser), 507, "NotEnoughStorage", ""),
+        (over(LimitKind::QueueSeconds, LimitOf::Process(text("x"))), 500, "NoApplicableCode", ""),
         (Error::NotEnoughStorage { detail: text("/SECRET") }, 507, "NotEnoughStorage", ""),
         (Error::internal("/SECRET"), 500, "NoApplicableCode", ""),
     ];
@@ -471,7 +478,7 @@ fn every_error_has_its_report() {
         let found = (report.status, exception.code.name(), exception.locator.as_deref().unwrap_or_default());
         assert_eq!(found, (status, code, locator), "{error}");
         assert!(!exception.text.contains("SECRET"));
-        assert_eq!(report.retry_after_s, (status == 503).then_some(9));
+        assert_eq!(report.retry_after_s, matches!(status, 429 | 503).then_some(9));
     }
     let two = Error::Invalid(vec![fault(FaultKind::Missing), fault(FaultKind::Malformed).with_value("<\"&")]);
     let document = String::from_utf8(exception_report(&two).to_xml("en-US")).unwrap();

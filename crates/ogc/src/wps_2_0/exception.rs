@@ -2,7 +2,7 @@
 
 use crate::ows::exception::input_named;
 use crate::ows::{Exception, ExceptionCode as Code, ExceptionReport, Version};
-use anabranch_model::{Error, Fault, FaultKind, Subject};
+use anabranch_model::{Error, Fault, FaultKind, LimitSort, Subject};
 
 /// The report for an error: the one mapping of WPS 2.0.
 #[must_use]
@@ -14,6 +14,7 @@ pub fn exception_report(error: &Error) -> ExceptionReport {
         }
         Error::NoSuchProcess(process) => (400, Code::NoSuchProcess, Some(process.as_str())),
         Error::NoSuchJob(_) => (400, Code::NoSuchJob, Some("JobID")),
+        Error::Gone { .. } => (410, Code::NoSuchJob, Some("JobID")),
         Error::NoSuchOutput { output, .. } => (400, Code::NoSuchOutput, Some(output.as_str())),
         Error::ResultNotReady(_) => (400, Code::ResultNotReady, Some("JobID")),
         Error::Dismissed => (410, Code::NoApplicableCode, None),
@@ -26,12 +27,16 @@ pub fn exception_report(error: &Error) -> ExceptionReport {
         | Error::Interrupted { .. } => (500, Code::NoApplicableCode, None),
         Error::Internal { .. } => (500, Code::InternalServerError, None),
         Error::Busy { .. } => (503, Code::ServerBusy, None),
+        Error::OverLimit { limit, .. } => match limit.sort() {
+            LimitSort::UserBusy => (429, Code::ServerBusy, None),
+            LimitSort::ServerBusy => (503, Code::ServerBusy, None),
+            LimitSort::TooLarge => (413, Code::SizeExceeded, None),
+            LimitSort::NoStorage => (507, Code::NotEnoughStorage, None),
+            LimitSort::TooLong => (500, Code::NoApplicableCode, None),
+        },
         Error::NotEnoughStorage { .. } => (507, Code::NotEnoughStorage, None),
     };
-    let retry_after_s = match error {
-        Error::Busy { retry_after_s, .. } => Some(*retry_after_s),
-        _ => None,
-    };
+    let retry_after_s = error.retry_after_s();
     let exception = Exception { code, locator: locator.map(str::to_owned), text: error.client_text() };
     ExceptionReport { retry_after_s, ..ExceptionReport::of(status, vec![exception]) }
         .in_version(Version::V2_0)

@@ -2,14 +2,14 @@ use super::*;
 use crate::detect::{self, WpsRequest};
 use crate::output::{Output, OutputValue};
 use crate::ows::{ExceptionCode as Code, Version};
-use crate::testing::{check_golden, job, process, processes, request};
+use crate::testing::{check_golden, job, over, process, processes, request};
 use crate::wps::{Capabilities, Processes};
 use anabranch_model::group::GROUP_DEPTH_MAX;
 use anabranch_model::{
     BoundingBox, ComplexValue, Data, DismissedBy, Error, ExecutionMode, Fault, FaultKind, Format, FormatHint,
-    GroupDescription, HttpMethod, InputData, InputDescription, JobEvent, JobId, LiteralType, LiteralValue,
-    OutputDescription, OutputRequest, ProcessDescription, Reference, ReferenceBody, ResponseForm, Subject,
-    TextForm, Timestamp, Transmission, Value, bind,
+    GroupDescription, HttpMethod, InputData, InputDescription, JobEvent, JobId, LimitKind, LimitOf,
+    LiteralType, LiteralValue, OutputDescription, OutputRequest, ProcessDescription, Reference,
+    ReferenceBody, Removal, ResponseForm, Subject, TextForm, Timestamp, Transmission, Value, bind,
 };
 use std::sync::Arc;
 
@@ -442,6 +442,7 @@ fn every_error_has_its_report() {
         Error::invalid(Fault::new(subject("dem".into()), kind, "is wrong"))
     };
     let mode = Error::NoSuchMode { process: process().id, mode: "synchronously".into() };
+    let at = Timestamp::UNIX_EPOCH;
     let cases = [
         (fault(Subject::Input, FaultKind::Missing), 400, "MissingParameterValue", "dem"),
         (fault(Subject::Input, FaultKind::Unknown), 400, "NoSuchInput", "dem"),
@@ -469,6 +470,12 @@ fn every_error_has_its_report() {
         (Error::AgentLost { reason: text("x") }, 500, "NoApplicableCode", ""),
         (Error::Interrupted { reason: text("x") }, 500, "NoApplicableCode", ""),
         (Error::Busy { limit: text("x"), retry_after_s: 9 }, 503, "ServerBusy", ""),
+        (Error::Gone { job, why: Removal::Expired, at }, 410, "NoSuchJob", "JobID"),
+        (over(LimitKind::QueuedJobs, LimitOf::EachUser), 429, "ServerBusy", ""),
+        (over(LimitKind::HourlyJobs, LimitOf::Server), 503, "ServerBusy", ""),
+        (over(LimitKind::InputBytes, LimitOf::Role(text("x"))), 413, "SizeExceeded", ""),
+        (over(LimitKind::StoredBytes, LimitOf::EachUser), 507, "NotEnoughStorage", ""),
+        (over(LimitKind::QueueSeconds, LimitOf::Process(text("x"))), 500, "NoApplicableCode", ""),
         (Error::NotEnoughStorage { detail: text("/SECRET") }, 507, "NotEnoughStorage", ""),
         (Error::internal("/SECRET"), 500, "InternalServerError", ""),
     ];
@@ -479,7 +486,7 @@ fn every_error_has_its_report() {
         assert_eq!(found, (status, code, locator), "{error}");
         assert!(!exception.text.contains("SECRET"));
         assert_eq!(report.version, Version::V2_0);
-        assert_eq!(report.retry_after_s, (status == 503).then_some(9));
+        assert_eq!(report.retry_after_s, matches!(status, 429 | 503).then_some(9));
     }
     let input =
         |kind, value: &str| Fault::new(Subject::Input("dem".into()), kind, "is wrong").with_value(value);
