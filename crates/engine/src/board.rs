@@ -2,6 +2,7 @@
 
 use crate::counts::ProcessCounts;
 use crate::live::Live;
+use crate::store::sql::StoreError;
 use anabranch_model::{Job, JobId, JobState, ProcessId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,15 +110,15 @@ impl Board {
     /// A failure on purpose, in tests.
     #[cfg(not(test))]
     #[allow(clippy::unused_self)] // its other half, for tests, needs it
-    pub(crate) fn fault(&self) -> rusqlite::Result<()> {
+    pub(crate) fn fault(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
     #[cfg(test)]
-    pub(crate) fn fault(&self) -> rusqlite::Result<()> {
+    pub(crate) fn fault(&self) -> Result<(), StoreError> {
         let left = self.faults.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
-        if left.is_ok() { Err(rusqlite::Error::SqliteFailure(full, None)) } else { Ok(()) }
+        if left.is_ok() { Err(rusqlite::Error::SqliteFailure(full, None).into()) } else { Ok(()) }
     }
 }
 

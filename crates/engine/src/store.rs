@@ -1,13 +1,19 @@
-//! The job store: SQLite, one writer thread, a few readers.
+//! The job store: a database, one writer thread, a few readers.
 //!
-//! Everything queued is written in one transaction, several changes of one job as one. The log of the database is
-//! synced before anything durable is acknowledged, and at latest [`SYNC_AFTER`] after anything else.
+//! Everything queued is written in one transaction, several changes of one job as one. It is on the disk before anything
+//! durable is acknowledged, and at latest [`SYNC_AFTER`] after anything else.
+//!
+//! What is said to the database is the same for each (`writer`, `reader`, `row`), in the words of `sql`; what differs is behind
+//! `database`: tables, pages of the list, and how a transaction becomes durable.
 
+mod database;
 pub(crate) mod inbox;
 mod page;
 pub(crate) mod reader;
 pub(crate) mod row;
 pub(crate) mod schema;
+pub(crate) mod sql;
+mod sqlite;
 mod sync;
 pub(crate) mod writer;
 
@@ -15,12 +21,12 @@ use crate::board::Board;
 use crate::engine::OpenError;
 use crate::folders::Folders;
 use anabranch_model::Error;
+use database::Database;
 use inbox::{Inbox, Rows};
 use reader::Readers;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use sync::Syncer;
 use tokio::sync::oneshot;
 
 /// Longest time a change that nobody waits for lies in memory: short for watchers, long enough to become one row with
@@ -40,15 +46,14 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the database and starts the writer. Blocking.
     pub(crate) fn open(folders: &Folders, board: Arc<Board>, readers_max: usize) -> Result<Self, OpenError> {
-        let connection = schema::open(&folders.database())?;
+        let database = Database::Sqlite(folders.database());
         let inbox = Arc::new(Inbox::default());
-        let failed = |source| OpenError::Folder { path: folders.database(), source };
-        let syncer = Syncer::start(&folders.database()).map_err(failed)?;
         let root = folders.root().to_owned();
-        let writer = writer::Writer::new(connection, Arc::clone(&inbox), board, root, syncer);
+        let writer = writer::Writer::new(database.open()?, Arc::clone(&inbox), board, root);
         let thread = std::thread::Builder::new().name("anabranch-store".into()).spawn(move || writer.run());
-        let thread = thread.map_err(failed)?;
-        let readers = Readers::new(folders, readers_max);
+        let thread =
+            thread.map_err(|source| OpenError::Folder { path: folders.root().to_owned(), source })?;
+        let readers = Readers::new(database, folders, readers_max);
         Ok(Self { inbox, readers, writer: Mutex::new(Some(thread)) })
     }
 

@@ -5,10 +5,11 @@
 //! and no table is scanned (`tests` looks at the plans). Only in the class that a bound of duration lies in jobs are looked at
 //! one by one, in the index.
 
+use super::database::Reading;
 use super::row::{self, StoredJob, read_view};
+use super::sql::{Param, Row, StoreError};
 use crate::list::{Cursor, Direction, JobFilter, PAGE_JOBS_MAX, StateName};
 use anabranch_model::Timestamp;
-use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Statement, params_from_iter};
 use std::collections::{BTreeSet, BinaryHeap};
 use std::ops::RangeInclusive;
@@ -39,10 +40,20 @@ const CLASSES_US: [i64; 10] = [
 
 /// One page, in the order of the list, and one job more where there is one behind it.
 pub(super) fn read(
+    database: &Reading,
+    filter: &JobFilter,
+    now: Timestamp,
+) -> Result<Vec<StoredJob>, StoreError> {
+    match database {
+        Reading::Sqlite(connection) => read_sqlite(connection, filter, now),
+    }
+}
+
+fn read_sqlite(
     connection: &Connection,
     filter: &JobFilter,
     now: Timestamp,
-) -> rusqlite::Result<Vec<StoredJob>> {
+) -> Result<Vec<StoredJob>, StoreError> {
     // All cursors have to see the same jobs.
     let transaction = connection.unchecked_transaction()?;
     let jobs_max = filter.limit.clamp(1, PAGE_JOBS_MAX) + 1;
@@ -50,7 +61,10 @@ pub(super) fn read(
     let sql = format!("SELECT {} FROM jobs WHERE sequence=?1", row::COLUMNS);
     let mut job = transaction.prepare_cached(&sql)?;
     for sequence in merged(&transaction, &cursors(filter, now), filter.direction(), jobs_max)? {
-        jobs.push(job.query_row([sequence], read_view)?);
+        let mut rows = job.query([sequence])?;
+        if let Some(row) = rows.next()? {
+            jobs.push(read_view(Row(row))?);
+        }
     }
     Ok(jobs)
 }
@@ -95,12 +109,12 @@ fn merged(
 #[derive(Clone, Debug, Default)]
 struct Query {
     sql: String,
-    values: Vec<Sql>,
+    values: Vec<Param<'static>>,
 }
 
 impl Query {
     /// Demands that `column` stands so to a value.
-    fn and(&mut self, column: &str, is: &str, value: impl Into<Sql>) {
+    fn and(&mut self, column: &str, is: &str, value: impl Into<Param<'static>>) {
         self.values.push(value.into());
         self.sql += &format!(" AND {column} {is} ?{}", self.values.len());
     }

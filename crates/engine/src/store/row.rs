@@ -1,13 +1,12 @@
 //! A job as a row, a value as JSON.
 
+use super::sql::{Row, StoreError};
 use crate::list::StateName;
 use crate::view::StoredRequest;
 use crate::view::{JobView, OutputSummary};
 use anabranch_model::{
-    CallbackEvent, Data, InputData, Job, JobId, JobState, OnRestart, Outcome, ProcessId, Timestamp, Value,
+    CallbackEvent, Data, InputData, Job, JobState, OnRestart, Outcome, ProcessId, Timestamp, Value,
 };
-use rusqlite::types::Type;
-use rusqlite::{Error, Result, Row};
 use std::path::Path;
 
 /// The columns that [`read_view`] reads, in order.
@@ -62,14 +61,14 @@ pub(crate) fn event_code(event: CallbackEvent) -> i64 {
 }
 
 /// The reverse of [`event_code`].
-pub(crate) fn read_event(row: &Row<'_>, column: usize) -> Result<CallbackEvent> {
-    let code: i64 = row.get(column)?;
-    let event = CallbackEvent::ALL.into_iter().find(|event| event_code(*event) == code);
-    event.ok_or(Error::IntegralValueOutOfRange(column, code))
+pub(crate) fn read_event(row: Row<'_>, column: usize) -> Result<CallbackEvent, StoreError> {
+    let int = row.int(column)?;
+    let event = CallbackEvent::ALL.into_iter().find(|event| event_code(*event) == int);
+    event.ok_or(StoreError::Unknown { column, int })
 }
 
 /// The part of a state that its code does not say.
-pub(crate) fn detail(state: &JobState) -> Result<Option<String>> {
+pub(crate) fn detail(state: &JobState) -> Result<Option<String>, StoreError> {
     match state {
         JobState::Accepted | JobState::Finished(Outcome::Succeeded) => Ok(None),
         JobState::Running { .. } | JobState::Finished(_) => to_json(state).map(Some),
@@ -77,66 +76,61 @@ pub(crate) fn detail(state: &JobState) -> Result<Option<String>> {
 }
 
 /// Reads a row of [`COLUMNS`].
-pub(crate) fn read_view(row: &Row<'_>) -> Result<StoredJob> {
-    let process: String = row.get(2)?;
+pub(crate) fn read_view(row: Row<'_>) -> Result<StoredJob, StoreError> {
+    let process = ProcessId::new(row.text(2)?.to_owned());
     let job = Job {
-        id: JobId::from_bytes(row.get(1)?),
-        process: ProcessId::new(process).map_err(|error| wrong(2, Box::new(error)))?,
+        id: row.id(1)?,
+        process: process.map_err(|error| corrupt(2, error))?,
         state: read_state(row)?,
-        created: time(row, 4)?.ok_or_else(|| missing(4))?,
+        created: time(row, 4)?.ok_or(StoreError::Null { column: 4 })?,
         started: time(row, 5)?,
         finished: time(row, 6)?,
-        updated: time(row, 7)?.ok_or_else(|| missing(7))?,
-        attempt: row.get(9)?,
-        agent: row.get(12)?,
-        requeued: row.get(13)?,
+        updated: time(row, 7)?.ok_or(StoreError::Null { column: 7 })?,
+        attempt: row.narrow(9)?,
+        agent: row.text_or_null(12)?.map(str::to_owned),
+        requeued: row.text_or_null(13)?.map(str::to_owned),
         waiting: None,
     };
-    let outputs: Vec<OutputSummary> = from_json(15, row.get_ref(15)?.as_str()?)?;
-    let on_restart = match row.get::<_, Option<i64>>(11)? {
+    let outputs: Vec<OutputSummary> = from_json(15, row.text(15)?)?;
+    let on_restart = match row.int_or_null(11)? {
         None => None,
         Some(0) => Some(OnRestart::Fail),
         Some(1) => Some(OnRestart::Requeue),
         Some(2) => Some(OnRestart::Reattach),
         Some(3) => Some(OnRestart::Continue),
-        Some(code) => return Err(Error::IntegralValueOutOfRange(11, code)),
+        Some(int) => return Err(StoreError::Unknown { column: 11, int }),
     };
     let view = JobView { job, outputs, expires: time(row, 8)? };
-    Ok(StoredJob { sequence: row.get(0)?, view, sync: row.get(10)?, on_restart })
+    Ok(StoredJob { sequence: row.int(0)?, view, sync: row.int(10)? != 0, on_restart })
 }
 
-fn read_state(row: &Row<'_>) -> Result<JobState> {
-    match row.get::<_, Option<String>>(14)? {
-        Some(detail) => from_json(14, &detail),
-        None if row.get::<_, i64>(3)? == StateName::Accepted.code() => Ok(JobState::Accepted),
+fn read_state(row: Row<'_>) -> Result<JobState, StoreError> {
+    match row.text_or_null(14)? {
+        Some(detail) => from_json(14, detail),
+        None if row.int(3)? == StateName::Accepted.code() => Ok(JobState::Accepted),
         None => Ok(JobState::Finished(Outcome::Succeeded)),
     }
 }
 
-fn time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>> {
-    let micros: Option<i64> = row.get(column)?;
-    let read = |micros| Timestamp::from_microsecond(micros).map_err(|error| wrong(column, Box::new(error)));
-    micros.map(read).transpose()
+fn time(row: Row<'_>, column: usize) -> Result<Option<Timestamp>, StoreError> {
+    let read = |micros| Timestamp::from_microsecond(micros).map_err(|error| corrupt(column, error));
+    row.int_or_null(column)?.map(read).transpose()
 }
 
-fn missing(column: usize) -> Error {
-    Error::InvalidColumnType(column, "time".into(), Type::Null)
+fn corrupt(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    StoreError::Corrupt { column, error: Box::new(error) }
 }
 
-fn wrong(column: usize, error: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    Error::FromSqlConversionFailure(column, Type::Text, error)
+pub(crate) fn to_json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    Ok(serde_json::to_string(value)?)
 }
 
-pub(crate) fn to_json(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))
-}
-
-pub(crate) fn from_json<T: serde::de::DeserializeOwned>(column: usize, text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| wrong(column, Box::new(error)))
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(column: usize, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| corrupt(column, error))
 }
 
 /// A value as it is stored: files by their path below the data folder, which may be moved between two starts.
-pub(crate) fn write_value(value: &Value, root: &Path) -> Result<String> {
+pub(crate) fn write_value(value: &Value, root: &Path) -> Result<String, StoreError> {
     match value {
         Value::Complex(complex) if complex.data.path().is_some() => {
             let mut complex = complex.clone();
@@ -148,7 +142,7 @@ pub(crate) fn write_value(value: &Value, root: &Path) -> Result<String> {
 }
 
 /// The reverse of [`write_value`].
-pub(crate) fn read_value(column: usize, text: &str, root: &Path) -> Result<Value> {
+pub(crate) fn read_value(column: usize, text: &str, root: &Path) -> Result<Value, StoreError> {
     let mut value = from_json(column, text)?;
     if let Value::Complex(complex) = &mut value {
         reroot(&mut complex.data, root);
@@ -157,7 +151,7 @@ pub(crate) fn read_value(column: usize, text: &str, root: &Path) -> Result<Value
 }
 
 /// A request as it is stored.
-pub(crate) fn write_request(request: &StoredRequest, root: &Path) -> Result<String> {
+pub(crate) fn write_request(request: &StoredRequest, root: &Path) -> Result<String, StoreError> {
     let has_files =
         request.request.inputs.iter().any(|item| matches!(item.data, InputData::Bytes(Data::File(_))));
     if !has_files {
@@ -173,7 +167,7 @@ pub(crate) fn write_request(request: &StoredRequest, root: &Path) -> Result<Stri
 }
 
 /// The reverse of [`write_request`].
-pub(crate) fn read_request(column: usize, text: &str, root: &Path) -> Result<StoredRequest> {
+pub(crate) fn read_request(column: usize, text: &str, root: &Path) -> Result<StoredRequest, StoreError> {
     let mut request: StoredRequest = from_json(column, text)?;
     for item in &mut request.request.inputs {
         if let InputData::Bytes(data) = &mut item.data {

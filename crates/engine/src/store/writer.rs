@@ -1,16 +1,16 @@
 //! The one thread that writes: it owns the connection, nobody else writes.
 
+use super::database::Writing;
 use super::inbox::{Inbox, Removal, Rows, Work};
 use super::row::{detail, event_code, on_restart_code, to_json, write_value};
-use super::sync::Syncer;
+use super::sql::{Param, Statement, StoreError};
 use crate::board::Board;
 use crate::list::StateName;
 use crate::live::{Live, Snapshot};
 use anabranch_model::{Error, Subscriber, Timestamp};
-use rusqlite::{Connection, Transaction, params};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Rest after a failed write, which is then tried again: a full disk does not empty faster by asking.
 const RETRY: Duration = Duration::from_millis(500);
@@ -26,51 +26,44 @@ const CLEAR_CHUNKS: &str = "DELETE FROM chunks WHERE sequence=?1";
 const INSERT_CALLBACK: &str = "INSERT INTO callbacks (sequence, event) VALUES (?1,?2)";
 const REMOVE_CALLBACK: &str = "DELETE FROM callbacks WHERE sequence=?1 AND event=?2";
 const REMOVE_CALLBACKS: &str = "DELETE FROM callbacks WHERE sequence=?1";
-const REMOVE_REQUEST: &str = "DELETE FROM requests WHERE sequence=?1";
 /// Only what has finished: nobody may lose a job that still goes on.
 const REMOVE: &str = "DELETE FROM jobs WHERE sequence=?1 AND finished IS NOT NULL";
+/// What belongs to a job, once it has no row any more.
+const REMOVE_PARTS: [&str; 3] = [
+    "DELETE FROM chunks WHERE sequence=?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE sequence=?1)",
+    "DELETE FROM requests WHERE sequence=?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE sequence=?1)",
+    "DELETE FROM callbacks WHERE sequence=?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE sequence=?1)",
+];
 
 /// The writer's state.
 pub(crate) struct Writer {
-    connection: Connection,
+    database: Writing,
     inbox: Arc<Inbox>,
     board: Arc<Board>,
     root: PathBuf,
-    /// `PRAGMA synchronous` is FULL at present.
-    full: Option<bool>,
-    /// When the oldest commit was made that a power failure could still undo.
-    unsynced: Option<Instant>,
-    syncer: Syncer,
 }
 
 type Snapshots = Vec<(Arc<Live>, Snapshot)>;
 
 impl Writer {
-    pub(crate) fn new(
-        connection: Connection,
-        inbox: Arc<Inbox>,
-        board: Arc<Board>,
-        root: PathBuf,
-        syncer: Syncer,
-    ) -> Self {
-        Self { connection, inbox, board, root, full: None, unsynced: None, syncer }
+    pub(super) fn new(database: Writing, inbox: Arc<Inbox>, board: Arc<Board>, root: PathBuf) -> Self {
+        Self { database, inbox, board, root }
     }
 
     /// Writes until the inbox is closed and empty.
     pub(crate) fn run(mut self) {
         loop {
-            match self.inbox.next(self.unsynced) {
+            match self.inbox.next(self.database.unsynced()) {
                 Work::Write { changed, removals, durable } => {
                     if !self.write(changed, removals, durable) {
                         return;
                     }
                 }
-                Work::Sync => {
-                    self.syncer.ask();
-                    self.unsynced = None;
-                }
+                Work::Sync => self.database.sync_soon(),
                 Work::End => {
-                    self.sync();
+                    if let Err(error) = self.database.close() {
+                        tracing::error!(%error, "the job store can't be synced to the disk");
+                    }
                     return;
                 }
             }
@@ -102,14 +95,14 @@ impl Writer {
                 }
                 true
             }
-            Err(error) => self.failed(snapshots, removals, &error),
+            Err(error) => self.failed(snapshots, removals, error),
         }
     }
 
-    fn failed(&mut self, snapshots: Snapshots, removals: Vec<Removal>, error: &rusqlite::Error) -> bool {
+    fn failed(&mut self, snapshots: Snapshots, removals: Vec<Removal>, error: StoreError) -> bool {
         tracing::error!(%error, jobs = snapshots.len(), "the job store can't be written; it is tried again");
         self.board.set_failing(true);
-        let error = store_error(error);
+        let error = Error::from(error);
         for removal in removals {
             let _ = removal.done.send(Err(error.clone()));
         }
@@ -124,145 +117,116 @@ impl Writer {
         snapshots: &Snapshots,
         removals: &[Removal],
         durable: bool,
-    ) -> rusqlite::Result<Vec<usize>> {
-        self.set_full(durable)?;
+    ) -> Result<Vec<usize>, StoreError> {
         self.board.fault()?;
-        let transaction = self.connection.transaction()?;
+        let mut statements = Vec::with_capacity(snapshots.len() * 2);
         for (live, snapshot) in snapshots {
-            write_job(&transaction, live, snapshot, &self.root)?;
+            write_job(&mut statements, live, snapshot, &self.root)?;
         }
-        let mut counts = Vec::with_capacity(removals.len());
+        let mut places = Vec::with_capacity(removals.len());
         for removal in removals {
-            counts.push(remove(&transaction, &removal.rows)?);
+            let first = statements.len();
+            places.push(first..first + remove(&mut statements, &removal.rows));
         }
-        transaction.commit()?;
-        if durable {
-            self.unsynced = None;
-        } else {
-            self.unsynced.get_or_insert_with(Instant::now);
-        }
-        Ok(counts)
-    }
-
-    /// A last commit, which syncs all before it. An empty one would not touch the disk.
-    fn sync(&mut self) {
-        let synced = self
-            .set_full(true)
-            .and_then(|()| self.connection.prepare_cached("UPDATE syncs SET count = count + 1")?.execute([]));
-        if let Err(error) = synced {
-            tracing::error!(%error, "the job store can't be synced to the disk");
-        }
-    }
-
-    fn set_full(&mut self, full: bool) -> rusqlite::Result<()> {
-        if self.full != Some(full) {
-            let level = if full { "PRAGMA synchronous=FULL" } else { "PRAGMA synchronous=NORMAL" };
-            self.connection.execute_batch(level)?;
-            self.full = Some(full);
-        }
-        Ok(())
+        let counts = self.database.commit(&statements, durable)?;
+        Ok(places.into_iter().map(|place| counts[place].iter().sum()).collect())
     }
 }
 
-/// A fault of the database as the client's error.
-pub(crate) fn store_error(error: &rusqlite::Error) -> Error {
-    let detail = format!("the job store: {error}");
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => Error::NotEnoughStorage { detail },
-        _ => Error::Internal { detail },
-    }
-}
-
-fn write_job(
-    transaction: &Transaction<'_>,
-    live: &Live,
-    snapshot: &Snapshot,
+fn write_job<'a>(
+    statements: &mut Vec<Statement<'a>>,
+    live: &'a Live,
+    snapshot: &'a Snapshot,
     root: &Path,
-) -> rusqlite::Result<()> {
+) -> Result<(), StoreError> {
     let sequence = live.sequence;
-    let job = &snapshot.view.job;
-    let state = StateName::of(&job.state).code();
-    let micros = |time: Option<Timestamp>| time.map(Timestamp::as_microsecond);
-    let (started, finished, expires) =
-        (micros(job.started), micros(job.finished), micros(snapshot.view.expires));
-    let updated = job.updated.as_microsecond();
-    let on_restart = snapshot.on_restart.map(on_restart_code);
-    let (detail, outputs) = (detail(&job.state)?, to_json(&snapshot.view.outputs)?);
+    let mut say = |sql, params| statements.push(Statement { sql, params });
     if snapshot.insert {
-        transaction.prepare_cached(INSERT)?.execute(params![
-            sequence,
-            job.id.as_bytes(),
-            job.process.as_str(),
-            state,
-            job.created.as_microsecond(),
-            started,
-            finished,
-            updated,
-            expires,
-            job.attempt,
-            live.sync,
-            on_restart,
-            job.agent,
-            job.requeued,
-            detail,
-            outputs
-        ])?;
-        transaction
-            .prepare_cached(INSERT_REQUEST)?
-            .execute(params![sequence, snapshot.request_json.as_deref().unwrap_or("{}")])?;
+        say(INSERT, inserted(live, snapshot)?);
+        let request = snapshot.request_json.as_deref().unwrap_or("{}");
+        say(INSERT_REQUEST, vec![sequence.into(), request.into()]);
         for (event, _) in live.request.request.subscriber.iter().flat_map(Subscriber::addresses) {
-            transaction.prepare_cached(INSERT_CALLBACK)?.execute(params![sequence, event_code(event)])?;
+            say(INSERT_CALLBACK, vec![sequence.into(), event_code(event).into()]);
         }
     } else {
-        transaction.prepare_cached(UPDATE)?.execute(params![
-            sequence,
-            state,
-            started,
-            finished,
-            updated,
-            expires,
-            job.attempt,
-            on_restart,
-            job.agent,
-            job.requeued,
-            detail,
-            outputs
-        ])?;
+        say(UPDATE, updated(live, snapshot)?);
     }
     if snapshot.clear {
-        transaction.prepare_cached(CLEAR_CHUNKS)?.execute([sequence])?;
+        say(CLEAR_CHUNKS, vec![sequence.into()]);
     }
     for (output, number, value) in &snapshot.chunks {
         let value = write_value(value, root)?;
-        transaction.prepare_cached(INSERT_CHUNK)?.execute(params![sequence, output, number, value])?;
+        say(INSERT_CHUNK, vec![sequence.into(), (*output).into(), (*number).into(), value.into()]);
     }
     Ok(())
 }
 
-fn remove(transaction: &Transaction<'_>, rows: &Rows) -> rusqlite::Result<usize> {
-    match rows {
-        Rows::Jobs(sequences) => {
-            let mut count = 0;
-            for sequence in sequences {
-                count += remove_job(transaction, *sequence)?;
-            }
-            Ok(count)
-        }
-        Rows::Callbacks { sequence, event: None } => {
-            transaction.prepare_cached(REMOVE_CALLBACKS)?.execute([sequence])
-        }
-        Rows::Callbacks { sequence, event: Some(event) } => {
-            transaction.prepare_cached(REMOVE_CALLBACK)?.execute(params![sequence, event_code(*event)])
-        }
-    }
+fn micros(time: Option<Timestamp>) -> Param<'static> {
+    time.map(Timestamp::as_microsecond).into()
 }
 
-fn remove_job(transaction: &Transaction<'_>, sequence: i64) -> rusqlite::Result<usize> {
-    let count = transaction.prepare_cached(REMOVE)?.execute([sequence])?;
-    if count > 0 {
-        transaction.prepare_cached(CLEAR_CHUNKS)?.execute([sequence])?;
-        transaction.prepare_cached(REMOVE_REQUEST)?.execute([sequence])?;
-        transaction.prepare_cached(REMOVE_CALLBACKS)?.execute([sequence])?;
+/// The values of [`INSERT`].
+fn inserted<'a>(live: &'a Live, snapshot: &'a Snapshot) -> Result<Vec<Param<'a>>, StoreError> {
+    let job = &snapshot.view.job;
+    Ok(vec![
+        live.sequence.into(),
+        job.id.as_bytes().into(),
+        job.process.as_str().into(),
+        StateName::of(&job.state).code().into(),
+        job.created.as_microsecond().into(),
+        micros(job.started),
+        micros(job.finished),
+        job.updated.as_microsecond().into(),
+        micros(snapshot.view.expires),
+        job.attempt.into(),
+        live.sync.into(),
+        snapshot.on_restart.map(on_restart_code).into(),
+        job.agent.as_deref().into(),
+        job.requeued.as_deref().into(),
+        detail(&job.state)?.into(),
+        to_json(&snapshot.view.outputs)?.into(),
+    ])
+}
+
+/// The values of [`UPDATE`].
+fn updated<'a>(live: &Live, snapshot: &'a Snapshot) -> Result<Vec<Param<'a>>, StoreError> {
+    let job = &snapshot.view.job;
+    Ok(vec![
+        live.sequence.into(),
+        StateName::of(&job.state).code().into(),
+        micros(job.started),
+        micros(job.finished),
+        job.updated.as_microsecond().into(),
+        micros(snapshot.view.expires),
+        job.attempt.into(),
+        snapshot.on_restart.map(on_restart_code).into(),
+        job.agent.as_deref().into(),
+        job.requeued.as_deref().into(),
+        detail(&job.state)?.into(),
+        to_json(&snapshot.view.outputs)?.into(),
+    ])
+}
+
+/// Says what removes the rows; how many jobs or callbacks that were is the sum of what the first so many statements change.
+fn remove(statements: &mut Vec<Statement<'_>>, rows: &Rows) -> usize {
+    let mut say = |sql, params| statements.push(Statement { sql, params });
+    match rows {
+        Rows::Jobs(sequences) => {
+            for sequence in sequences {
+                say(REMOVE, vec![(*sequence).into()]);
+            }
+            for sequence in sequences {
+                REMOVE_PARTS.iter().for_each(|sql| say(sql, vec![(*sequence).into()]));
+            }
+            sequences.len()
+        }
+        Rows::Callbacks { sequence, event: None } => {
+            say(REMOVE_CALLBACKS, vec![(*sequence).into()]);
+            1
+        }
+        Rows::Callbacks { sequence, event: Some(event) } => {
+            say(REMOVE_CALLBACK, vec![(*sequence).into(), event_code(*event).into()]);
+            1
+        }
     }
-    Ok(count)
 }

@@ -13,7 +13,7 @@ fn now() -> Timestamp {
 }
 
 /// A store with jobs of three processes, every state and duration, several at the same moment.
-fn store() -> (tempfile::TempDir, Connection) {
+fn store() -> (tempfile::TempDir, Reading) {
     let folder = tempfile::tempdir().unwrap();
     let connection = schema::open(&folder.path().join("jobs.sqlite")).unwrap();
     for n in 0..540_i64 {
@@ -45,7 +45,7 @@ fn store() -> (tempfile::TempDir, Connection) {
             )
             .unwrap();
     }
-    (folder, connection)
+    (folder, Reading::Sqlite(connection))
 }
 
 fn detail(state: StateName) -> Option<String> {
@@ -111,8 +111,8 @@ fn wanted(filter: &JobFilter, stored: &StoredJob) -> bool {
 
 #[test]
 fn every_filter_finds_what_a_look_at_each_job_finds() {
-    let (_folder, connection) = store();
-    let all = read(&connection, &JobFilter { limit: 1000, ..JobFilter::all() }, now()).unwrap();
+    let (_folder, database) = store();
+    let all = read(&database, &JobFilter { limit: 1000, ..JobFilter::all() }, now()).unwrap();
     assert_eq!(all.len(), 540);
     assert!(all.is_sorted_by_key(|job| std::cmp::Reverse((job.view.job.created, job.sequence))));
     for filter in filters() {
@@ -121,7 +121,7 @@ fn every_filter_finds_what_a_look_at_each_job_finds() {
         let middle = expected.get(expected.len() / 2).copied();
         let found = |page, limit| {
             let filter = JobFilter { page, limit, ..filter.clone() };
-            let jobs = read(&connection, &filter, now()).unwrap();
+            let jobs = read(&database, &filter, now()).unwrap();
             jobs.iter().map(|stored| stored.sequence).collect::<Vec<_>>()
         };
         assert_eq!(found(None, 1000), expected, "{filter:?}");
@@ -139,7 +139,7 @@ fn every_filter_finds_what_a_look_at_each_job_finds() {
 
 #[test]
 fn no_filter_scans_or_sorts() {
-    let (_folder, connection) = store();
+    let (_folder, Reading::Sqlite(connection)) = store();
     for filter in filters() {
         for direction in [None, Some(Direction::Older), Some(Direction::Newer)] {
             let page = direction.map(|direction| Cursor { created_us: 5, sequence: 5, direction });
@@ -167,7 +167,7 @@ fn no_filter_scans_or_sorts() {
 
 #[test]
 fn the_schema_has_the_same_classes() {
-    let (_folder, connection) = store();
+    let (_folder, Reading::Sqlite(connection)) = store();
     let mut statement = connection.prepare("SELECT duration_us, duration_class FROM jobs").unwrap();
     let mut rows = statement.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
