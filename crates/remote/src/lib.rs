@@ -17,6 +17,7 @@
 //! which a run was sent is heard about it; a message is acknowledged after its effect, never before; every queue is bounded.
 
 pub mod agent;
+pub mod dispatch;
 pub mod link;
 pub mod load;
 pub mod message;

@@ -1,13 +1,14 @@
 //! The server's side: agents, the processes they offer, and who runs what.
 
 mod agents;
-mod choose;
 pub(crate) mod command;
 mod drain;
+mod news;
 mod owner;
 mod runs;
 mod session;
 mod sweep;
+mod timers;
 mod wps_remote;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -75,7 +75,7 @@ struct Run {
     /// Where it was found again after a restart: chunks of each output that were stored before.
     stored: Option<BTreeMap<String, u64>>,
     /// Why it waits, as it was last told.
-    reason: String,
+    reason: Arc<str>,
     /// Reasons for waiting in the log.
     reasons_logged: usize,
     /// It is being ended, and this is what the job ends with.
@@ -114,7 +114,7 @@ impl Run {
             agent: None,
             outputs: execution.outputs.into_iter().map(|request| request.id).collect(),
             stored: None,
-            reason: String::new(),
+            reason: "".into(),
             reasons_logged: 0,
             ending: None,
             closed: false,
@@ -259,7 +259,7 @@ impl Run {
     }
 
     /// In the job's log as well, but not without end: an agent may be on the verge of a threshold for days.
-    fn wait(&mut self, reason: String) {
+    fn wait(&mut self, reason: Arc<str>) {
         if self.reason == reason {
             return;
         }
@@ -278,8 +278,7 @@ impl Run {
 }
 
 impl Drop for Run {
-    /// Whoever drops a run that has not ended does not want it any more. Where the pool's queue is full, its next sweep
-    /// finds the closed mailbox.
+    /// Whoever drops a run that has not ended does not want it any more.
     fn drop(&mut self) {
         if !self.closed {
             let run = self.id;
@@ -288,7 +287,7 @@ impl Drop for Run {
             } else {
                 PoolCommand::Abandoned { run }
             };
-            self.pool.try_send(command);
+            self.pool.send_soon(command);
         }
     }
 }

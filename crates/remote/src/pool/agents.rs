@@ -1,52 +1,20 @@
-//! What the pool knows of each agent.
+//! What the pool knows of each agent besides what the [dispatcher](crate::dispatch) does: how it is reached, and since when.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::time::Instant;
 
-use anabranch_model::ProcessId;
 use jiff::Timestamp;
 
-use super::choose::{Obstacle, standing};
-use super::{AgentInfo, OrchestratorSettings};
-use crate::load::Load;
-use crate::post::bare;
-use crate::run_id::RunId;
+use super::AgentInfo;
+use super::owner::Pool;
+use super::sweep::silent_after;
+use super::timers::Timer;
+use crate::dispatch::{self, AgentKey, Dispatcher, Obstacle, Worker};
 
-/// Agents kept, present or away: more are a mistake or an attack.
-pub(super) const AGENTS_MAX: usize = 1000;
+/// Agents kept, present or away: more are a mistake or an attack. One with 100 services takes some 15 KB.
+pub(super) const AGENTS_MAX: usize = 20_000;
 
 /// Processes taken of one agent.
 pub(super) const SERVICES_MAX: usize = 500;
-
-/// Longest instance name, in characters: a host name has at most 253.
-const INSTANCE_CHARS_MAX: usize = 253;
-
-/// Who an agent is. The account is vouched for by the XMPP server; the instance is the agent's own word and tells apart
-/// only agents of one account, which trust each other as they share its password.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct AgentKey {
-    pub(super) account: String,
-    pub(super) instance: String,
-}
-
-impl AgentKey {
-    /// `None` where nobody vouches for the account.
-    pub(super) fn new(real_jid: Option<&str>, instance: &str) -> Option<Self> {
-        let account = bare(real_jid?);
-        let instance = instance.chars().filter(|c| !c.is_control()).take(INSTANCE_CHARS_MAX).collect();
-        Some(Self { account: account.to_owned(), instance })
-    }
-}
-
-impl fmt::Display for AgentKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.instance.as_str() {
-            "" => f.write_str(&self.account),
-            instance => write!(f, "{}/{instance}", self.account),
-        }
-    }
-}
 
 /// Which wire form an agent speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,29 +26,15 @@ pub(super) enum Wire {
     },
 }
 
-/// One agent.
+/// One agent. What it offers, takes and runs is the dispatcher's.
 pub(super) struct AgentEntry {
     pub(super) wire: Wire,
     pub(super) address: String,
     pub(super) incarnation: String,
     pub(super) version: String,
-    pub(super) capacity: u32,
-    pub(super) services: BTreeMap<ProcessId, Service>,
-    /// Runs that take its slots: sent to it, or held by it from before our start.
-    pub(super) runs: HashMap<RunId, Slot>,
-    pub(super) load: Option<Load>,
-    pub(super) labels: BTreeSet<String>,
-    /// It takes no new runs, by its own word.
-    pub(super) draining: bool,
-    /// What we told it of draining and it has not confirmed.
-    pub(super) drain_order: Option<bool>,
-    /// Why it takes no new runs by its own rules.
-    pub(super) full: Option<String>,
     pub(super) since: Timestamp,
     pub(super) last_seen: Timestamp,
-    pub(super) presence: Presence,
-    /// It refused a run: ask again then, or when it tells its load.
-    pub(super) refuses_until: Option<Instant>,
+    presence: Presence,
 }
 
 /// Whether an agent is there.
@@ -94,89 +48,119 @@ pub(super) enum Presence {
     Lost { forgotten: Instant },
 }
 
-/// A process as one agent offers it.
-pub(super) struct Service {
-    pub(super) revision: u64,
-    pub(super) runs_max: u32,
-    pub(super) weight: u32,
-}
-
-/// What a run takes of an agent.
-pub(super) struct Slot {
-    pub(super) process: ProcessId,
-    pub(super) weight: u32,
-}
-
 impl AgentEntry {
-    /// Seen for the first time.
+    /// Seen for the first time; of no use until its presence is noted.
     pub(super) fn new(wire: Wire, stamp: Timestamp, now: Instant) -> Self {
         Self {
             wire,
             address: String::new(),
             incarnation: String::new(),
             version: String::new(),
-            capacity: 0,
-            services: BTreeMap::new(),
-            runs: HashMap::new(),
-            load: None,
-            labels: BTreeSet::new(),
-            draining: false,
-            drain_order: None,
-            full: None,
             since: stamp,
             last_seen: stamp,
-            presence: Presence::Here { heard: now },
-            refuses_until: None,
+            presence: Presence::Lost { forgotten: now },
         }
+    }
+
+    pub(super) fn presence(&self) -> Presence {
+        self.presence
     }
 
     pub(super) fn is_here(&self) -> bool {
         matches!(self.presence, Presence::Here { .. })
     }
 
-    /// What we told it counts before it has confirmed; some have no word for it.
-    pub(super) fn is_draining(&self) -> bool {
-        self.drain_order.unwrap_or(self.draining)
-    }
-
-    pub(super) fn slots_taken(&self) -> u32 {
-        self.runs.values().fold(0, |sum, slot| sum.saturating_add(slot.weight))
-    }
-
-    pub(super) fn runs_of(&self, process: &ProcessId) -> usize {
-        self.runs.values().filter(|slot| slot.process == *process).count()
-    }
-
-    /// What a run of the process takes of this agent.
-    pub(super) fn slot(&self, process: &ProcessId) -> Slot {
-        let weight = self.services.get(process).map_or(1, |service| service.weight);
-        Slot { process: process.clone(), weight }
-    }
-
-    /// What is in the way of any run, for operators.
-    fn obstacle(&self, settings: &OrchestratorSettings) -> Option<String> {
-        Some(match (standing(self, settings)?, &self.full) {
-            (Obstacle::Draining, _) if self.runs.is_empty() => "drained".into(),
-            (Obstacle::Full, Some(reason)) => reason.clone(),
-            (obstacle, _) => obstacle.text(),
-        })
-    }
-
-    pub(super) fn info(&self, key: &AgentKey, settings: &OrchestratorSettings) -> AgentInfo {
-        AgentInfo {
+    pub(super) fn info(&self, key: &AgentKey, dispatch: &Dispatcher) -> Option<AgentInfo> {
+        let worker = dispatch.worker(key)?;
+        Some(AgentInfo {
             name: key.to_string(),
             address: self.address.clone(),
-            services: self.services.keys().cloned().collect(),
-            capacity: self.capacity,
-            running: u32::try_from(self.runs.len()).unwrap_or(u32::MAX),
-            load: self.load,
+            services: worker.processes().cloned().collect(),
+            capacity: worker.capacity,
+            running: u32::try_from(worker.slots.runs().len()).unwrap_or(u32::MAX),
+            load: worker.load,
             version: self.version.clone(),
             since: self.since,
             last_seen: self.last_seen,
             connected: self.is_here(),
-            labels: self.labels.iter().cloned().collect(),
-            draining: self.is_draining(),
-            obstacle: self.obstacle(settings),
+            labels: worker.labels().iter().cloned().collect(),
+            draining: worker.is_draining(),
+            obstacle: obstacle(worker, dispatch),
+        })
+    }
+}
+
+/// What is in the way of any run, for operators.
+fn obstacle(worker: &Worker, dispatch: &Dispatcher) -> Option<String> {
+    Some(match (dispatch::obstacle(worker, dispatch.rules())?, &worker.full) {
+        (Obstacle::Draining, _) if worker.slots.runs().len() == 0 => "drained".into(),
+        (Obstacle::Full, Some(reason)) => reason.clone(),
+        (obstacle, _) => obstacle.text(dispatch.rules()),
+    })
+}
+
+impl Pool {
+    pub(super) fn is_here(&self, agent: &AgentKey) -> bool {
+        self.agents.get(agent).is_some_and(AgentEntry::is_here)
+    }
+
+    /// Something has been heard of an agent.
+    pub(super) fn heard(&mut self, key: &AgentKey, now: Instant) {
+        if let Some(agent) = self.agents.get_mut(key) {
+            agent.last_seen = Timestamp::now();
         }
+        self.set_presence(key, Presence::Here { heard: now }, now);
+    }
+
+    /// Whether an agent is there, from now on.
+    pub(super) fn set_presence(&mut self, key: &AgentKey, presence: Presence, now: Instant) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        let was_here = agent.is_here();
+        agent.presence = presence;
+        let is_here = agent.is_here();
+        if was_here && is_here {
+            return;
+        }
+        self.watch_agent(key);
+        self.dispatch.change(key, |worker| worker.here = is_here);
+        self.agents_changed(now);
+        if is_here {
+            self.resume_links(key, now);
+        }
+    }
+
+    /// What waited for an agent to be here again is due.
+    fn resume_links(&mut self, key: &AgentKey, now: Instant) {
+        for run in self.runs_at(key) {
+            self.timers.set(Timer::Run(run), now);
+        }
+        let closing: Vec<_> = self.closing.keys().filter(|(agent, _)| agent == key).cloned().collect();
+        for (agent, run) in closing {
+            self.timers.set(Timer::Closing(agent, run), now);
+        }
+    }
+
+    /// Sets the timer of an agent for what is due next.
+    pub(super) fn watch_agent(&mut self, key: &AgentKey) {
+        let Some(agent) = self.agents.get(key) else { return };
+        let presence = match agent.presence {
+            Presence::Here { heard } => Some(heard + silent_after(&self.settings, agent.wire)),
+            Presence::Away { lost } => lost,
+            Presence::Lost { forgotten } => Some(forgotten),
+        };
+        let ask = match agent.wire {
+            Wire::WpsRemote { ask } if agent.is_here() => Some(ask),
+            Wire::WpsRemote { .. } | Wire::Native => None,
+        };
+        let refusal = self.dispatch.worker(key).and_then(|worker| worker.refuses_until);
+        if let Some(first) = [presence, ask, refusal].into_iter().flatten().min() {
+            self.timers.set(Timer::Agent(key.clone()), first);
+        }
+    }
+
+    /// An agent that refused a run, or left one unanswered, gets none until then.
+    pub(super) fn spare(&mut self, key: &AgentKey, until: Instant) {
+        self.dispatch.change(key, |worker| worker.refuses_until = Some(until));
+        self.watch_agent(key);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anabranch_model::{Error, ProcessId};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -88,7 +89,7 @@ pub(crate) enum Task {
 pub(crate) enum RunEvent {
     /// No agent takes it at present. Told again when the reason changes.
     Waiting {
-        reason: String,
+        reason: Arc<str>,
     },
     /// An agent has it.
     Sent {
@@ -117,8 +118,13 @@ impl PoolHandle {
         }
     }
 
-    /// Without waiting; the pool finds closed mailboxes by itself.
-    pub(crate) fn try_send(&self, command: PoolCommand) {
-        drop(self.commands.try_send(command));
+    /// Without waiting here: where the queue is full, a task waits, one for each run at most.
+    pub(crate) fn send_soon(&self, command: PoolCommand) {
+        if let Err(TrySendError::Full(command)) = self.commands.try_send(command)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let commands = self.commands.clone();
+            runtime.spawn(async move { drop(commands.send(command).await) });
+        }
     }
 }

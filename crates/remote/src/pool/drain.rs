@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::DrainError;
-use super::agents::{AgentKey, Presence, Wire};
+use super::agents::{Presence, Wire};
 use super::owner::Pool;
+use crate::dispatch::AgentKey;
 use crate::message::Message;
 use crate::wire::Envelope;
 
@@ -13,13 +14,13 @@ impl Pool {
     /// server. Those of WPS Remote have no word for it: simply nothing is sent to them.
     pub(super) fn drain(&mut self, name: &str, on: bool, now: Instant) -> Result<String, DrainError> {
         let key = self.find_agent(name)?;
-        if let Some(agent) = self.agents.get_mut(&key) {
-            tracing::info!(agent = %key, on, runs = agent.runs.len(), "an operator turns draining");
-            agent.drain_order = Some(on);
-        }
-        self.say_drain_order(&key, now);
+        let runs = self.dispatch.change(&key, |worker| {
+            worker.drain_order = Some(on);
+            worker.slots.runs().len()
+        });
+        tracing::info!(agent = %key, on, runs, "an operator turns draining");
+        self.say_drain_order(&key);
         self.agents_changed(now);
-        self.dispatch_all(now);
         Ok(key.to_string())
     }
 
@@ -28,7 +29,7 @@ impl Pool {
             return Ok(key.clone());
         }
         let there = |key: &AgentKey| {
-            self.agents.get(key).is_some_and(|agent| !matches!(agent.presence, Presence::Lost { .. }))
+            self.agents.get(key).is_some_and(|agent| !matches!(agent.presence(), Presence::Lost { .. }))
         };
         let mut named = self.agents.keys().filter(|key| key.instance == name && there(key));
         match (named.next(), named.next()) {
@@ -42,19 +43,17 @@ impl Pool {
     }
 
     /// An agent has told how it stands: our order is fulfilled, or was not heard.
-    pub(super) fn repeat_drain_order(&mut self, key: &AgentKey, now: Instant) {
-        let Some(agent) = self.agents.get_mut(key) else { return };
-        if agent.drain_order == Some(agent.draining) {
-            agent.drain_order = None;
-        }
-        self.say_drain_order(key, now);
+    pub(super) fn repeat_drain_order(&mut self, key: &AgentKey) {
+        self.dispatch.change(key, |worker| worker.drain_order.take_if(|order| *order == worker.draining));
+        self.say_drain_order(key);
     }
 
-    fn say_drain_order(&mut self, key: &AgentKey, now: Instant) {
+    fn say_drain_order(&self, key: &AgentKey) {
         let Some(agent) = self.agents.get(key) else { return };
-        if let (Wire::Native, true, Some(on)) = (agent.wire, agent.is_here(), agent.drain_order) {
+        let order = self.dispatch.worker(key).and_then(|worker| worker.drain_order);
+        if let (Wire::Native, true, Some(on)) = (agent.wire, agent.is_here(), order) {
             let order = if on { Message::Drain } else { Message::Undrain };
-            self.say(&agent.address.clone(), &Envelope::session(order), now);
+            self.say(&agent.address.clone(), &Envelope::session(order));
         }
     }
 }

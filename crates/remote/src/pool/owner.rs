@@ -1,6 +1,6 @@
 //! The task that owns agents and runs. It never waits for anyone but its own three sources: session, runs, time.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,12 @@ use anabranch_xmpp::{BusEvent, BusReceiver, BusSender, SendError};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::agents::{AgentEntry, AgentKey};
+use super::agents::AgentEntry;
 use super::command::{Ending, PoolCommand, PoolHandle, RunEvent};
+use super::timers::{Timer, Timers};
 use super::wps_remote::{WpsRemote, WpsRun};
 use super::{AgentInfo, Counters, OrchestratorSettings, Publisher, WaitingRuns};
+use crate::dispatch::{AgentKey, Dispatcher, Rules, Ticket};
 use crate::link::Link;
 use crate::message::{Execute, HeldRun, Message};
 use crate::post::{envelope, now, post};
@@ -26,6 +28,12 @@ const RETRY_SEND: Duration = Duration::from_millis(20);
 
 /// Shortest time between two publications of the list of agents.
 const INFO_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The same for each agent in the list: writing one down takes some microseconds, and that is to be a hundredth of the time.
+const INFO_INTERVAL_PER_AGENT: Duration = Duration::from_micros(500);
+
+/// Longest sleep.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Runs remembered as over, so that an agent which still holds one is told at once: a day of a busy server.
 const ENDED_RUNS_MAX: usize = 16 * 1024;
@@ -41,8 +49,11 @@ pub(super) struct Pool {
     pub(super) sessions: HashMap<String, AgentKey>,
     pub(super) offers: BTreeMap<ProcessId, Offer>,
     pub(super) runs: HashMap<RunId, Run>,
-    /// Runs that wait for an agent, oldest first; bounded by `queue_runs_max`.
-    pub(super) queues: HashMap<ProcessId, VecDeque<RunId>>,
+    /// Who takes runs, and which ones wait.
+    pub(super) dispatch: Dispatcher,
+    /// Given to the next run that waits.
+    pub(super) tickets: Ticket,
+    pub(super) timers: Timers,
     /// Runs that agents hold from before our start, and nobody has asked for yet.
     pub(super) unclaimed: HashMap<RunId, Unclaimed>,
     /// Runs that are over here, until their agents know.
@@ -54,9 +65,10 @@ pub(super) struct Pool {
     pub(super) wps: WpsRemote,
     pub(super) counters: Counters,
     pub(super) started: Instant,
-    retry_send: Option<Instant>,
-    /// Why the runs of a queue wait, as they have been told.
-    pub(super) reasons: HashMap<ProcessId, String>,
+    /// What agents that are away are still thought to offer.
+    pub(super) withdrawn: BTreeSet<ProcessId>,
+    /// When runs may be told again why they wait.
+    pub(super) news_next: Instant,
     shown: Shown,
     info_due: Option<Instant>,
     info_published: Option<Instant>,
@@ -80,6 +92,8 @@ pub(super) struct Offer {
 pub(super) struct Run {
     pub(super) process: ProcessId,
     pub(super) mailbox: mpsc::Sender<RunEvent>,
+    /// Its place in the queue of its process, also of one that an agent gives back.
+    pub(super) ticket: Ticket,
     pub(super) phase: Phase,
 }
 
@@ -136,6 +150,12 @@ impl Pool {
         sender: BusSender,
         shown: Shown,
     ) -> Self {
+        let rules = Rules {
+            cpu_percent_max: settings.cpu_percent_max,
+            memory_percent_max: settings.memory_percent_max,
+            force: settings.force,
+            preferred_labels: settings.preferred_labels.clone(),
+        };
         Self {
             settings,
             publisher,
@@ -145,7 +165,9 @@ impl Pool {
             sessions: HashMap::new(),
             offers: BTreeMap::new(),
             runs: HashMap::new(),
-            queues: HashMap::new(),
+            dispatch: Dispatcher::new(rules),
+            tickets: 0,
+            timers: Timers::default(),
             unclaimed: HashMap::new(),
             closing: HashMap::new(),
             ended: Recent::keeping(ENDED_RUNS_MAX),
@@ -153,8 +175,8 @@ impl Pool {
             wps: WpsRemote::default(),
             counters: Counters::default(),
             started: now(),
-            retry_send: None,
-            reasons: HashMap::new(),
+            withdrawn: BTreeSet::new(),
+            news_next: now(),
             shown,
             info_due: None,
             info_published: None,
@@ -174,7 +196,7 @@ impl Pool {
             }
         }
         loop {
-            let wake = self.deadline();
+            let wake = self.timers.next().unwrap_or_else(|| now() + IDLE);
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -184,8 +206,10 @@ impl Pool {
                 },
                 // The pool holds a sender itself, so there is always someone to listen to.
                 Some(command) = commands.recv() => self.on_command(command, now()),
-                () = tokio::time::sleep_until(wake.into()) => self.sweep(now()),
+                () = tokio::time::sleep_until(wake.into()) => {}
             }
+            self.sweep(now());
+            self.settle(now());
             self.publish_info(now());
         }
         // What runs said before they went matters to the next server.
@@ -198,7 +222,7 @@ impl Pool {
     fn on_session(&mut self, event: BusEvent, now: Instant) {
         match event {
             BusEvent::Up { jid } => self.session_up(&jid, now),
-            BusEvent::Down { reason } => self.session_down(&reason),
+            BusEvent::Down { reason } => self.session_down(&reason, now),
             BusEvent::Fatal(error) => tracing::error!(%error, "the XMPP session has ended for good"),
             BusEvent::Occupant { room, nick, real_jid, change, .. } => {
                 self.occupant(&room, &nick, real_jid.as_deref(), change, now)
@@ -216,7 +240,23 @@ impl Pool {
         };
         let Some(entry) = self.agents.get(agent).filter(|entry| entry.is_here()) else { return };
         let sent = flush(&self.sender, &entry.address, run, link, now, &mut self.counters);
-        self.note_send(sent, now);
+        self.watch_run(run, sent, now);
+    }
+
+    /// Sets the timer of a run for what is due next, after something was sent, or not.
+    pub(super) fn watch_run(&mut self, id: RunId, sent: Result<(), SendError>, now: Instant) {
+        let due = match self.runs.get(&id).map(|run| &run.phase) {
+            Some(Phase::Sent { link, execute, answer_by, .. }) => {
+                let answer_by = execute.is_some().then_some(*answer_by);
+                link.deadline().into_iter().chain(answer_by).min()
+            }
+            Some(Phase::WpsRemote { run, .. }) => run.deadline(),
+            Some(Phase::Awaiting { until }) => Some(*until),
+            Some(Phase::Queued { .. }) | None => None,
+        };
+        if let Some(at) = due.into_iter().chain(retry(sent, now)).min() {
+            self.timers.set(Timer::Run(id), at);
+        }
     }
 
     /// Sends what is due on the link of a run that is over here.
@@ -224,24 +264,16 @@ impl Pool {
         let Some(closing) = self.closing.get_mut(key) else { return };
         let Some(entry) = self.agents.get(&key.0).filter(|entry| entry.is_here()) else { return };
         let sent = flush(&self.sender, &entry.address, key.1, &mut closing.link, now, &mut self.counters);
-        self.note_send(sent, now);
-    }
-
-    /// Says something outside of links: whoever needs it to arrive, repeats it.
-    pub(super) fn say(&mut self, address: &str, envelope: &Envelope, now: Instant) {
-        let sent = post(&self.sender, address, envelope);
-        self.note_send(sent, now);
-    }
-
-    pub(super) fn note_send(&mut self, sent: Result<(), SendError>, now: Instant) {
-        if sent == Err(SendError::Full) {
-            self.retry_send = Some(now + RETRY_SEND);
+        let due = closing.finish.map(|finish| finish.at);
+        let due = due.into_iter().chain(closing.link.deadline()).chain(retry(sent, now)).min();
+        if let Some(at) = due {
+            self.timers.set(Timer::Closing(key.0.clone(), key.1), at);
         }
     }
 
-    /// When the session may have room again.
-    pub(super) fn retry_send(&mut self) -> &mut Option<Instant> {
-        &mut self.retry_send
+    /// Says something outside of links: whoever needs it to arrive, repeats it.
+    pub(super) fn say(&self, address: &str, envelope: &Envelope) {
+        let _repeated = post(&self.sender, address, envelope);
     }
 
     /// Seconds since the start, for what is limited to once a second.
@@ -251,53 +283,40 @@ impl Pool {
 
     /// The list of agents has changed.
     pub(super) fn agents_changed(&mut self, now: Instant) {
-        let earliest = self.info_published.map_or(now, |at| at + INFO_INTERVAL);
-        self.info_due.get_or_insert_with(|| earliest.max(now));
-    }
-
-    pub(super) fn info_due(&self) -> Option<Instant> {
-        self.info_due
+        if self.info_due.is_none() {
+            let agents = u32::try_from(self.agents.len()).unwrap_or(u32::MAX);
+            let interval = INFO_INTERVAL.max(INFO_INTERVAL_PER_AGENT * agents);
+            let due = self.info_published.map_or(now, |at| (at + interval).max(now));
+            self.info_due = Some(due);
+            self.timers.set(Timer::Info, due);
+        }
     }
 
     fn publish_info(&mut self, now: Instant) {
-        self.counters.runs_waiting = self.queues.values().map(|queue| queue.len() as u64).sum();
+        self.counters.runs_waiting = self.dispatch.queued() as u64;
         let counters = self.counters;
         self.shown.counters.send_if_modified(|shown| std::mem::replace(shown, counters) != counters);
         if self.info_due.is_some_and(|due| due <= now) {
             self.info_due = None;
             self.info_published = Some(now);
-            let agents = self.agents.iter().map(|(key, agent)| agent.info(key, &self.settings));
+            let agents = self.agents.iter().filter_map(|(key, agent)| agent.info(key, &self.dispatch));
             self.shown.agents.send_replace(agents.collect());
-            let waiting = self.waiting();
+            let waiting = self.dispatch.waiting();
             self.shown.waiting.send_if_modified(|shown| std::mem::replace(shown, waiting.clone()) != waiting);
-        }
-    }
-
-    fn waiting(&self) -> Vec<WaitingRuns> {
-        let waiting = |(process, queue): (&ProcessId, &VecDeque<RunId>)| WaitingRuns {
-            process: process.clone(),
-            runs: queue.len(),
-            reason: self.reasons.get(process).cloned().unwrap_or_default(),
-        };
-        let mut all: Vec<_> =
-            self.queues.iter().filter(|(_, queue)| !queue.is_empty()).map(waiting).collect();
-        all.sort_by(|a, b| a.process.cmp(&b.process));
-        all
-    }
-
-    /// A run that takes a slot from now on.
-    pub(super) fn take_slot(&mut self, agent: &AgentKey, run: RunId, process: &ProcessId) {
-        if let Some(entry) = self.agents.get_mut(agent) {
-            let slot = entry.slot(process);
-            entry.runs.insert(run, slot);
         }
     }
 
     /// A run that takes no slot any more, and is no business of ours.
     pub(super) fn free_slot(&mut self, agent: &AgentKey, run: RunId) {
-        if let Some(entry) = self.agents.get_mut(agent) {
-            entry.runs.remove(&run);
+        if self.dispatch.worker(agent).is_some_and(|worker| worker.slots.has(run)) {
+            self.dispatch.change(agent, |worker| worker.slots.remove(run));
         }
+    }
+
+    /// Runs of ours that are at an agent.
+    pub(super) fn runs_at(&self, agent: &AgentKey) -> Vec<RunId> {
+        let Some(worker) = self.dispatch.worker(agent) else { return Vec::new() };
+        worker.slots.runs().filter(|run| self.runs.contains_key(run)).collect()
     }
 
     pub(super) fn count_ending(&mut self, ending: Ending) {
@@ -306,6 +325,11 @@ impl Pool {
             Ending::Failed => self.counters.runs_failed += 1,
         }
     }
+}
+
+/// When to send again what the session had no room for.
+pub(super) fn retry(sent: Result<(), SendError>, now: Instant) -> Option<Instant> {
+    (sent == Err(SendError::Full)).then(|| now + RETRY_SEND)
 }
 
 /// Sends all that is due on a link; stops where the session takes no more.

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anabranch_model::{Error, ProcessId};
+use anabranch_model::Error;
 
-use super::agents::{AgentKey, Wire};
-use super::choose::{choose, why_none};
-use super::command::{Ending, MAILBOX_MAX, PoolCommand, RunEvent, Submission, Task};
+use super::agents::Wire;
+use super::command::{Ending, PoolCommand, RunEvent, Submission, Task};
 use super::owner::{Closing, FinishAt, Phase, Pool, Run, Unclaimed};
+use super::timers::Timer;
+use crate::dispatch::AgentKey;
 use crate::link::{Link, Segment};
 use crate::message::{CannotExecute, Execute, HeldRun, Hello, Message};
 use crate::run_id::RunId;
@@ -23,9 +24,6 @@ const REFUSED: Duration = Duration::from_secs(1);
 /// How long an agent that is here, and reports its load, may leave a run unanswered: it answers before it begins, so that this is its
 /// connection and its disk; three times what an agent may be silent.
 const UNANSWERED: Duration = Duration::from_secs(60);
-
-/// Places in a run's mailbox that reasons for waiting leave alone.
-const MAILBOX_KEPT: usize = MAILBOX_MAX - 5;
 
 /// When a client may try again that met a full queue, in seconds.
 const BUSY_RETRY_S: u32 = 10;
@@ -63,8 +61,7 @@ impl Pool {
                 self.submit(Submission { run, process, task: Task::Resume, mailbox }, now);
             }
             Task::Start(execute) => {
-                let queue = self.queues.entry(process.clone()).or_default();
-                if queue.len() >= self.settings.queue_runs_max {
+                if self.dispatch.queued_of(&process) >= self.settings.queue_runs_max {
                     let limit = format!(
                         "{} runs of '{process}' wait for an agent already",
                         self.settings.queue_runs_max
@@ -72,16 +69,18 @@ impl Pool {
                     tell(&mailbox, RunEvent::Refused(Error::Busy { limit, retry_after_s: BUSY_RETRY_S }));
                     return;
                 }
-                queue.push_back(run);
-                let phase = Phase::Queued { execute };
-                self.runs.insert(run, Run { process: process.clone(), mailbox, phase });
-                self.dispatch(&process, now);
-                self.tell_reason(run, &process);
+                self.tickets += 1;
+                let (ticket, phase) = (self.tickets, Phase::Queued { execute });
+                self.runs.insert(run, Run { process: process.clone(), mailbox, ticket, phase });
+                self.dispatch.queue(&process, ticket, run);
+                self.pump(now);
+                self.tell_newcomer(run, &process);
                 self.agents_changed(now);
             }
             Task::Resume => {
                 let phase = Phase::Awaiting { until: now + self.settings.reattach };
-                self.runs.insert(run, Run { process, mailbox, phase });
+                self.runs.insert(run, Run { process, mailbox, ticket: 0, phase });
+                self.watch_run(run, Ok(()), now);
                 if let Some(unclaimed) = self.unclaimed.remove(&run) {
                     self.reattach(&unclaimed.agent, &unclaimed.held, now);
                 }
@@ -90,54 +89,16 @@ impl Pool {
         }
     }
 
-    /// Sends runs of every queue to agents that are free.
-    pub(super) fn dispatch_all(&mut self, now: Instant) {
-        let waiting: Vec<_> =
-            self.queues.iter().filter(|(_, queue)| !queue.is_empty()).map(|(id, _)| id.clone()).collect();
-        for process in waiting {
-            self.dispatch(&process, now);
-        }
-    }
-
-    /// Sends runs of one process to agents that are free, oldest first.
-    pub(super) fn dispatch(&mut self, process: &ProcessId, now: Instant) {
-        while let Some(run) = self.queues.get(process).and_then(|queue| queue.front().copied()) {
-            let Some(agent) = choose(process, &self.agents, &self.settings, now).cloned() else {
-                return self.note_reason(process, now);
-            };
-            if let Some(queue) = self.queues.get_mut(process) {
-                queue.pop_front();
-            }
-            match self.agents.get(&agent).map(|entry| entry.wire) {
-                Some(Wire::WpsRemote { .. }) => self.wps_send_to(run, &agent, now),
-                Some(Wire::Native) | None => self.send_to(run, &agent, now),
-            }
-        }
-        self.queues.remove(process);
-        self.reasons.remove(process);
-    }
-
-    /// No agent takes the runs of a queue: they are told why, where it is not what they know.
-    fn note_reason(&mut self, process: &ProcessId, now: Instant) {
-        let reason = why_none(process, &self.agents, &self.settings, now);
-        if self.reasons.get(process) == Some(&reason) {
+    /// Sends runs that wait to agents that can take them; none that is left to the next server.
+    pub(super) fn pump(&mut self, now: Instant) {
+        if self.handle.detached.is_cancelled() {
             return;
         }
-        self.reasons.insert(process.clone(), reason);
-        for run in self.queues.get(process).into_iter().flatten() {
-            self.tell_reason(*run, process);
-        }
-        self.agents_changed(now);
-    }
-
-    /// Tells a run why it waits. Where it does not listen, it is not told: its mailbox has room for a window of messages, which
-    /// reasons must not take.
-    fn tell_reason(&self, run: RunId, process: &ProcessId) {
-        if let Some(Run { phase: Phase::Queued { .. }, mailbox, .. }) = self.runs.get(&run)
-            && let Some(reason) = self.reasons.get(process)
-            && mailbox.capacity() > MAILBOX_KEPT
-        {
-            tell(mailbox, RunEvent::Waiting { reason: reason.clone() });
+        while let Some(decision) = self.dispatch.decide() {
+            match self.agents.get(&*decision.agent).map(|entry| entry.wire) {
+                Some(Wire::WpsRemote { .. }) => self.wps_send_to(decision.run, &decision.agent, now),
+                Some(Wire::Native) | None => self.send_to(decision.run, &decision.agent, now),
+            }
         }
     }
 
@@ -152,8 +113,6 @@ impl Pool {
             Phase::Sent { agent: agent.clone(), link, execute: Some(execute), answer_by: now + UNANSWERED };
         tell(&run.mailbox, RunEvent::Sent { agent: agent.to_string(), reattached: false });
         tracing::debug!(run = %id, %agent, "run sent");
-        let process = run.process.clone();
-        self.take_slot(agent, id, &process);
         self.counters.runs_sent += 1;
         self.flush_run(id, now);
         self.agents_changed(now);
@@ -233,12 +192,10 @@ impl Pool {
         }
         let (agent, execute, process) = (agent.clone(), execute.clone(), run.process.clone());
         tracing::info!(run = %id, %agent, reason = refusal.reason, "an agent refused a run");
-        if let Some(entry) = self.agents.get_mut(&agent) {
-            if refusal.never {
-                entry.services.remove(&process);
-            } else {
-                entry.refuses_until = Some(now + REFUSED);
-            }
+        if refusal.never {
+            self.dispatch.unoffer(&agent, &process);
+        } else {
+            self.spare(&agent, now + REFUSED);
         }
         self.queue_again(id, &agent, execute, now);
     }
@@ -254,13 +211,12 @@ impl Pool {
         let Some(run) = self.runs.get_mut(&id) else { return };
         execute.offer += 1;
         run.phase = Phase::Queued { execute };
-        let process = run.process.clone();
+        let (process, ticket) = (run.process.clone(), run.ticket);
         self.counters.runs_refused += 1;
         self.free_slot(agent, id);
-        self.queues.entry(process.clone()).or_default().push_front(id);
-        self.dispatch(&process, now);
-        self.tell_reason(id, &process);
-        self.review_offers(now);
+        self.dispatch.queue(&process, ticket, id);
+        self.pump(now);
+        self.tell_newcomer(id, &process);
         self.agents_changed(now);
     }
 
@@ -321,7 +277,6 @@ impl Pool {
             Phase::WpsRemote { run, .. } => self.wps_close(id, &run, ended.map(|(ending, _)| ending), now),
             Phase::Queued { .. } | Phase::Awaiting { .. } => {}
         }
-        self.dispatch_all(now);
         self.agents_changed(now);
     }
 
@@ -343,9 +298,7 @@ impl Pool {
         let run = self.runs.remove(&id)?;
         match &run.phase {
             Phase::Queued { .. } => {
-                if let Some(queue) = self.queues.get_mut(&run.process) {
-                    queue.retain(|queued| *queued != id);
-                }
+                self.dispatch.unqueue(&run.process, run.ticket);
             }
             Phase::Awaiting { .. } => {}
             Phase::Sent { agent, .. } | Phase::WpsRemote { agent, .. } => {
@@ -366,17 +319,15 @@ impl Pool {
             tracing::warn!(run = %id, reason, "run lost");
             tell(&run.mailbox, RunEvent::Lost { reason });
         }
-        self.dispatch_all(now);
         self.agents_changed(now);
     }
 
     /// An agent that reports its load and does not say whether it takes a run: it may have begun it, so it is lost, and the agent gets
     /// nothing for a while.
     pub(super) fn lose_unanswered(&mut self, id: RunId, now: Instant) {
-        if let Some(Run { phase: Phase::Sent { agent, .. }, .. }) = self.runs.get(&id)
-            && let Some(entry) = self.agents.get_mut(agent)
-        {
-            entry.refuses_until = Some(now + UNANSWERED);
+        if let Some(Run { phase: Phase::Sent { agent, .. }, .. }) = self.runs.get(&id) {
+            let agent = agent.clone();
+            self.spare(&agent, now + UNANSWERED);
         }
         self.lose_run(id, "does not answer", now);
     }
@@ -390,19 +341,13 @@ impl Pool {
         now: Instant,
     ) {
         let held = |run: &RunId| hello.runs.iter().any(|held| held.run == *run);
-        let lost: Vec<RunId> = self
-            .runs
-            .iter()
-            .filter(|(id, run)| match &run.phase {
-                // Not accepted yet: a Hello on its way before the Execute can't name it.
-                Phase::Sent { agent, execute, .. } => {
-                    agent == key && !held(id) && (restarted || execute.is_none())
-                }
-                // Those have their own occupants, and say no Hello.
-                Phase::WpsRemote { .. } | Phase::Queued { .. } | Phase::Awaiting { .. } => false,
-            })
-            .map(|(id, _)| *id)
-            .collect();
+        let is_lost = |id: &RunId| match self.runs.get(id).map(|run| &run.phase) {
+            // Not accepted yet: a Hello on its way before the Execute can't name it.
+            Some(Phase::Sent { execute, .. }) => !held(id) && (restarted || execute.is_none()),
+            // Those have their own occupants, and say no Hello.
+            Some(Phase::WpsRemote { .. } | Phase::Queued { .. } | Phase::Awaiting { .. }) | None => false,
+        };
+        let lost: Vec<RunId> = self.runs_at(key).into_iter().filter(is_lost).collect();
         for id in lost {
             self.lose_run(
                 id,
@@ -413,9 +358,7 @@ impl Pool {
         self.unclaimed.retain(|id, unclaimed| unclaimed.agent != *key || held(id));
         self.closing.retain(|(agent, id), _| agent != key || held(id) || !restarted);
         let known = &self.runs;
-        if let Some(agent) = self.agents.get_mut(key) {
-            agent.runs.retain(|id, _| known.contains_key(id) || held(id));
-        }
+        self.dispatch.change(key, |worker| worker.slots.retain(|id| known.contains_key(id) || held(id)));
     }
 
     /// A run that an agent holds.
@@ -425,33 +368,36 @@ impl Pool {
             closing_run.link.resend_all();
             return self.flush_closing(&closing, now);
         }
-        match self.runs.get_mut(&held.run).map(|run| &mut run.phase) {
-            Some(Phase::Sent { agent, link, .. }) if agent == key => {
+        let Some(run) = self.runs.get_mut(&held.run) else {
+            return match self.ended.has(&held.run) {
+                true => self.finish_held(key, &held, now),
+                false => self.note_unclaimed(key, held, now),
+            };
+        };
+        match &mut run.phase {
+            Phase::Sent { agent, link, .. } if agent == key => {
                 link.resend_all();
                 self.flush_run(held.run, now);
             }
-            Some(Phase::Awaiting { .. }) => self.reattach(key, &held, now),
-            Some(Phase::Queued { .. }) => {
-                for queue in self.queues.values_mut() {
-                    queue.retain(|queued| *queued != held.run);
-                }
+            Phase::Awaiting { .. } => self.reattach(key, &held, now),
+            Phase::Queued { .. } => {
+                self.dispatch.unqueue(&run.process, run.ticket);
                 self.reattach(key, &held, now);
             }
             // With another agent now.
-            Some(Phase::Sent { .. } | Phase::WpsRemote { .. }) => self.finish_held(key, &held, now),
-            None if self.ended.has(&held.run) => self.finish_held(key, &held, now),
-            None => self.note_unclaimed(key, held, now),
+            Phase::Sent { .. } | Phase::WpsRemote { .. } => self.finish_held(key, &held, now),
         }
     }
 
     fn note_unclaimed(&mut self, key: &AgentKey, held: HeldRun, now: Instant) {
         if !held.ended {
-            self.take_slot(key, held.run, &held.process);
+            self.dispatch.change(key, |worker| worker.take_slot(held.run, &held.process));
         }
         let until = match self.unclaimed.get(&held.run) {
             Some(before) => before.until,
             None => now + self.settings.unclaimed,
         };
+        self.timers.set(Timer::Unclaimed(held.run), until);
         self.unclaimed.insert(held.run, Unclaimed { agent: key.clone(), held, until });
     }
 
@@ -475,7 +421,7 @@ impl Pool {
         tell(&run.mailbox, RunEvent::Sent { agent: key.to_string(), reattached: true });
         tracing::info!(run = %held.run, agent = %key, "run found again");
         self.counters.runs_reattached += 1;
-        self.take_slot(key, held.run, &held.process);
+        self.dispatch.change(key, |worker| worker.take_slot(held.run, &held.process));
         self.flush_run(held.run, now);
         self.agents_changed(now);
     }

@@ -8,9 +8,10 @@ use anabranch_model::{DataDescription, ProcessDescription, ProcessId, id::check_
 use anabranch_xmpp::{Incoming, MessageKind, OccupantChange};
 use jiff::Timestamp;
 
-use super::agents::{AGENTS_MAX, AgentEntry, AgentKey, Presence, SERVICES_MAX, Service, Wire};
+use super::agents::{AGENTS_MAX, AgentEntry, Presence, SERVICES_MAX, Wire};
 use super::owner::{Offer, Pool};
 use super::wps_remote::nick::Nick;
+use crate::dispatch::{AgentKey, Service};
 use crate::message::{
     Hello, LABELS_MAX, LoadReport, Message, RUNS_HELD_MAX, Register, Registered, Unregister, Welcome,
     is_label,
@@ -27,23 +28,25 @@ const PARAMETERS_MAX: usize = 500;
 impl Pool {
     pub(super) fn session_up(&mut self, jid: &str, now: Instant) {
         tracing::info!(jid, "connected to the XMPP server");
-        for agent in self.agents.values_mut() {
-            if agent.presence == (Presence::Away { lost: None }) {
-                agent.presence = Presence::Away { lost: Some(now + self.settings.agent_lost) };
-            }
-        }
+        let away = Presence::Away { lost: Some(now + self.settings.agent_lost) };
+        self.set_presences(away, now, |presence| presence == Presence::Away { lost: None });
         self.wps_session_up(now);
     }
 
     /// Nothing is known of agents while our own session is down, so their clocks stand still.
-    pub(super) fn session_down(&mut self, reason: &str) {
+    pub(super) fn session_down(&mut self, reason: &str, now: Instant) {
         tracing::warn!(reason, "disconnected from the XMPP server");
         self.sessions.clear();
         self.wps_session_down();
-        for agent in self.agents.values_mut() {
-            if matches!(agent.presence, Presence::Here { .. } | Presence::Away { .. }) {
-                agent.presence = Presence::Away { lost: None };
-            }
+        self.set_presences(Presence::Away { lost: None }, now, |presence| {
+            matches!(presence, Presence::Here { .. } | Presence::Away { .. })
+        });
+    }
+
+    fn set_presences(&mut self, presence: Presence, now: Instant, of: impl Fn(Presence) -> bool) {
+        let agents = self.agents.iter().filter(|(_, agent)| of(agent.presence()));
+        for key in agents.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.set_presence(&key, presence, now);
         }
     }
 
@@ -65,13 +68,10 @@ impl Pool {
             OccupantChange::Left => {
                 let Some(key) = self.sessions.remove(address) else { return };
                 let lost = now + self.settings.agent_lost;
-                if let Some(agent) = self.agents.get_mut(&key).filter(|agent| agent.address == *address)
-                    && agent.is_here()
-                {
+                let agent = self.agents.get(&key).filter(|agent| agent.address == *address);
+                if agent.is_some_and(AgentEntry::is_here) {
                     tracing::info!(agent = %key, "agent left the room");
-                    agent.presence = Presence::Away { lost: Some(lost) };
-                    self.agents_changed(now);
-                    self.review_offers(now);
+                    self.set_presence(&key, Presence::Away { lost: Some(lost) }, now);
                 }
             }
         }
@@ -103,7 +103,7 @@ impl Pool {
             Some(Err(error)) => {
                 self.counters.messages_rejected += 1;
                 tracing::warn!(from = incoming.from, %error, "a message was not understood");
-                self.say(&incoming.from, &Envelope::session(error.answer()), now);
+                self.say(&incoming.from, &Envelope::session(error.answer()));
             }
         }
     }
@@ -113,10 +113,7 @@ impl Pool {
             return self.hello(incoming, hello, now);
         }
         let Some(key) = self.known(incoming) else { return self.invite(&incoming.from, now) };
-        if let Some(agent) = self.agents.get_mut(&key) {
-            agent.presence = Presence::Here { heard: now };
-            agent.last_seen = Timestamp::now();
-        }
+        self.heard(&key, now);
         match envelope.message {
             Message::Register(register) => self.register(&key, register, now),
             Message::Unregister(unregister) => self.unregister(&key, unregister, now),
@@ -143,7 +140,7 @@ impl Pool {
     fn invite(&mut self, address: &str, now: Instant) {
         self.counters.messages_rejected += 1;
         if self.invited.note((address.to_owned(), self.second(now))) {
-            self.say(address, &Envelope::session(Message::Invite), now);
+            self.say(address, &Envelope::session(Message::Invite));
         }
     }
 
@@ -160,7 +157,7 @@ impl Pool {
             self.counters.messages_rejected += 1;
             tracing::warn!(agent = %key, wires = ?hello.wires, "an agent speaks no wire form known here");
             let error = wire::DecodeError::Version { namespace: hello.wires.join(", ") };
-            return self.say(&incoming.from, &Envelope::session(error.answer()), now);
+            return self.say(&incoming.from, &Envelope::session(error.answer()));
         }
         if !self.agents.contains_key(&key) && self.agents.len() >= AGENTS_MAX {
             self.counters.messages_rejected += 1;
@@ -170,13 +167,11 @@ impl Pool {
         self.greet(&key, &incoming.from, &hello, now);
         self.reconcile(&key, hello, now);
         self.agents_changed(now);
-        self.review_offers(now);
-        self.dispatch_all(now);
     }
 
     /// The agent is here, at this address.
     fn greet(&mut self, key: &AgentKey, address: &str, hello: &Hello, now: Instant) {
-        let (stamp, presence) = (Timestamp::now(), Presence::Here { heard: now });
+        let stamp = Timestamp::now();
         let new = || AgentEntry::new(Wire::Native, stamp, now);
         let agent = self.agents.entry(key.clone()).or_insert_with(new);
         if agent.address != address {
@@ -186,18 +181,17 @@ impl Pool {
         self.sessions.insert(address.to_owned(), key.clone());
         agent.wire = Wire::Native;
         agent.version.clone_from(&hello.version);
-        agent.capacity = hello.capacity;
-        agent.labels =
-            hello.labels.iter().filter(|label| is_label(label)).take(LABELS_MAX).cloned().collect();
-        agent.last_seen = stamp;
-        agent.presence = presence;
+        self.heard(key, now);
+        self.dispatch.change(key, |worker| worker.capacity = hello.capacity);
+        let labels = hello.labels.iter().filter(|label| is_label(label)).take(LABELS_MAX);
+        self.dispatch.label(key, labels.cloned().collect());
         let welcome = Message::Welcome(Welcome {
             incarnation: hello.incarnation.clone(),
             version: self.settings.version.clone(),
             wire: wire::NATIVE.into(),
             load_interval_ms: u64::try_from(self.settings.load_interval.as_millis()).unwrap_or(u64::MAX),
         });
-        self.say(address, &Envelope::session(welcome), now);
+        self.say(address, &Envelope::session(welcome));
     }
 
     /// Makes what we think of the agent's runs agree with what it holds.
@@ -207,10 +201,12 @@ impl Pool {
         if restarted {
             tracing::info!(agent = %key, version = hello.version, runs = hello.runs.len(), "agent introduced itself");
             agent.incarnation.clone_from(&hello.incarnation);
-            agent.services.clear();
             agent.since = agent.last_seen;
-            agent.refuses_until = None;
-            (agent.draining, agent.drain_order, agent.full) = (false, None, None);
+            self.dispatch.retain(key, |_| false);
+            self.dispatch.change(key, |worker| {
+                worker.refuses_until = None;
+                (worker.draining, worker.drain_order, worker.full) = (false, None, None);
+            });
         }
         hello.runs.truncate(RUNS_HELD_MAX);
         self.lose_runs_not_held(key, &hello, restarted, now);
@@ -222,7 +218,7 @@ impl Pool {
     fn register(&mut self, key: &AgentKey, register: Register, now: Instant) {
         let (process, revision) = (register.description.id.clone(), register.revision);
         let refused = self.take_registration(key, register, now);
-        self.answer_registration(key, Registered { revision, process, refused }, now);
+        self.answer_registration(key, Registered { revision, process, refused });
     }
 
     /// Publishes what an agent offers; gives the reason where it is not taken.
@@ -235,7 +231,7 @@ impl Pool {
         let process = register.description.id.clone();
         let refused = match self.take_service(key, register) {
             Ok(description) => {
-                self.offer(&process, description, now);
+                self.offer(&process, description);
                 None
             }
             Err(reason) => {
@@ -244,7 +240,6 @@ impl Pool {
             }
         };
         self.agents_changed(now);
-        self.dispatch(&process, now);
         refused
     }
 
@@ -256,31 +251,32 @@ impl Pool {
     ) -> Result<Option<Arc<ProcessDescription>>, String> {
         check_description(&register.description)?;
         let id = &register.description.id;
-        let Some(agent) = self.agents.get_mut(key) else { return Ok(None) };
-        if agent.services.get(id).is_some_and(|service| service.revision > register.revision) {
+        let Some(worker) = self.dispatch.worker(key) else { return Ok(None) };
+        if worker.service(id).is_some_and(|service| service.revision > register.revision) {
             return Ok(None);
         }
-        if register.weight > agent.capacity {
+        if register.weight > worker.capacity {
             return Err(format!(
                 "a run takes {} slots, and the agent has {}",
-                register.weight, agent.capacity
+                register.weight, worker.capacity
             ));
         }
-        if agent.services.len() >= SERVICES_MAX && !agent.services.contains_key(id) {
+        if worker.processes().len() >= SERVICES_MAX && worker.service(id).is_none() {
             return Err(format!("an agent may offer at most {SERVICES_MAX} processes"));
         }
         let service = Service {
             revision: register.revision,
             runs_max: register.runs_max,
             weight: register.weight.max(1),
+            preferred: None,
         };
-        agent.services.insert(id.clone(), service);
+        self.dispatch.offer(key, id, service);
         Ok(Some(register.description))
     }
 
     /// Publishes a process, or again where its description has changed: the newest one wins.
-    fn offer(&mut self, process: &ProcessId, description: Option<Arc<ProcessDescription>>, now: Instant) {
-        let Some(description) = description else { return self.review_offers(now) };
+    fn offer(&mut self, process: &ProcessId, description: Option<Arc<ProcessDescription>>) {
+        let Some(description) = description else { return };
         if let Some(offer) = self.offers.get_mut(process) {
             offer.withdraw = None;
             if *offer.process.published() == *description {
@@ -297,41 +293,36 @@ impl Pool {
 
     fn unregister(&mut self, key: &AgentKey, unregister: Unregister, now: Instant) {
         let Unregister { revision, process } = unregister;
-        if let Some(agent) = self.agents.get_mut(key)
-            && agent.services.get(&process).is_some_and(|service| service.revision < revision)
-        {
-            agent.services.remove(&process);
+        let service = self.dispatch.worker(key).and_then(|worker| worker.service(&process));
+        if service.is_some_and(|service| service.revision < revision) {
+            self.dispatch.unoffer(key, &process);
             tracing::info!(agent = %key, %process, "agent offers a process no more");
         }
-        self.answer_registration(key, Registered { revision, process, refused: None }, now);
+        self.answer_registration(key, Registered { revision, process, refused: None });
         self.agents_changed(now);
-        self.review_offers(now);
     }
 
-    fn answer_registration(&mut self, key: &AgentKey, registered: Registered, now: Instant) {
+    fn answer_registration(&self, key: &AgentKey, registered: Registered) {
         if let Some(address) = self.agents.get(key).map(|agent| agent.address.clone()) {
-            self.say(&address, &Envelope::session(Message::Registered(registered)), now);
+            self.say(&address, &Envelope::session(Message::Registered(registered)));
         }
     }
 
     fn load(&mut self, key: &AgentKey, report: LoadReport, now: Instant) {
-        if let Some(agent) = self.agents.get_mut(key) {
-            agent.load = Some(report.load);
-            agent.refuses_until = None;
-            agent.draining = report.draining;
-            agent.full = report.full.map(|text| text.chars().take(FULL_CHARS_MAX).collect());
-        }
-        self.repeat_drain_order(key, now);
+        self.dispatch.change(key, |worker| {
+            worker.load = Some(report.load);
+            worker.refuses_until = None;
+            worker.draining = report.draining;
+            worker.full = report.full.map(|text| text.chars().take(FULL_CHARS_MAX).collect());
+        });
+        self.repeat_drain_order(key);
         self.agents_changed(now);
-        self.dispatch_all(now);
     }
 
     /// It left in good order: nothing of it goes on, so nobody waits for it.
     fn goodbye(&mut self, key: &AgentKey, now: Instant) {
-        if let Some(agent) = self.agents.get_mut(key) {
-            tracing::info!(agent = %key, "agent said goodbye");
-            agent.services.clear();
-        }
+        tracing::info!(agent = %key, "agent said goodbye");
+        self.dispatch.retain(key, |_| false);
         self.lose_agent(key, "was stopped", now);
     }
 }

@@ -1,25 +1,25 @@
 //! What time brings: agents are lost, processes withdrawn, messages sent again.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anabranch_model::ProcessId;
 
 use super::OrchestratorSettings;
-use super::agents::{AgentKey, Presence, Wire};
+use super::agents::{Presence, Wire};
 use super::command::RunEvent;
-use super::owner::{Offer, Phase, Pool};
+use super::owner::{Phase, Pool};
 use super::runs::tell;
+use super::timers::Timer;
 use super::wps_remote;
-use crate::post::now;
+use crate::dispatch::AgentKey;
+use crate::run_id::RunId;
 
 /// How long a lost agent is shown to operators.
 const SHOWN: Duration = Duration::from_secs(15 * 60);
 
-/// Longest sleep: closed mailboxes of runs whose farewell did not fit into the queue are found then.
-const IDLE: Duration = Duration::from_secs(5);
-
 /// Silence is measured against what agents are asked to say.
-fn silent_after(settings: &OrchestratorSettings, wire: Wire) -> Duration {
+pub(super) fn silent_after(settings: &OrchestratorSettings, wire: Wire) -> Duration {
     match wire {
         Wire::Native => settings.agent_silent.max(settings.load_interval * 3),
         Wire::WpsRemote { .. } => wps_remote::SILENT,
@@ -27,191 +27,143 @@ fn silent_after(settings: &OrchestratorSettings, wire: Wire) -> Duration {
 }
 
 impl Pool {
-    /// When the next thing is due.
-    pub(super) fn deadline(&mut self) -> Instant {
-        let idle = now() + IDLE;
-        let settings = &self.settings;
-        let agents = self.agents.values().filter_map(|agent| match agent.presence {
-            Presence::Here { heard } => Some(heard + silent_after(settings, agent.wire)),
-            Presence::Away { lost } => lost,
-            Presence::Lost { forgotten } => Some(forgotten),
-        });
-        let refusals = self.agents.values().filter_map(|agent| agent.refuses_until);
-        let offers = self.offers.values().filter_map(|offer| offer.withdraw);
-        let runs = self.runs.values().filter_map(|run| match &run.phase {
-            Phase::Queued { .. } => None,
-            Phase::Awaiting { until } => Some(*until),
-            Phase::Sent { agent, link, .. } => link.deadline().filter(|_| self.is_here(agent)),
-            Phase::WpsRemote { run, .. } => run.deadline(),
-        });
-        let unclaimed = self.unclaimed.values().map(|unclaimed| unclaimed.until);
-        let closing = self.closing.iter().filter_map(|((agent, _), closing)| match closing.finish {
-            Some(finish) => Some(finish.at),
-            None => closing.link.deadline().filter(|_| self.is_here(agent)),
-        });
-        let first = agents
-            .chain(self.wps_deadline())
-            .chain(refusals)
-            .chain(offers)
-            .chain(runs)
-            .chain(unclaimed)
-            .chain(closing)
-            .min();
-        let own = [*self.retry_send(), self.info_due()].into_iter().flatten().min();
-        first.into_iter().chain(own).fold(idle, Instant::min)
-    }
-
-    fn is_here(&self, agent: &AgentKey) -> bool {
-        self.agents.get(agent).is_some_and(super::agents::AgentEntry::is_here)
-    }
-
     /// Does all that is due.
     pub(super) fn sweep(&mut self, now: Instant) {
-        if self.retry_send().is_some_and(|at| at <= now) {
-            *self.retry_send() = None;
+        while let Some(timer) = self.timers.pop(now) {
+            match timer {
+                Timer::Agent(key) => self.agent_due(&key, now),
+                Timer::Offer(process) => self.review_offer(&process, now),
+                Timer::Run(run) => self.run_due(run, now),
+                Timer::Unclaimed(run) => self.unclaimed_due(run, now),
+                Timer::Closing(agent, run) => self.finish_due(&(agent, run), now),
+                Timer::Finish(run) => self.wps_finish_due(run, now),
+                // Done after every event.
+                Timer::News | Timer::Info => {}
+            }
         }
-        self.sweep_agents(now);
-        self.sweep_runs(now);
-        self.sweep_closing(now);
-        self.wps_sweep(now);
-        self.review_offers(now);
-        self.dispatch_all(now);
     }
 
-    fn sweep_agents(&mut self, now: Instant) {
-        let mut lost = Vec::new();
-        for (key, agent) in &mut self.agents {
-            let silent = silent_after(&self.settings, agent.wire);
-            if agent.refuses_until.is_some_and(|until| until <= now) {
-                agent.refuses_until = None;
+    /// Does all that follows from what has changed.
+    pub(super) fn settle(&mut self, now: Instant) {
+        loop {
+            self.pump(now);
+            self.forget_withdrawn();
+            let reviews = self.dispatch.take_reviews();
+            if reviews.is_empty() {
+                break;
             }
-            match agent.presence {
-                Presence::Here { heard } if heard + silent <= now => {
-                    lost.push((key.clone(), "says nothing any more"));
-                }
-                Presence::Away { lost: Some(at) } if at <= now => lost.push((key.clone(), "is gone")),
-                Presence::Here { .. } | Presence::Away { .. } | Presence::Lost { .. } => {}
+            for process in reviews {
+                self.review_offer(&process, now);
             }
         }
-        for (key, how) in lost {
-            self.lose_agent(&key, how, now);
+        self.tell_news(now);
+    }
+
+    fn agent_due(&mut self, key: &AgentKey, now: Instant) {
+        let Some(agent) = self.agents.get(key) else { return };
+        if self.dispatch.worker(key).and_then(|worker| worker.refuses_until).is_some_and(|until| until <= now)
+        {
+            self.dispatch.change(key, |worker| worker.refuses_until = None);
         }
-        let count = self.agents.len();
-        self.agents.retain(|_, agent| match agent.presence {
-            Presence::Lost { forgotten } => forgotten > now,
-            Presence::Here { .. } | Presence::Away { .. } => true,
-        });
-        if self.agents.len() != count {
-            self.agents_changed(now);
+        match agent.presence() {
+            Presence::Here { heard } if heard + silent_after(&self.settings, agent.wire) <= now => {
+                self.lose_agent(key, "says nothing any more", now);
+            }
+            Presence::Away { lost: Some(at) } if at <= now => self.lose_agent(key, "is gone", now),
+            Presence::Lost { forgotten } if forgotten <= now => {
+                self.agents.remove(key);
+                self.dispatch.forget(key);
+                self.agents_changed(now);
+            }
+            Presence::Here { .. } => self.wps_ask(key, now),
+            Presence::Away { .. } | Presence::Lost { .. } => {}
         }
+        self.watch_agent(key);
     }
 
     /// Nothing more is expected of an agent: its runs are lost.
     pub(super) fn lose_agent(&mut self, key: &AgentKey, how: &str, now: Instant) {
-        let Some(agent) = self.agents.get_mut(key) else { return };
+        let Some(agent) = self.agents.get(key) else { return };
         tracing::warn!(agent = %key, how, "agent lost");
-        agent.presence = Presence::Lost { forgotten: now + SHOWN };
-        self.sessions.retain(|_, at| at != key);
-        let held = |phase: &Phase| match phase {
-            Phase::Sent { agent, .. } => agent == key,
+        if self.sessions.get(&agent.address) == Some(key) {
+            self.sessions.remove(&agent.address);
+        }
+        self.set_presence(key, Presence::Lost { forgotten: now + SHOWN }, now);
+        let lost = |run: &RunId| match self.runs.get(run).map(|run| &run.phase) {
+            Some(Phase::Sent { .. }) => true,
             // What has an occupant of its own goes on without the agent.
-            Phase::WpsRemote { agent, run, .. } => agent == key && !run.is_here(),
-            Phase::Queued { .. } | Phase::Awaiting { .. } => false,
+            Some(Phase::WpsRemote { run, .. }) => !run.is_here(),
+            Some(Phase::Queued { .. } | Phase::Awaiting { .. }) | None => false,
         };
-        let runs: Vec<_> = self.runs.iter().filter(|(_, run)| held(&run.phase)).map(|(id, _)| *id).collect();
+        let runs: Vec<_> = self.runs_at(key).into_iter().filter(lost).collect();
         for run in runs {
             self.lose_run(run, how, now);
         }
         self.unclaimed.retain(|_, unclaimed| unclaimed.agent != *key);
         // Said again, should it come back, because the runs are noted as ended.
         self.closing.retain(|(agent, _), _| agent != key);
-        if let Some(agent) = self.agents.get_mut(key) {
-            agent.runs.clear();
-        }
-        self.agents_changed(now);
-        self.review_offers(now);
+        let runs = &self.runs;
+        self.dispatch.change(key, |worker| worker.slots.retain(|run| runs.contains_key(run)));
     }
 
-    fn sweep_runs(&mut self, now: Instant) {
-        let (mut late, mut unwanted, mut sent, mut unanswered) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (id, run) in &self.runs {
-            match &run.phase {
-                _ if run.mailbox.is_closed() => unwanted.push(*id),
-                Phase::Awaiting { until } if *until <= now => late.push(*id),
-                // One that is away has its own time to come back.
-                Phase::Sent { agent, execute: Some(_), answer_by, .. }
-                    if *answer_by <= now && self.is_here(agent) =>
-                {
-                    unanswered.push(*id);
-                }
-                Phase::Sent { .. } | Phase::WpsRemote { .. } => sent.push(*id),
-                Phase::Queued { .. } | Phase::Awaiting { .. } => {}
+    fn run_due(&mut self, id: RunId, now: Instant) {
+        match self.runs.get(&id).map(|run| &run.phase) {
+            Some(Phase::Awaiting { until }) if *until <= now => self.lose_awaited(id),
+            // One that is away has its own time to come back.
+            Some(Phase::Sent { agent, execute: Some(_), answer_by, .. })
+                if *answer_by <= now && self.is_here(agent) =>
+            {
+                self.lose_unanswered(id, now);
             }
-        }
-        for id in unwanted {
-            if !self.handle.detached.is_cancelled() {
-                self.abandon(id, now);
-            }
-        }
-        for id in unanswered {
-            self.lose_unanswered(id, now);
-        }
-        for id in late {
-            self.ended.note(id);
-            if let Some(run) = self.runs.remove(&id) {
-                self.counters.runs_lost += 1;
-                let reason = "no agent has told of the run since the server was restarted".into();
-                tell(&run.mailbox, RunEvent::Lost { reason });
-            }
-        }
-        for id in sent {
-            self.flush_run(id, now);
-            self.flush_wps_run(id, now);
+            Some(Phase::Sent { .. }) => self.flush_run(id, now),
+            Some(Phase::WpsRemote { .. }) => self.flush_wps_run(id, now),
+            Some(Phase::Awaiting { .. }) => self.watch_run(id, Ok(()), now),
+            Some(Phase::Queued { .. }) | None => {}
         }
     }
 
-    fn sweep_closing(&mut self, now: Instant) {
-        let late = self.unclaimed.extract_if(|_, unclaimed| unclaimed.until <= now);
-        let late: Vec<_> = late.collect();
-        for (id, unclaimed) in late {
+    /// No agent has come with a run from before our start.
+    pub(super) fn lose_awaited(&mut self, id: RunId) {
+        self.ended.note(id);
+        if let Some(run) = self.runs.remove(&id) {
+            self.counters.runs_lost += 1;
+            let reason = "no agent has told of the run since the server was restarted".into();
+            tell(&run.mailbox, RunEvent::Lost { reason });
+        }
+    }
+
+    fn unclaimed_due(&mut self, id: RunId, now: Instant) {
+        let Some(unclaimed) = self.unclaimed.get(&id) else { return };
+        if unclaimed.until > now {
+            return self.timers.set(Timer::Unclaimed(id), unclaimed.until);
+        }
+        if let Some(unclaimed) = self.unclaimed.remove(&id) {
             self.ended.note(id);
             self.finish_held(&unclaimed.agent, &unclaimed.held, now);
         }
-        let closing: Vec<_> = self.closing.keys().cloned().collect();
-        for key in closing {
-            self.finish_due(&key, now);
-        }
     }
 
-    /// Publishes and withdraws as agents come and go.
-    pub(super) fn review_offers(&mut self, now: Instant) {
-        let (agents, grace) = (&self.agents, self.settings.withdraw);
-        let mut gone: Vec<ProcessId> = Vec::new();
-        for (process, offer) in &mut self.offers {
-            let mut offering =
-                agents.values().filter(|agent| agent.services.contains_key(process)).peekable();
-            let said_no = offering.peek().is_none();
-            if offering.any(super::agents::AgentEntry::is_here) {
-                offer.withdraw = None;
-            } else if said_no || now >= *offer.withdraw.get_or_insert(now + grace) {
-                gone.push(process.clone());
-            }
+    /// Goes on publishing a process, or not, as agents come and go.
+    fn review_offer(&mut self, process: &ProcessId, now: Instant) {
+        let offering = self.dispatch.offering(process);
+        let Some(offer) = self.offers.get_mut(process) else { return };
+        if offering.here > 0 {
+            offer.withdraw = None;
+            return;
         }
-        for process in gone {
-            self.withdraw(&process, now);
+        let withdraw = *offer.withdraw.get_or_insert(now + self.settings.withdraw);
+        if offering.all > 0 && withdraw > now {
+            return self.timers.set(Timer::Offer(process.clone()), withdraw);
         }
+        self.withdraw(process, now);
     }
 
     fn withdraw(&mut self, process: &ProcessId, now: Instant) {
-        if let Some(Offer { .. }) = self.offers.remove(process) {
-            tracing::info!(%process, "withdrawn: no agent offers it");
-            self.publisher.withdraw(process);
-        }
-        for agent in self.agents.values_mut().filter(|agent| !agent.is_here()) {
-            agent.services.remove(process);
-        }
-        for id in self.queues.remove(process).unwrap_or_default() {
+        self.offers.remove(process);
+        self.withdrawn.insert(process.clone());
+        tracing::info!(%process, "withdrawn: no agent offers it");
+        self.publisher.withdraw(process);
+        for id in self.dispatch.unqueue_all(process) {
             if let Some(run) = self.runs.remove(&id) {
                 self.counters.runs_lost += 1;
                 let reason = format!("no agent offers '{process}' any more");
@@ -219,5 +171,16 @@ impl Pool {
             }
         }
         self.agents_changed(now);
+    }
+
+    /// Agents that are away offer no more what is withdrawn: they say it again when they come.
+    fn forget_withdrawn(&mut self) {
+        let withdrawn: BTreeSet<ProcessId> = std::mem::take(&mut self.withdrawn);
+        if withdrawn.is_empty() {
+            return;
+        }
+        for (key, _) in self.agents.iter().filter(|(_, agent)| !agent.is_here()) {
+            self.dispatch.retain(key, |process| !withdrawn.contains(process));
+        }
     }
 }

@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 use anabranch_xmpp::{Incoming, OccupantChange};
 use jiff::Timestamp;
 
-use super::agents::{AGENTS_MAX, AgentEntry, AgentKey, Presence, Wire};
+use super::agents::{AGENTS_MAX, AgentEntry, Wire};
 use super::owner::{Phase, Pool};
+use super::timers::Timer;
+use crate::dispatch::AgentKey;
 use crate::load::Load;
 use crate::message::Message;
 use crate::post::post_body;
@@ -91,8 +93,8 @@ impl Pool {
                     return;
                 };
                 if self.wps_meet(&key, address, now) {
-                    self.wps_say(address, &Body::session(Message::Invite), now);
-                    self.wps_say(address, &Body::session(Message::LoadQuery), now);
+                    self.wps_say(address, &Body::session(Message::Invite));
+                    self.wps_say(address, &Body::session(Message::LoadQuery));
                 }
             }
             // That a master has left is seen as with any agent; others run what is not ours.
@@ -119,11 +121,10 @@ impl Pool {
         self.sessions.insert(address.to_owned(), key.clone());
         "of WPS Remote".clone_into(&mut agent.version);
         agent.wire = Wire::WpsRemote { ask: now + ASK };
-        agent.capacity = RUNS_MAX;
-        agent.last_seen = stamp;
-        agent.presence = Presence::Here { heard: now };
+        self.heard(key, now);
+        self.watch_agent(key);
+        self.dispatch.change(key, |worker| worker.capacity = RUNS_MAX);
         self.agents_changed(now);
-        self.review_offers(now);
         true
     }
 
@@ -156,37 +157,27 @@ impl Pool {
         if !known && !self.wps_meet(key, from, now) {
             return false;
         }
-        if let Some(agent) = self.agents.get_mut(key) {
-            agent.presence = Presence::Here { heard: now };
-            agent.last_seen = Timestamp::now();
-        }
+        self.heard(key, now);
         for message in messages {
             match message {
                 Message::Register(register) => {
                     // One agent runs one service: an earlier one of another name is gone.
-                    if let Some(agent) = self.agents.get_mut(key) {
-                        agent.services.retain(|process, _| *process == register.description.id);
-                    }
+                    self.dispatch.retain(key, |process| *process == register.description.id);
                     self.take_registration(key, register, now);
-                    self.review_offers(now);
                 }
                 Message::Load(report) => {
-                    if let Some(agent) = self.agents.get_mut(key) {
-                        agent.load = Some(report.load);
-                        // So the original's agents say that a program on their blacklist runs, and ours that they are full.
-                        let Load { cpu_percent, memory_percent, .. } = report.load;
-                        let is_full = cpu_percent >= 100.0 && memory_percent >= 100.0;
-                        agent.full = is_full.then(|| "full: says 100 % of processors and memory".into());
-                    }
+                    // So the original's agents say that a program on their blacklist runs, and ours that they are full.
+                    let Load { cpu_percent, memory_percent, .. } = report.load;
+                    let is_full = cpu_percent >= 100.0 && memory_percent >= 100.0;
+                    self.dispatch.change(key, |worker| {
+                        worker.load = Some(report.load);
+                        worker.full = is_full.then(|| "full: says 100 % of processors and memory".into());
+                    });
                     self.agents_changed(now);
-                    self.dispatch_all(now);
                 }
                 Message::Goodbye => {
-                    if let Some(agent) = self.agents.get_mut(key) {
-                        agent.services.clear();
-                    }
+                    self.dispatch.retain(key, |_| false);
                     self.agents_changed(now);
-                    self.review_offers(now);
                 }
                 _ => return false,
             }
@@ -194,38 +185,30 @@ impl Pool {
         true
     }
 
-    /// Does what is due.
-    pub(super) fn wps_sweep(&mut self, now: Instant) {
-        let due: Vec<_> = self.wps.finishes.extract_if(|_, finish| finish.at <= now).collect();
-        for (_, finish) in due {
-            self.wps_say(&finish.address, &Body::session(Message::Finish), now);
+    /// Acknowledges an end, when it is time.
+    pub(super) fn wps_finish_due(&mut self, run: RunId, now: Instant) {
+        let Some(finish) = self.wps.finishes.get(&run) else { return };
+        if finish.at > now {
+            return self.timers.set(Timer::Finish(run), finish.at);
         }
-        let mut asked = Vec::new();
-        for agent in self.agents.values_mut().filter(|agent| agent.is_here()) {
-            if let Wire::WpsRemote { ask } = &mut agent.wire
-                && *ask <= now
-            {
-                *ask = now + ASK;
-                asked.push((agent.address.clone(), agent.services.is_empty()));
-            }
-        }
-        for (address, invite) in asked {
-            if invite {
-                self.wps_say(&address, &Body::session(Message::Invite), now);
-            }
-            self.wps_say(&address, &Body::session(Message::LoadQuery), now);
+        if let Some(finish) = self.wps.finishes.remove(&run) {
+            self.wps_say(&finish.address, &Body::session(Message::Finish));
         }
     }
 
-    /// When something is due.
-    pub(super) fn wps_deadline(&self) -> Option<Instant> {
-        let finishes = self.wps.finishes.values().map(|finish| finish.at);
-        let asks =
-            self.agents.values().filter(|agent| agent.is_here()).filter_map(|agent| match agent.wire {
-                Wire::WpsRemote { ask } => Some(ask),
-                Wire::Native => None,
-            });
-        finishes.chain(asks).min()
+    /// Asks an agent for its load, when it is time.
+    pub(super) fn wps_ask(&mut self, key: &AgentKey, now: Instant) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        let Wire::WpsRemote { ask } = &mut agent.wire else { return };
+        if *ask > now {
+            return;
+        }
+        *ask = now + ASK;
+        let address = agent.address.clone();
+        if self.dispatch.worker(key).is_some_and(|worker| worker.processes().len() == 0) {
+            self.wps_say(&address, &Body::session(Message::Invite));
+        }
+        self.wps_say(&address, &Body::session(Message::LoadQuery));
     }
 
     /// Our own session is down: nobody can be seen.
@@ -239,22 +222,21 @@ impl Pool {
     }
 
     pub(super) fn wps_session_up(&mut self, now: Instant) {
-        for run in self.runs.values_mut() {
+        for (id, run) in &mut self.runs {
             if let Phase::WpsRemote { run, .. } = &mut run.phase {
                 run.link_up(now);
+                self.timers.set(Timer::Run(*id), now);
             }
         }
     }
 
     /// Says something that nobody repeats but who says it.
-    fn wps_say(&mut self, address: &str, body: &Body, now: Instant) {
-        let sent = match wps_remote::encode(body) {
-            Ok(text) => post_body(&self.sender, address, text, None),
-            Err(error) => {
-                tracing::error!(%error, "a message can't be sent");
-                Ok(())
+    fn wps_say(&self, address: &str, body: &Body) {
+        match wps_remote::encode(body) {
+            Ok(text) => {
+                let _repeated = post_body(&self.sender, address, text, None);
             }
-        };
-        self.note_send(sent, now);
+            Err(error) => tracing::error!(%error, "a message can't be sent"),
+        }
     }
 }

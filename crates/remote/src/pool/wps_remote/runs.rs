@@ -8,11 +8,12 @@ use anabranch_xmpp::Incoming;
 use super::nick::Nick;
 use super::run::{Due, WpsRun};
 use super::{FINISH_DELAY, Finish, Occupant, REFUSED};
+use crate::dispatch::AgentKey;
 use crate::message::{CarriedValue, Execute, Message};
-use crate::pool::agents::AgentKey;
 use crate::pool::command::{Ending, RunEvent};
 use crate::pool::owner::{Phase, Pool, Run};
 use crate::pool::runs::tell;
+use crate::pool::timers::Timer;
 use crate::post::post_body;
 use crate::run_id::RunId;
 use crate::wire::wps_remote::{self, Body, ExecutionId};
@@ -32,7 +33,7 @@ impl Pool {
         let Ok(id) = execution.as_str().parse::<RunId>() else {
             // Of an orchestrator before us, under our nickname: it repeats its end until it is acknowledged.
             if is_end {
-                self.wps_say(from, &Body::session(Message::Finish), now);
+                self.wps_say(from, &Body::session(Message::Finish));
             }
             return is_end;
         };
@@ -63,7 +64,7 @@ impl Pool {
             None if is_end => {
                 let waited = now.saturating_duration_since(self.started) >= self.settings.unclaimed;
                 if (waited || self.ended.has(&id)) && !self.wps.finishes.contains_key(&id) {
-                    self.wps_say(from, &Body::session(Message::Finish), now);
+                    self.wps_say(from, &Body::session(Message::Finish));
                 }
                 true
             }
@@ -95,17 +96,17 @@ impl Pool {
         let execute = execute.clone();
         let request = match self.wps_request(id, &execute) {
             Ok(request) => request,
-            Err(error) => return self.wps_cannot_be_sent(id, error),
+            Err(error) => return self.wps_cannot_be_sent(id, key, error),
         };
-        let Some(address) = self.wps_run_address(key, id) else { return };
+        let Some(address) = self.wps_run_address(key, id) else {
+            return self.wps_cannot_be_sent(id, key, Error::internal("the agent has no address"));
+        };
         self.handle.data.note_sent(id);
         let Some(run) = self.runs.get_mut(&id) else { return };
         let wps_run = Box::new(WpsRun::requested(address, request, now));
         run.phase = Phase::WpsRemote { agent: key.clone(), run: wps_run, execute: Some(execute) };
         tell(&run.mailbox, RunEvent::Sent { agent: key.to_string(), reattached: false });
         tracing::debug!(run = %id, agent = %key, "run sent");
-        let process = run.process.clone();
-        self.take_slot(key, id, &process);
         self.counters.runs_sent += 1;
         self.flush_wps_run(id, now);
         self.agents_changed(now);
@@ -124,8 +125,9 @@ impl Pool {
     }
 
     /// No agent of this form can be told: the end of the run.
-    fn wps_cannot_be_sent(&mut self, id: RunId, error: Error) {
+    fn wps_cannot_be_sent(&mut self, id: RunId, key: &AgentKey, error: Error) {
         self.ended.note(id);
+        self.free_slot(key, id);
         if let Some(run) = self.take_run(id) {
             self.counters.runs_failed += 1;
             tell(&run.mailbox, RunEvent::Refused(error));
@@ -146,9 +148,7 @@ impl Pool {
         };
         let (agent, execute) = (agent.clone(), execute.clone());
         tracing::info!(run = %id, %agent, "an agent refused a run");
-        if let Some(entry) = self.agents.get_mut(&agent) {
-            entry.refuses_until = Some(now + REFUSED);
-        }
+        self.spare(&agent, now + REFUSED);
         self.queue_again(id, &agent, execute, now);
         true
     }
@@ -180,7 +180,7 @@ impl Pool {
             Some(_) => {
                 tracing::warn!(run = %id, %agent, "an occupant is named as a run that its agent does not have")
             }
-            None if self.ended.has(&id) => self.wps_say(&address, &Body::session(Message::Abort), now),
+            None if self.ended.has(&id) => self.wps_say(&address, &Body::session(Message::Abort)),
             // From before our start: someone may still ask for it.
             None => {}
         }
@@ -195,7 +195,7 @@ impl Pool {
 
     fn wps_find_again(&mut self, id: RunId, key: &AgentKey, from: &str, now: Instant) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let offers = self.agents.get(key).is_some_and(|agent| agent.services.contains_key(&run.process));
+        let offers = self.dispatch.worker(key).is_some_and(|worker| worker.service(&run.process).is_some());
         if !offers {
             return;
         }
@@ -208,7 +208,7 @@ impl Pool {
         tracing::info!(run = %id, agent = %key, "run found again");
         self.counters.runs_reattached += 1;
         let process = run.process.clone();
-        self.take_slot(key, id, &process);
+        self.dispatch.change(key, |worker| worker.take_slot(id, &process));
         self.agents_changed(now);
     }
 
@@ -246,10 +246,10 @@ impl Pool {
         while let Some((seq, message)) = run.deliver() {
             gone |= !tell(mailbox, RunEvent::Message { seq, message });
         }
-        self.note_send(sent, now);
+        self.watch_run(id, sent, now);
         match due {
             _ if gone => self.abandon(id, now),
-            Some(Due::Abort) => self.wps_say(&address, &Body::session(Message::Abort), now),
+            Some(Due::Abort) => self.wps_say(&address, &Body::session(Message::Abort)),
             Some(Due::Lost(how)) => self.lose_run(id, how, now),
             None => {}
         }
@@ -266,11 +266,12 @@ impl Pool {
         match ending {
             Some(Ending::Completed) => {
                 let finish = Finish { address: run.address.clone(), at: now + FINISH_DELAY };
+                self.timers.set(Timer::Finish(id), finish.at);
                 self.wps.finishes.insert(id, finish);
             }
             // It ends by itself.
             Some(Ending::Failed) => {}
-            None if run.is_here() => self.wps_say(&run.address, &Body::session(Message::Abort), now),
+            None if run.is_here() => self.wps_say(&run.address, &Body::session(Message::Abort)),
             // Told when it comes.
             None => {}
         }

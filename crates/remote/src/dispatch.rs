@@ -1,0 +1,398 @@
+//! Who gets which run: agents, processes, and the runs that wait between them. Without IO and without a clock.
+//!
+//! What it costs does not depend on how many runs wait, and hardly on how many agents there are:
+//!
+//! - A run that comes while none of its process waits takes the best agent of an ordered index.
+//! - An agent that can take more than before (a run has ended, it is less busy, it came) takes the oldest run that waits for one of
+//!   its processes. Nobody else could have taken it, else it would not wait: so only the processes of that agent are looked at.
+//!
+//! Every change goes through one method, which notes the agent; [`Dispatcher::decide`] is to be called until it gives nothing.
+//!
+//! Read first: `standing.rs` (which agent is better, and what may be in the way), `lane.rs`, [`Dispatcher::decide`].
+
+mod lane;
+mod standing;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use anabranch_model::ProcessId;
+
+use lane::Lane;
+pub use lane::Ticket;
+use standing::Situation;
+pub use standing::{Obstacle, Rank, Rules, obstacle};
+use worker::Offered;
+pub use worker::{AgentKey, Service, Slots, Worker};
+
+use crate::pool::WaitingRuns;
+use crate::run_id::RunId;
+
+/// Owns what matters for who gets which run.
+#[derive(Debug)]
+pub struct Dispatcher {
+    rules: Rules,
+    workers: BTreeMap<Arc<AgentKey>, Worker>,
+    lanes: HashMap<ProcessId, Lane>,
+    /// Runs that wait, in all lanes.
+    queued: usize,
+    /// Agents of which something has changed since they were last looked at.
+    changed: BTreeSet<Arc<AgentKey>>,
+    /// Processes to which a run came.
+    fresh: BTreeSet<ProcessId>,
+    /// Processes of which agents came or went.
+    reviews: BTreeSet<ProcessId>,
+    /// Processes whose runs may wait for another reason now, or are not all told.
+    news: BTreeSet<ProcessId>,
+    /// Whose turn it was last.
+    news_last: Option<ProcessId>,
+    looked_at: u64,
+}
+
+/// A run and the agent that gets it. Its slots are taken already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub run: RunId,
+    pub process: ProcessId,
+    pub agent: Arc<AgentKey>,
+}
+
+/// Why runs wait that have not been told so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    pub reason: Arc<str>,
+    pub runs: Vec<RunId>,
+}
+
+/// Agents that offer a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offering {
+    pub all: usize,
+    /// Of these, in reach.
+    pub here: usize,
+}
+
+impl Dispatcher {
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            workers: BTreeMap::new(),
+            lanes: HashMap::new(),
+            queued: 0,
+            changed: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            reviews: BTreeSet::new(),
+            news: BTreeSet::new(),
+            news_last: None,
+            looked_at: 0,
+        }
+    }
+
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    #[must_use]
+    pub fn worker(&self, agent: &AgentKey) -> Option<&Worker> {
+        self.workers.get(agent)
+    }
+
+    /// Changes what is known of an agent, which is made where it is not known; its services and labels have methods of their own.
+    pub fn change<T>(&mut self, agent: &AgentKey, change: impl FnOnce(&mut Worker) -> T) -> T {
+        if !self.workers.contains_key(agent) {
+            let key = Arc::new(agent.clone());
+            self.workers.insert(Arc::clone(&key), Worker::new(key));
+        }
+        let worker = self.workers.get_mut(agent).expect("inserted where it was not there");
+        self.changed.insert(Arc::clone(&worker.key));
+        change(worker)
+    }
+
+    /// Forgets an agent.
+    pub fn forget(&mut self, agent: &AgentKey) {
+        self.retain(agent, |_| false);
+        self.workers.remove(agent);
+        self.changed.remove(agent);
+    }
+
+    /// What an agent's owner says of the machine.
+    pub fn label(&mut self, agent: &AgentKey, labels: BTreeSet<String>) {
+        self.change(agent, |worker| worker.labels = labels);
+        let Some(worker) = self.workers.get_mut(agent) else { return };
+        for (process, offered) in &mut worker.services {
+            offered.matching = matching(&self.rules, process, &offered.service, &worker.labels);
+        }
+    }
+
+    /// An agent offers a process, or in another way than before.
+    pub fn offer(&mut self, agent: &AgentKey, process: &ProcessId, service: Service) {
+        let Some(worker) = self.workers.get_mut(agent) else { return };
+        self.changed.insert(Arc::clone(&worker.key));
+        let matching = matching(&self.rules, process, &service, &worker.labels);
+        if let Some(offered) = worker.services.get_mut(process) {
+            (offered.service, offered.matching) = (service, matching);
+            return;
+        }
+        // One text for all agents.
+        let process = match self.lanes.get_key_value(process) {
+            Some((known, _)) => known.clone(),
+            None => process.clone(),
+        };
+        self.lanes.entry(process.clone()).or_default().offering += 1;
+        self.reviews.insert(process.clone());
+        worker.services.insert(process, Offered { service, matching, counted: None, indexed: None });
+    }
+
+    /// An agent offers a process no more.
+    pub fn unoffer(&mut self, agent: &AgentKey, process: &ProcessId) {
+        let Some(worker) = self.workers.get_mut(agent) else { return };
+        let Some(offered) = worker.services.remove(process) else { return };
+        let Some(lane) = self.lanes.get_mut(process) else { return };
+        lane.offering -= 1;
+        lane.recount(offered.counted.flatten(), None);
+        if let Some(rank) = offered.indexed {
+            lane.candidates.remove(&(rank, Arc::clone(&worker.key)));
+        }
+        self.reviews.insert(process.clone());
+        if !lane.queue.is_empty() {
+            self.news.insert(process.clone());
+        }
+        self.drop_idle(process);
+    }
+
+    /// An agent offers nothing more but these.
+    pub fn retain(&mut self, agent: &AgentKey, kept: impl Fn(&ProcessId) -> bool) {
+        let Some(worker) = self.workers.get(agent) else { return };
+        let gone: Vec<_> = worker.processes().filter(|process| !kept(process)).cloned().collect();
+        for process in gone {
+            self.unoffer(agent, &process);
+        }
+    }
+
+    /// A run waits for an agent, with a ticket that no other one has.
+    pub fn queue(&mut self, process: &ProcessId, ticket: Ticket, run: RunId) {
+        let lane = self.lanes.entry(process.clone()).or_default();
+        if lane.queue.insert(ticket, run).is_none() {
+            self.queued += 1;
+        }
+        // Where others wait already, no agent could take it either, unless it came before them and they for it.
+        self.fresh.insert(process.clone());
+    }
+
+    /// A run waits no more.
+    pub fn unqueue(&mut self, process: &ProcessId, ticket: Ticket) -> Option<RunId> {
+        let run = self.lanes.get_mut(process)?.unqueue(ticket)?;
+        self.queued -= 1;
+        self.drop_idle(process);
+        Some(run)
+    }
+
+    /// Takes all runs of a process out of the queue.
+    pub fn unqueue_all(&mut self, process: &ProcessId) -> Vec<RunId> {
+        let Some(lane) = self.lanes.get_mut(process) else { return Vec::new() };
+        let runs = lane.unqueue_all();
+        self.queued -= runs.len();
+        self.drop_idle(process);
+        runs
+    }
+
+    /// Runs that wait, of all processes.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Runs that wait, of one process.
+    #[must_use]
+    pub fn queued_of(&self, process: &ProcessId) -> usize {
+        self.lanes.get(process).map_or(0, |lane| lane.queue.len())
+    }
+
+    /// Processes with runs that wait, how many, and why; by name.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<WaitingRuns> {
+        let waiting = |(process, lane): (&ProcessId, &Lane)| WaitingRuns {
+            process: process.clone(),
+            runs: lane.queue.len(),
+            reason: lane.text(&self.rules),
+        };
+        let lanes = self.lanes.iter().filter(|(_, lane)| !lane.queue.is_empty());
+        let mut all: Vec<_> = lanes.map(waiting).collect();
+        all.sort_by(|a, b| a.process.cmp(&b.process));
+        all
+    }
+
+    /// Agents that offer a process. Only true when [`Dispatcher::decide`] has given nothing.
+    #[must_use]
+    pub fn offering(&self, process: &ProcessId) -> Offering {
+        let lane = self.lanes.get(process);
+        lane.map_or_else(Offering::default, |lane| Offering { all: lane.offering, here: lane.here() })
+    }
+
+    /// Processes of which agents came or went since the last call. To be called when [`Dispatcher::decide`] has given nothing.
+    pub fn take_reviews(&mut self) -> BTreeSet<ProcessId> {
+        std::mem::take(&mut self.reviews)
+    }
+
+    /// Who gets which run next. To be called until it gives nothing, after every change.
+    pub fn decide(&mut self) -> Option<Decision> {
+        while let Some(agent) = self.changed.first().cloned() {
+            if let Some((ticket, process)) = self.oldest_for(&agent) {
+                return self.assign(process, ticket, agent);
+            }
+            self.changed.remove(&agent);
+            self.settle(&agent);
+        }
+        while let Some(process) = self.fresh.first().cloned() {
+            if let Some((ticket, agent)) = self.best_for(&process) {
+                return self.assign(process, ticket, agent);
+            }
+            self.fresh.remove(&process);
+        }
+        None
+    }
+
+    /// Agents and processes that were looked at to decide, so far: what decisions cost, whatever the machine.
+    #[must_use]
+    pub fn looked_at(&self) -> u64 {
+        self.looked_at
+    }
+
+    fn assign(&mut self, process: ProcessId, ticket: Ticket, agent: Arc<AgentKey>) -> Option<Decision> {
+        let run = self.unqueue(&process, ticket)?;
+        self.change(&agent, |worker| worker.take_slot(run, &process));
+        Some(Decision { run, process, agent })
+    }
+
+    /// The run that has waited longest of those that an agent could take.
+    fn oldest_for(&mut self, agent: &AgentKey) -> Option<(Ticket, ProcessId)> {
+        let worker = self.workers.get(agent).filter(|_| self.queued > 0)?;
+        let situation = Situation::of(worker, &self.rules);
+        if situation.takes_nothing() {
+            return None;
+        }
+        self.looked_at += worker.services.len() as u64;
+        let oldest = worker.services.iter().filter_map(|(process, offered)| {
+            let running = || worker.slots.running(process);
+            situation.standing(&offered.service, offered.matching, running).ok()?;
+            let (ticket, _) = self.lanes.get(process)?.queue.first_key_value()?;
+            Some((*ticket, process))
+        });
+        oldest.min().map(|(ticket, process)| (ticket, process.clone()))
+    }
+
+    /// The oldest run of a process, and the best agent for it.
+    fn best_for(&mut self, process: &ProcessId) -> Option<(Ticket, Arc<AgentKey>)> {
+        let lane = self.lanes.get_mut(process)?;
+        let (ticket, _) = lane.queue.first_key_value()?;
+        while let Some((rank, agent)) = lane.candidates.pop_first() {
+            self.looked_at += 1;
+            let Some(worker) = self.workers.get_mut(&agent) else { continue };
+            let situation = Situation::of(worker, &self.rules);
+            let Some(offered) = worker.services.get_mut(process) else { continue };
+            let running = || worker.slots.running(process);
+            let now = situation.standing(&offered.service, offered.matching, running).ok();
+            offered.indexed = now;
+            if let Some(now) = now {
+                lane.candidates.insert((now, Arc::clone(&agent)));
+            }
+            if now == Some(rank) {
+                return Some((*ticket, agent));
+            }
+        }
+        None
+    }
+
+    /// Makes the lanes of an agent's processes agree with it: what is in the way is counted, and no entry is worse than it is.
+    fn settle(&mut self, agent: &AgentKey) {
+        let Some(worker) = self.workers.get_mut(agent) else { return };
+        let situation = Situation::of(worker, &self.rules);
+        let Worker { key, services, slots, .. } = worker;
+        for (process, offered) in services {
+            let running = || slots.running(process);
+            let standing = situation.standing(&offered.service, offered.matching, running);
+            let obstacle = standing.err();
+            let better = standing.ok().filter(|rank| offered.indexed.is_none_or(|indexed| *rank < indexed));
+            if offered.counted == Some(obstacle) && better.is_none() {
+                continue;
+            }
+            let Some(lane) = self.lanes.get_mut(process) else { continue };
+            let before = offered.counted.replace(obstacle).flatten();
+            if before != obstacle {
+                lane.recount(before, obstacle);
+                if !lane.queue.is_empty() {
+                    self.news.insert(process.clone());
+                }
+                if [before, obstacle].contains(&Some(Obstacle::Away)) {
+                    self.reviews.insert(process.clone());
+                }
+            }
+            if let Some(rank) = better {
+                if let Some(indexed) = offered.indexed.replace(rank) {
+                    lane.candidates.remove(&(indexed, Arc::clone(key)));
+                }
+                lane.candidates.insert((rank, Arc::clone(key)));
+            }
+        }
+    }
+
+    fn drop_idle(&mut self, process: &ProcessId) {
+        if self.lanes.get(process).is_some_and(Lane::is_idle) {
+            self.lanes.remove(process);
+        }
+    }
+
+    /// Why runs of a process wait now.
+    pub fn reason(&mut self, process: &ProcessId) -> Arc<str> {
+        let Some(lane) = self.lanes.get_mut(process) else { return "none offers the process".into() };
+        let reason = lane.reason(&self.rules);
+        if lane.has_untold() {
+            self.news.insert(process.clone());
+        }
+        reason
+    }
+
+    /// Some runs that have not been told why they wait now, at most so many; process by process in turn. To be called when
+    /// [`Dispatcher::decide`] has given nothing.
+    pub fn next_news(&mut self, runs_max: usize) -> Option<News> {
+        let behind =
+            self.news_last.as_ref().and_then(|last| self.news.range(last..).find(|next| *next != last));
+        let process = behind.or_else(|| self.news.first()).cloned()?;
+        self.news.remove(&process);
+        let lane = self.lanes.get_mut(&process);
+        let news = lane.map_or_else(
+            || News { reason: "".into(), runs: Vec::new() },
+            |lane| {
+                let reason = lane.reason(&self.rules);
+                let news = News { reason, runs: lane.next_told(runs_max) };
+                if lane.has_untold() {
+                    self.news.insert(process.clone());
+                }
+                news
+            },
+        );
+        self.news_last = Some(process);
+        Some(news)
+    }
+
+    /// Whether [`Dispatcher::next_news`] may have something.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+}
+
+/// How many of an agent's labels are preferred for a process.
+fn matching(rules: &Rules, process: &ProcessId, service: &Service, labels: &BTreeSet<String>) -> u32 {
+    let by_rule = rules.preferred_labels.get(process);
+    let by_service = service.preferred.as_deref().unwrap_or_default();
+    let preferred =
+        |label: &&String| by_rule.is_some_and(|all| all.contains(*label)) || by_service.contains(label);
+    u32::try_from(labels.iter().filter(preferred).count()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,113 @@
+//! One process: the runs that wait, the agents that could take one, and why the others can't.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::standing::{Obstacle, Rank, Rules};
+use super::worker::AgentKey;
+use crate::run_id::RunId;
+
+/// The place of a run in the queue: the lower one came first.
+pub type Ticket = u64;
+
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// Bounded by [`OrchestratorSettings::queue_runs_max`](crate::OrchestratorSettings::queue_runs_max).
+    pub(super) queue: BTreeMap<Ticket, RunId>,
+    /// Agents that could take a run, best first. An entry is never worse than its agent: one that has become busier since, or can take
+    /// nothing any more, is found out when its turn comes.
+    pub(super) candidates: BTreeSet<(Rank, Arc<AgentKey>)>,
+    /// Agents that offer it.
+    pub(super) offering: usize,
+    /// How many of them have which obstacle.
+    obstacles: [usize; Obstacle::ALL.len()],
+    told: Told,
+}
+
+/// Why the runs wait, as they are told: all in turn, starting where it was last left.
+#[derive(Debug, Default)]
+struct Told {
+    reason: Option<Arc<str>>,
+    /// The last one told.
+    last: Ticket,
+    /// How many are still to be told.
+    left: usize,
+}
+
+impl Lane {
+    /// Agents that offer it and are in reach.
+    pub(super) fn here(&self) -> usize {
+        self.offering - self.obstacles[Obstacle::Away as usize]
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.offering == 0 && self.queue.is_empty()
+    }
+
+    /// An agent that had the one obstacle has the other one now.
+    pub(super) fn recount(&mut self, before: Option<Obstacle>, after: Option<Obstacle>) {
+        if let Some(before) = before {
+            self.obstacles[before as usize] -= 1;
+        }
+        if let Some(after) = after {
+            self.obstacles[after as usize] += 1;
+        }
+    }
+
+    pub(super) fn unqueue(&mut self, ticket: Ticket) -> Option<RunId> {
+        let run = self.queue.remove(&ticket);
+        if self.queue.is_empty() {
+            self.told = Told::default();
+        }
+        run
+    }
+
+    pub(super) fn unqueue_all(&mut self) -> Vec<RunId> {
+        self.told = Told::default();
+        std::mem::take(&mut self.queue).into_values().collect()
+    }
+
+    /// The same as [`text`](Self::text); from now on that is what they are told.
+    pub(super) fn reason(&mut self, rules: &Rules) -> Arc<str> {
+        let text = self.text(rules);
+        match &self.told.reason {
+            Some(told) if **told == *text => Arc::clone(told),
+            _ => {
+                let reason: Arc<str> = text.into();
+                self.told.reason = Some(Arc::clone(&reason));
+                self.told.left = self.queue.len();
+                reason
+            }
+        }
+    }
+
+    /// Why no agent takes its runs now.
+    pub(super) fn text(&self, rules: &Rules) -> String {
+        let counts = Obstacle::ALL.map(|obstacle| (obstacle, self.obstacles[obstacle as usize]));
+        let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+        let mut counts: Vec<_> = counts.map(|(obstacle, count)| (obstacle.text(rules), count)).collect();
+        counts.sort();
+        match counts.as_slice() {
+            [] => "none offers the process".into(),
+            [(text, _)] => format!("all {text}"),
+            _ => counts.iter().map(|(text, count)| format!("{count} {text}")).collect::<Vec<_>>().join(", "),
+        }
+    }
+
+    /// Some of those that are still to be told.
+    pub(super) fn next_told(&mut self, runs_max: usize) -> Vec<RunId> {
+        let count = self.told.left.min(runs_max).min(self.queue.len());
+        let behind = self.queue.range((Bound::Excluded(self.told.last), Bound::Unbounded));
+        let runs: Vec<_> = behind.chain(&self.queue).take(count).map(|(at, run)| (*at, *run)).collect();
+        self.told.left -= count;
+        if let Some((last, _)) = runs.last() {
+            self.told.last = *last;
+        }
+        runs.into_iter().map(|(_, run)| run).collect()
+    }
+
+    pub(super) fn has_untold(&self) -> bool {
+        self.told.left > 0 && !self.queue.is_empty()
+    }
+}
