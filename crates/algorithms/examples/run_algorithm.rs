@@ -96,7 +96,7 @@ fn value_of(description: &ProcessDescription, name: &str, text: &str) -> Result<
     match (&input.data, text.strip_prefix('@')) {
         (DataDescription::Complex(domain), Some(path)) => {
             let format = domain.formats.first().ok_or("an input without formats")?.clone();
-            Ok(Value::Complex(ComplexValue { data: Data::file(path)?, format }))
+            Ok(Value::Complex(ComplexValue::new(Data::file(path)?, format)))
         }
         _ => Ok(Value::Literal(LiteralValue::new(LiteralType::String, text))),
     }

@@ -297,7 +297,7 @@ fn json_array(values: &[Value]) -> Value {
     });
     let text = serde_json::Value::Array(elements.collect()).to_string();
     let format = Format::new("application/json");
-    Value::Complex(ComplexValue { data: Data::Bytes(text.into()), format })
+    Value::Complex(ComplexValue::new(Data::Bytes(text.into()), format))
 }
 
 /// JSON has no infinity: what it can't say as a number it says as a string.

@@ -140,11 +140,7 @@ fn describe() -> ProcessDescription {
         async_execute: true,
         idempotent: true,
         on_agent_restart: None,
-        chunking: Some(Chunking {
-            inputs: words(&["nir", "swir"]),
-            output: "result".into(),
-            cut: Cut::Tiles,
-        }),
+        chunking: Some(Chunking::new(words(&["nir", "swir"]), "result", Cut::Tiles)),
     }
 }
 
@@ -217,7 +213,7 @@ impl Algorithm for Ndwi {
         let path = sink.scratch().join("ndwi.tif");
         job.write(&path, sink)?;
         let data = Data::file(&path).map_err(|error| not_written(error.into()))?;
-        sink.write("result", Value::Complex(ComplexValue { data, format: RasterFormat::GeoTiff.format() }))
+        sink.write("result", Value::Complex(ComplexValue::new(data, RasterFormat::GeoTiff.format())))
     }
 }
 

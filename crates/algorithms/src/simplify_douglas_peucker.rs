@@ -115,11 +115,7 @@ fn describe() -> ProcessDescription {
         async_execute: true,
         idempotent: true,
         on_agent_restart: None,
-        chunking: Some(Chunking {
-            inputs: vec!["data".into()],
-            output: "result".into(),
-            cut: Cut::Features,
-        }),
+        chunking: Some(Chunking::new(vec!["data".into()], "result", Cut::Features)),
     }
 }
 
@@ -129,7 +125,7 @@ impl Algorithm for SimplifyDouglasPeucker {
     }
 
     fn run(&self, inputs: &Inputs, sink: &dyn AlgorithmSink) -> Result<(), Error> {
-        let ComplexValue { data, format } = inputs.complex("data")?;
+        let ComplexValue { data, format, .. } = inputs.complex("data")?;
         let tolerance = inputs.number("tolerance")?;
         let reader = data.open().map_err(|error| Error::internal(format!("input 'data': {error}")))?;
         let is_cancelled = || sink.is_cancelled();
@@ -159,7 +155,7 @@ impl Algorithm for SimplifyDouglasPeucker {
             (false, true) => GEOJSON_SEQ,
             (false, false) => Format::GEOJSON,
         };
-        let value = ComplexValue { data: result.finish()?, format: Format::new(media_type) };
+        let value = ComplexValue::new(result.finish()?, Format::new(media_type));
         sink.write("result", Value::Complex(value))
     }
 }

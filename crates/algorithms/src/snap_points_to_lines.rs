@@ -148,11 +148,7 @@ fn describe() -> ProcessDescription {
         async_execute: true,
         idempotent: true,
         on_agent_restart: None,
-        chunking: Some(Chunking {
-            inputs: words(&["points"]),
-            output: "result".into(),
-            cut: Cut::Features,
-        }),
+        chunking: Some(Chunking::new(words(&["points"]), "result", Cut::Features)),
     }
 }
 
@@ -216,7 +212,7 @@ impl Algorithm for SnapPointsToLines {
             Some(lines) => Arc::clone(lines),
             None => Arc::new(parameters.index(inputs, sink)?),
         };
-        let ComplexValue { data, format } = inputs.complex("points")?;
+        let ComplexValue { data, format, .. } = inputs.complex("points")?;
         check_crs(crs_of(data), lines.crs(), parameters.metric)?;
         let reader = data.open().map_err(|error| Error::internal(format!("input 'points': {error}")))?;
         let refusal = |error| unreadable("points", "has points", &error);
@@ -240,7 +236,7 @@ impl Algorithm for SnapPointsToLines {
             (false, true) => GEOJSON_SEQ,
             (false, false) => Format::GEOJSON,
         };
-        let value = ComplexValue { data: collection.finish()?, format: Format::new(media_type) };
+        let value = ComplexValue::new(collection.finish()?, Format::new(media_type));
         sink.write("result", Value::Complex(value))
     }
 }

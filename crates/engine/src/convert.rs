@@ -257,7 +257,7 @@ impl Workshop {
                 Err(FormatError::Stopped) => Err(Error::Dismissed),
                 Err(FormatError::Io(error)) => Err(io_error("can't convert into", &path, &error)),
                 Err(error) => Ok(Err(error)),
-                Ok(data) => Ok(Ok(ComplexValue { data, format: step.format })),
+                Ok(data) => Ok(Ok(ComplexValue::new(data, step.format))),
             }
         };
         let turn = tokio::select! {

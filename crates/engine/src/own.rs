@@ -33,7 +33,7 @@ impl Inner {
             None => results.outputs.first(),
         };
         let log = log.ok_or_else(|| Error::NoSuchOutput { job, output: output.unwrap_or_default() })?;
-        let [Value::Complex(ComplexValue { data, format })] = log.chunks.as_slice() else {
+        let [Value::Complex(ComplexValue { data, format, .. })] = log.chunks.as_slice() else {
             return Err(Error::process_failed("the result is not one piece of data with a format"));
         };
         let mut hint = said.clone();

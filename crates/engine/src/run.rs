@@ -99,6 +99,7 @@ async fn execute(
         part: None,
         resume,
         written: if on_restart == OnRestart::Continue { live.written() } else { 0 },
+        feed: None,
         inputs,
         outputs: live.request.outputs.clone(),
         sink: Arc::new(RunSink(Arc::clone(&attempt))),

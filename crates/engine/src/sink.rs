@@ -117,20 +117,22 @@ impl Attempt {
         chunk: ComplexValue,
         inline: bool,
     ) -> Result<Option<oneshot::Receiver<()>>, Error> {
-        let ComplexValue { data, format } = chunk;
+        let ComplexValue { data, format, facts } = chunk;
         let scratch = self.scratch_made.get().map(|()| self.scratch.as_path());
         if inline && let Data::File(file) = &data {
             let read = crate::results::read_small(&file.path, file.bytes, scratch);
             let bytes = read.map_err(|error| folders::io_error("can't read", &file.path, &error))?;
-            return self
-                .append(place, Value::Complex(ComplexValue { data: Data::Bytes(bytes.into()), format }));
+            return self.append(
+                place,
+                Value::Complex(ComplexValue { data: Data::Bytes(bytes.into()), format, facts }),
+            );
         }
         let output = &self.live.request.outputs[place].id;
         let folder = self.engine.folders.output(self.live.id, output, place);
         let staged = Staged::new(&folder, &data, scratch)?;
         self.live.append(place, self.wait(), |number| {
             let file = staged.place(number)?;
-            Ok(Value::Complex(ComplexValue { data: Data::File(file), format }))
+            Ok(Value::Complex(ComplexValue { data: Data::File(file), format, facts }))
         })
     }
 

@@ -141,7 +141,7 @@ fn text(text: &str) -> Value {
 }
 
 fn bytes(bytes: impl Into<bytes::Bytes>) -> Value {
-    Value::Complex(ComplexValue { data: Data::Bytes(bytes.into()), format: Format::new("text/plain") })
+    Value::Complex(ComplexValue::new(Data::Bytes(bytes.into()), Format::new("text/plain")))
 }
 
 fn item(id: &str, text: &str) -> InputItem {

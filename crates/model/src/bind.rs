@@ -518,7 +518,7 @@ fn complex_value(
         let fault = Fault::new(Subject::Input(input.id.clone()), FaultKind::TooLarge, rule);
         return Err(fault.with_value(data.len().to_string()));
     }
-    Ok(Value::Complex(ComplexValue { data, format }))
+    Ok(Value::Complex(ComplexValue::new(data, format)))
 }
 
 /// Base64 as people write it: with line breaks, with or without padding.

@@ -56,6 +56,21 @@ pub struct Chunking {
     pub output: String,
     /// What the pieces are.
     pub cut: Cut,
+    /// Cells on each side of a tile that are given with it, as far as the raster reaches: for what depends on neighbours. They are cut off
+    /// what comes out, which has to have the cells of what went in.
+    #[serde(default)]
+    pub overlap: u32,
+    /// One run takes all pieces while they come ([`Execution::feed`](crate::Execution::feed)); else each has a run of its own.
+    #[serde(default)]
+    pub is_fed: bool,
+}
+
+impl Chunking {
+    /// A run for each piece, and tiles that do not overlap.
+    #[must_use]
+    pub fn new(inputs: Vec<String>, output: impl Into<String>, cut: Cut) -> Self {
+        Self { inputs, output: output.into(), cut, overlap: 0, is_fed: false }
+    }
 }
 
 /// What data is cut into.

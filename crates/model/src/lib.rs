@@ -33,15 +33,15 @@ pub use id::{InvalidIdentifier, JobId, ProcessId};
 pub use job::{Applied, DismissedBy, Job, JobEvent, JobState, Outcome, Removal};
 pub use limit::{Limit, LimitKind, LimitOf, LimitSort};
 pub use process::{
-    Algorithm, AlgorithmSink, BoxFuture, Execution, LogLine, LogSource, OnRestart, OutputSink, Prepared,
-    Process, SinkAround,
+    Algorithm, AlgorithmSink, BoxFuture, ChunkReader, Execution, Feed, LogLine, LogSource, OnRestart,
+    OutputSink, Prepared, Process, SinkAround,
 };
 pub use request::{
     ExecuteRequest, ExecutionMode, FormatHint, HttpMethod, InputData, InputItem, OutputRequest, Reference,
     ReferenceBody, ResponseForm, TextForm, Transmission,
 };
 pub use subscriber::{CallbackEvent, Subscriber};
-pub use value::{BoundingBox, ComplexValue, Data, DataFile, Inputs, LiteralValue, Value};
+pub use value::{BoundingBox, ComplexValue, Data, DataFile, Facts, Inputs, LiteralValue, Value};
 
 /// A point in time; the crate never reads a clock, time is always a parameter.
 pub use jiff::Timestamp;

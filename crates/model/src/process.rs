@@ -6,12 +6,12 @@ use crate::description::ProcessDescription;
 use crate::error::Error;
 use crate::id::JobId;
 use crate::request::OutputRequest;
-use crate::value::{Inputs, Value};
+use crate::value::{ComplexValue, Inputs, Value};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A boxed future, so that [`Process`] stays object-safe without a runtime.
@@ -90,8 +90,42 @@ pub struct Execution {
     pub inputs: Inputs,
     /// Outputs asked for, with resolved formats; never empty.
     pub outputs: Vec<OutputRequest>,
+    /// An input that arrives while the run goes on, of a process whose [`Chunking`](crate::Chunking) says `is_fed`; it is not among `inputs`.
+    pub feed: Option<Feed>,
     /// Where everything goes.
     pub sink: Arc<dyn OutputSink>,
+}
+
+/// An input that arrives in pieces.
+pub struct Feed {
+    /// Its identifier.
+    pub input: String,
+    /// Never locked: it makes an execution one that can be borrowed across threads, which a reader alone is not.
+    pieces: Mutex<Box<dyn ChunkReader>>,
+}
+
+impl Feed {
+    /// The input of that identifier.
+    #[must_use]
+    pub fn new(input: impl Into<String>, pieces: Box<dyn ChunkReader>) -> Self {
+        Self { input: input.into(), pieces: Mutex::new(pieces) }
+    }
+
+    /// The pieces.
+    #[must_use]
+    pub fn into_pieces(self) -> Box<dyn ChunkReader> {
+        self.pieces.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives chunks one after the other, as they come: the other end of [`OutputSink::write`].
+pub trait ChunkReader: Send {
+    /// The next chunk, as soon as it is there; `None` once no more will come. A chunk's file is kept until the next one is asked for.
+    /// Dropping the future loses no chunk.
+    ///
+    /// # Errors
+    /// What the stream ended with.
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<ComplexValue>, Error>>;
 }
 
 /// Where a run pushes: outputs are append-only logs of chunks, progress and log lines are events of the job.

@@ -4,6 +4,7 @@ use crate::description::{Format, LiteralType};
 use crate::error::Error;
 use base64::Engine as _;
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read};
@@ -59,6 +60,43 @@ pub struct ComplexValue {
     pub data: Data,
     /// How they are written.
     pub format: Format,
+    /// What is known of it without reading it.
+    #[serde(default, skip_serializing_if = "Facts::is_empty")]
+    pub facts: Facts,
+}
+
+impl ComplexValue {
+    /// Data of which nothing but the format is known.
+    #[must_use]
+    pub fn new(data: Data, format: Format) -> Self {
+        Self { data, format, facts: Facts::default() }
+    }
+}
+
+/// What is known of data without reading it. What lists chunks tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// Features in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<u64>,
+    /// Where it lies: west, south, east, north, in degrees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bbox: Option<[f64; 4]>,
+    /// How long the run took that made it, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_ms: Option<u64>,
+    /// When it was stored as a chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Timestamp>,
+}
+
+impl Facts {
+    /// Nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Bytes in memory, or in a file that whoever made the value keeps until the job is over.

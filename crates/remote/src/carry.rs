@@ -120,7 +120,7 @@ pub(crate) async fn take_output(
             Value::BoundingBox(checked_box(BoundingBox { crs, lower, upper })?)
         }
         CarriedValue::Complex { data: payload, format } => {
-            Value::Complex(ComplexValue { data: take(run, output, payload, data).await?, format })
+            Value::Complex(ComplexValue::new(take(run, output, payload, data).await?, format))
         }
     })
 }

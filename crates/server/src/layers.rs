@@ -192,7 +192,7 @@ impl Layers {
         log: &OutputLog,
         n: usize,
     ) -> Result<Layer, String> {
-        let Value::Complex(ComplexValue { data, format }) = &log.chunks[n] else {
+        let Value::Complex(ComplexValue { data, format, .. }) = &log.chunks[n] else {
             return Err("it is no file".into());
         };
         let kind = Kind::of(&media_type_essence(&format.media_type)).ok_or_else(|| {

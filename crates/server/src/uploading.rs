@@ -180,10 +180,7 @@ impl UploadingSink {
         ));
         if output.by_address {
             let data = Data::Bytes(format!("{url}\r\n").into());
-            return self
-                .sink
-                .write(id, Value::Complex(ComplexValue { data, format: Format::new(URI_LIST) }))
-                .await;
+            return self.sink.write(id, Value::Complex(ComplexValue::new(data, Format::new(URI_LIST)))).await;
         }
         // As the service file has it: with a slash before it, or not.
         let slash = if root.starts_with('/') { "/" } else { "" };

@@ -158,6 +158,7 @@ impl Runner {
             part: Some(part),
             resume: false,
             written: 0,
+            feed: None,
             inputs: inputs.clone(),
             outputs: vec![OutputRequest {
                 id: self.output.clone(),

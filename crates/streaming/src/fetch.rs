@@ -99,7 +99,7 @@ fn known(data: Data, said: Option<Format>, content_type: Option<String>) -> Resu
     let media_type =
         media_type.ok_or("neither its playlist nor its server nor its content says what it is")?;
     let schema = said.and_then(|format| format.schema);
-    Ok(ComplexValue { data, format: Format { schema, ..Format::new(media_type) } })
+    Ok(ComplexValue::new(data, Format { schema, ..Format::new(media_type) }))
 }
 
 fn first_bytes(data: &Data) -> Vec<u8> {

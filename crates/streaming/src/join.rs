@@ -45,7 +45,7 @@ impl Joined {
             Cut::Tiles => tiles(chunks, &scratch, &path),
         });
         let data = joined.await.map_err(Error::internal)??;
-        sink.write(&self.output, Value::Complex(ComplexValue { data, format })).await?;
+        sink.write(&self.output, Value::Complex(ComplexValue::new(data, format))).await?;
         for folder in folders {
             chunks::remove(folder).await;
         }

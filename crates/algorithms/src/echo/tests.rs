@@ -31,6 +31,7 @@ fn run(echo: Echo, inputs: &[(&str, InputData)], sink: &Arc<TestSink>) -> Result
         part: None,
         resume: false,
         written: 0,
+        feed: None,
         outputs: bound.outputs.clone(),
         inputs: bound.into_inputs().unwrap(),
         sink: Arc::clone(sink) as Arc<dyn OutputSink>,

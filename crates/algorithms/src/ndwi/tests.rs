@@ -49,9 +49,8 @@ fn content(data: &Data) -> (Grid, Vec<f64>) {
 }
 
 fn inputs(nir: &Data, swir: &Data, literals: &[(&str, &str)]) -> Inputs {
-    let raster = |data: &Data| {
-        vec![Value::Complex(ComplexValue { data: data.clone(), format: RasterFormat::GeoTiff.format() })]
-    };
+    let raster =
+        |data: &Data| vec![Value::Complex(ComplexValue::new(data.clone(), RasterFormat::GeoTiff.format()))];
     let mut values = vec![("nir".to_owned(), raster(nir)), ("swir".to_owned(), raster(swir))];
     values.extend(literals.iter().map(|(id, text)| {
         ((*id).to_owned(), vec![Value::Literal(LiteralValue::new(LiteralType::String, *text))])

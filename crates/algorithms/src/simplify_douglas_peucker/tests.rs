@@ -5,7 +5,7 @@ use anabranch_model::{Data, LiteralValue};
 
 fn inputs(document: &[u8], tolerance: &str) -> Inputs {
     let data = Data::Bytes(document.to_vec().into());
-    let data = ComplexValue { data, format: Format::new(Format::GEOJSON) };
+    let data = ComplexValue::new(data, Format::new(Format::GEOJSON));
     Inputs::new(vec![
         ("data".into(), vec![Value::Complex(data)]),
         ("tolerance".into(), vec![Value::Literal(LiteralValue::new(LiteralType::Double, tolerance))]),

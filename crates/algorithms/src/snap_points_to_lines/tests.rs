@@ -5,7 +5,7 @@ use anabranch_model::{Data, LiteralValue};
 
 fn geojson_value(document: &[u8]) -> Value {
     let data = Data::Bytes(document.to_vec().into());
-    Value::Complex(ComplexValue { data, format: Format::new(Format::GEOJSON) })
+    Value::Complex(ComplexValue::new(data, Format::new(Format::GEOJSON)))
 }
 
 fn inputs(points: Option<&str>, lines: &str, literals: &[(&str, &str)]) -> Inputs {

@@ -231,7 +231,7 @@ async fn a_run_that_is_found_again_has_its_inputs_and_its_outputs_are_converted(
     let (id, folder) = crashed_while_running(OnRestart::Reattach).await;
     let process = geojson_only(OnRestart::Reattach, |execution| async move {
         assert!(execution.resume);
-        let value = ComplexValue { data: Data::Bytes(LINE.into()), format: Format::new(Format::GEOJSON) };
+        let value = ComplexValue::new(Data::Bytes(LINE.into()), Format::new(Format::GEOJSON));
         execution.sink.write("data", Value::Complex(value)).await
     });
     let (engine, view) = recovered(&folder, id, process).await;

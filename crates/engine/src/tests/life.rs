@@ -130,7 +130,7 @@ impl Algorithm for Double {
         let path = sink.scratch().join("large");
         std::fs::write(&path, said.repeat(20_000)).map_err(Error::internal)?;
         let data = Data::file(&path).map_err(Error::internal)?;
-        sink.write("data", Value::Complex(ComplexValue { data, format: Format::new("text/plain") }))?;
+        sink.write("data", Value::Complex(ComplexValue::new(data, Format::new("text/plain"))))?;
         assert!(!path.exists(), "it was moved, not copied");
         sink.write("text", text(&format!("{said}{said}")))
     }

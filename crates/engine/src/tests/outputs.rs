@@ -118,7 +118,7 @@ async fn a_link_in_the_scratch_folder_leads_nowhere() {
             let data = Data::file(&link).unwrap();
             execution
                 .sink
-                .write("data", Value::Complex(ComplexValue { data, format: Format::new("text/plain") }))
+                .write("data", Value::Complex(ComplexValue::new(data, Format::new("text/plain"))))
                 .await
         }
     }));

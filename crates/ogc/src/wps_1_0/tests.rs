@@ -332,7 +332,7 @@ fn every_state_has_its_response() {
 }
 
 fn complex(format: Format, bytes: &'static str) -> Value {
-    Value::Complex(ComplexValue { data: Data::Bytes(bytes.into()), format })
+    Value::Complex(ComplexValue::new(Data::Bytes(bytes.into()), format))
 }
 
 #[test]
@@ -414,8 +414,7 @@ fn large_files_are_embedded_without_their_prolog() {
     let path = std::env::temp_dir().join(format!("anabranch-ogc-{}", JobId::random()));
     let inside = "<b>ü</b>".repeat(50_000);
     std::fs::write(&path, format!("\u{FEFF}<?xml version='1.0'?><a>{inside}</a>")).unwrap();
-    let value =
-        Value::Complex(ComplexValue { data: Data::file(&path).unwrap(), format: Format::new("text/xml") });
+    let value = Value::Complex(ComplexValue::new(Data::file(&path).unwrap(), Format::new("text/xml")));
     let process = process();
     let asked = request("buffered");
     let output = Output {

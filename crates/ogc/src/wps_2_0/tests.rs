@@ -363,7 +363,7 @@ fn every_state_has_its_status() {
 }
 
 fn complex(format: Format, bytes: &'static str) -> Value {
-    Value::Complex(ComplexValue { data: Data::Bytes(bytes.into()), format })
+    Value::Complex(ComplexValue::new(Data::Bytes(bytes.into()), format))
 }
 
 fn area() -> Value {

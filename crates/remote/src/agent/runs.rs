@@ -322,6 +322,7 @@ impl RunTask {
             part: self.id.part,
             resume: false,
             written: 0,
+            feed: None,
             inputs,
             outputs: outputs.into_iter().map(|wanted| wanted.request).collect(),
             sink: Arc::new(sink),

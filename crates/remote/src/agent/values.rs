@@ -57,7 +57,7 @@ async fn fetch_value(
             Value::BoundingBox(checked_box(BoundingBox { crs, lower, upper })?)
         }
         CarriedValue::Complex { data: payload, format } => {
-            Value::Complex(ComplexValue { data: fetch(id, payload, file, data, cancel).await?, format })
+            Value::Complex(ComplexValue::new(fetch(id, payload, file, data, cancel).await?, format))
         }
     })
 }

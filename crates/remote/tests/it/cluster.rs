@@ -231,6 +231,7 @@ fn begin_with(process: Arc<dyn Process>, id: JobId, inputs: Inputs, sink: Arc<Si
         part: None,
         resume: resume && process.may_live_on(id, 1),
         written: 0,
+        feed: None,
         inputs,
         outputs: process.description().outputs.iter().map(output).collect(),
         sink: Arc::clone(&sink) as Arc<dyn OutputSink>,

@@ -359,5 +359,5 @@ pub(crate) fn description(id: &str) -> ProcessDescription {
 }
 
 pub(crate) fn text(bytes: impl Into<Bytes>) -> Value {
-    Value::Complex(ComplexValue { data: Data::Bytes(bytes.into()), format: Format::new("text/plain") })
+    Value::Complex(ComplexValue::new(Data::Bytes(bytes.into()), Format::new("text/plain")))
 }

@@ -223,10 +223,9 @@ fn sorted(inputs: &[(String, Vec<CarriedValue>)]) -> BTreeMap<&String, &Vec<Carr
 fn typed(data: &DataDescription, value: &CarriedValue) -> Value {
     let CarriedValue::Literal { text: Payload::Inline(bytes), .. } = value else { panic!("{value:?}") };
     match data {
-        DataDescription::Complex(domain) => Value::Complex(ComplexValue {
-            data: Data::Bytes(bytes.clone()),
-            format: domain.formats[0].clone(),
-        }),
+        DataDescription::Complex(domain) => {
+            Value::Complex(ComplexValue::new(Data::Bytes(bytes.clone()), domain.formats[0].clone()))
+        }
         DataDescription::Literal(domain) => {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             Value::Literal(LiteralValue::new(domain.data_type, text))

@@ -35,10 +35,10 @@ fn service(name: &str) -> Arc<Script> {
             }
             for output in &described.outputs {
                 let value = match &output.data {
-                    DataDescription::Complex(domain) => Value::Complex(ComplexValue {
-                        data: Data::Bytes("data".into()),
-                        format: domain.formats[0].clone(),
-                    }),
+                    DataDescription::Complex(domain) => Value::Complex(ComplexValue::new(
+                        Data::Bytes("data".into()),
+                        domain.formats[0].clone(),
+                    )),
                     _ => Value::Literal(LiteralValue::new(LiteralType::String, "text")),
                 };
                 execution.sink.write(&output.id, value).await?;

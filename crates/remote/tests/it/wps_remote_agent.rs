@@ -85,7 +85,7 @@ fn dummy(seconds: u32) -> Arc<Script> {
             .collect();
         let text = LiteralValue::new(LiteralType::String, given.join(" & "));
         sink.write("result1", Value::Literal(text)).await?;
-        let zip = ComplexValue { data: Data::Bytes("PK".into()), format: Format::base64("application/zip") };
+        let zip = ComplexValue::new(Data::Bytes("PK".into()), Format::base64("application/zip"));
         sink.write("archive", Value::Complex(zip)).await
     })
 }

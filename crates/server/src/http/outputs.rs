@@ -287,7 +287,7 @@ impl OutputSet {
         for (index, log) in self.results.outputs.iter().enumerate() {
             if let (Some(format), Transmission::Value) = (&self.playlists[index], log.request.transmission) {
                 let data = Data::Bytes(self.hrefs[index].clone().into());
-                self.addresses[index] = Some(Value::Complex(ComplexValue { data, format: format.clone() }));
+                self.addresses[index] = Some(Value::Complex(ComplexValue::new(data, format.clone())));
             }
         }
         self

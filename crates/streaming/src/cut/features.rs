@@ -137,7 +137,7 @@ impl Cutter for Features {
         }
         self.chunks += 1;
         chunk.write(&[b"\n]}\n"])?;
-        let value = ComplexValue { data: chunk.finish()?, format: self.format.clone() };
+        let value = ComplexValue::new(chunk.finish()?, self.format.clone());
         Ok(Some(Cut { values: vec![(self.id.clone(), value)], window: None }))
     }
 

@@ -92,7 +92,7 @@ impl Cutter for Tiles {
             }
             out.flush().map_err(lost)?;
             let data = Data::file(&path).map_err(lost)?;
-            values.push((id.clone(), ComplexValue { data, format: Format::base64(Format::GEOTIFF) }));
+            values.push((id.clone(), ComplexValue::new(data, Format::base64(Format::GEOTIFF))));
         }
         Ok(Some(Cut { values, window: Some(window) }))
     }

@@ -109,11 +109,7 @@ pub(crate) fn describe(cut: &[&str]) -> ProcessDescription {
         async_execute: true,
         idempotent: true,
         on_agent_restart: None,
-        chunking: Some(Chunking {
-            inputs: cut.iter().map(|id| (*id).to_owned()).collect(),
-            output: "out".into(),
-            cut: Cut::Features,
-        }),
+        chunking: Some(Chunking::new(cut.iter().map(|id| (*id).to_owned()).collect(), "out", Cut::Features)),
     }
 }
 
@@ -146,14 +142,11 @@ pub(crate) fn text(data: &Data) -> String {
 
 pub(crate) fn geojson(text: &str) -> Value {
     let data = Data::Bytes(text.to_owned().into());
-    Value::Complex(ComplexValue { data, format: Format::new(Format::GEOJSON) })
+    Value::Complex(ComplexValue::new(data, Format::new(Format::GEOJSON)))
 }
 
 pub(crate) fn complex(text: &str, media_type: &str) -> Value {
-    Value::Complex(ComplexValue {
-        data: Data::Bytes(text.to_owned().into()),
-        format: Format::new(media_type),
-    })
+    Value::Complex(ComplexValue::new(Data::Bytes(text.to_owned().into()), Format::new(media_type)))
 }
 
 pub(crate) fn literal(text: &str) -> Value {
@@ -292,6 +285,7 @@ pub(crate) async fn run(
         part: None,
         resume: false,
         written,
+        feed: None,
         inputs: Inputs::new(inputs),
         outputs: vec![OutputRequest {
             id: "result".into(),

@@ -46,7 +46,7 @@ fn raster(width: u32, height: u32, west: f64) -> Value {
     let cells = (0..width * height).map(|n| u16::try_from(n).unwrap()).collect();
     writer.write(&Cells { window: grid.window(), samples: Samples::U16(cells) }).unwrap();
     writer.finish().unwrap();
-    Value::Complex(ComplexValue { data: Data::Bytes(bytes.into()), format: Format::base64(Format::GEOTIFF) })
+    Value::Complex(ComplexValue::new(Data::Bytes(bytes.into()), Format::base64(Format::GEOTIFF)))
 }
 
 fn count(count: u32) -> Value {

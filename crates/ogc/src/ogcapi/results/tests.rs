@@ -16,7 +16,7 @@ fn written(id: &str, value: &Value) -> String {
 }
 
 fn complex_value(format: Format, bytes: &'static [u8]) -> Value {
-    Value::Complex(ComplexValue { data: Data::Bytes(bytes.into()), format })
+    Value::Complex(ComplexValue::new(Data::Bytes(bytes.into()), format))
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn files_are_written_like_bytes() {
         ("application/json", "{\"mediaType\":\"application/json\",\"value\":\"ü\"\n}".to_owned()),
         ("image/png", r#"{"mediaType":"image/png","encoding":"base64","value":"IsO8Igo="}"#.to_owned()),
     ] {
-        let value = Value::Complex(ComplexValue { data: data.clone(), format: Format::new(media_type) });
+        let value = Value::Complex(ComplexValue::new(data.clone(), Format::new(media_type)));
         assert_eq!(written("buffered", &value), format!("{{\"buffered\":{expected}}}"));
     }
     std::fs::remove_file(path).unwrap();

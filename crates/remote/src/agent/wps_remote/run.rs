@@ -256,6 +256,7 @@ impl Run {
                 part: id.part,
                 resume: false,
                 written: 0,
+                feed: None,
                 inputs,
                 outputs,
                 sink: Arc::new(sink),

@@ -222,7 +222,7 @@ async fn chunk_in(asked: &Asked<'_>) -> Result<Response, Error> {
     let data = Data::Bytes(bytes);
     let detected = view::detected_type(&data);
     let media_type = detected.or(media_type).unwrap_or_else(|| "application/octet-stream".into());
-    let chunk = Value::Complex(ComplexValue { data, format: Format::new(media_type) });
+    let chunk = Value::Complex(ComplexValue::new(data, Format::new(media_type)));
     form.answer(asked.app, &chunk).await
 }
 
