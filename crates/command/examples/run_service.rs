@@ -66,7 +66,17 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn StdError>> {
         Settings { supervisor: Supervisor::this_program(), groups: None },
     ));
     process
-        .execute(Execution { job, attempt: 1, part: None, resume: false, written: 0, inputs, outputs, sink })
+        .execute(Execution {
+            job,
+            attempt: 1,
+            part: None,
+            resume: false,
+            written: 0,
+            feed: None,
+            inputs,
+            outputs,
+            sink,
+        })
         .await?;
     Ok(())
 }

@@ -4,8 +4,8 @@
 //! dialect it was, are lost.
 
 use crate::service::{
-    Batch, CommandLine, Complete, Delivery, InputDefault, InputRule, Limits, LineMeaning, LineRule,
-    OutputRule, OutputSource, RUNS_UNBOUNDED, Service, Stream,
+    Batch, CommandLine, Complete, Delivery, FRAMINGS, InputDefault, InputRule, Limits, LineMeaning, LineRule,
+    OutputRule, OutputSource, RUNS_UNBOUNDED, Service, StdinRule, Stream,
 };
 use crate::step::{JsonPath, JsonPathPart, Place, Step, StepValue};
 use crate::template::{Argument, Field, Owner, Part, Placeholder, Template};
@@ -155,7 +155,7 @@ fn describe(file: &mut File, service: &Service) {
         file.text("href", &link.href);
         file.text_unless("role", &link.role, "");
     }
-    if let Some(Chunking { inputs, output, cut }) = &description.chunking {
+    if let Some(Chunking { inputs, output, cut, overlap, is_fed: _ }) = &description.chunking {
         file.line("\n[chunking]");
         file.list("inputs", inputs);
         file.text("output", output);
@@ -164,6 +164,11 @@ fn describe(file: &mut File, service: &Service) {
             Cut::Tiles => "tiles",
         };
         file.text("cut", cut);
+        if *overlap > 0 {
+            file.value("overlap", overlap);
+        }
+        let framing = |rule: &StdinRule| FRAMINGS.iter().find(|(framing, _)| *framing == rule.framing);
+        file.some("stdin", service.command.stdin.as_ref().and_then(framing).map(|(_, name)| *name));
     }
 }
 

@@ -71,6 +71,9 @@ pub(crate) fn write_inputs(
     let mut files = Vec::new();
     for (input, rule) in service.description.inputs.iter().zip(&service.inputs) {
         let DataDescription::Complex(domain) = &input.data else { continue };
+        if service.command.stdin.as_ref().is_some_and(|stdin| stdin.input == input.id) {
+            continue;
+        }
         // What is asked for as text only must not stand in the way of files that are made of it.
         let is_text = rule.file_name.is_none() && service.takes_text_only(&input.id);
         let folder = if is_text { &folders.temporary } else { &folders.work };

@@ -15,6 +15,7 @@ mod arguments;
 mod convert;
 mod dialect;
 mod draft;
+mod feed;
 mod folder;
 mod folders;
 mod gdal;

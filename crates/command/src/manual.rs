@@ -78,6 +78,7 @@ pub(crate) fn read(findings: &mut Findings, text: &str, folder: &Path) -> Option
         arguments,
         working_folder: None,
         folder_link: None,
+        stdin: None,
         environment: Vec::new(),
         slurm: None,
         pass_environment: vec![PASS_ALL.into()],

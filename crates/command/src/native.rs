@@ -22,7 +22,7 @@ use crate::slurm;
 use crate::template::Names;
 use crate::usage;
 use anabranch_model::id::check_identifier;
-use anabranch_model::{Metadata, OnAgentRestart, ProcessDescription, ProcessId};
+use anabranch_model::{Chunking, Metadata, OnAgentRestart, ProcessDescription, ProcessId};
 use regex::Regex;
 use section::{At, Section, scalar};
 use std::path::Path;
@@ -60,9 +60,12 @@ fn read_service(findings: &mut Findings, mut root: Section<'_>, folder: &Path) -
     let limits = command::read_limits(findings, &mut root, folder);
     let (lines, gdal_progress) = read_lines(findings, &mut root);
     let capacity = read_capacity(findings, &mut root);
-    let description = describe(findings, &mut root, id, described_inputs, described_outputs);
+    let (chunking, stdin) =
+        chunking::read(findings, &mut root, &described_inputs, &described_outputs).unzip();
+    let description = describe(findings, &mut root, id, described_inputs, described_outputs, chunking);
     root.finish(findings);
-    let command = command?;
+    let mut command = command?;
+    command.line.stdin = stdin.flatten();
     usage::check_usage(findings, &inputs, &outputs, &command, &steps, &lines, &gdal_progress);
     usage::check_closed(findings, &outputs, &command);
     let lines = command.line.slurm.iter().filter_map(|_| slurm::line_rule()).chain(lines).collect();
@@ -111,6 +114,7 @@ fn describe(
     id: Option<ProcessId>,
     inputs: Vec<anabranch_model::InputDescription>,
     outputs: Vec<anabranch_model::OutputDescription>,
+    chunking: Option<Chunking>,
 ) -> Option<ProcessDescription> {
     let title = root.string(findings, "title").map(|at| at.value.to_owned());
     let description = root.string(findings, "abstract").map(|at| at.value.to_owned()).unwrap_or_default();
@@ -133,7 +137,6 @@ fn describe(
     let async_execute = root.boolean(findings, "async_execute");
     let metadata = read_metadata(findings, root);
     let groups = group::read_all(findings, root, &inputs, &outputs);
-    let chunking = chunking::read(findings, root, &inputs, &outputs);
     if let Some(at) = async_execute.as_ref().filter(|at| !at.value && !sync_execute) {
         root.fault(findings, &at.span, "it can be executed neither synchronously nor asynchronously");
     }

@@ -3,6 +3,7 @@
 use crate::service::Limits;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) grace: Duration,
     /// The grace holds also where this program is gone: for what has to be wound up elsewhere.
     pub(crate) is_patient: bool,
+    /// What it reads on standard input; nothing where absent.
+    pub(crate) stdin: Option<OwnedFd>,
     /// Where standard output goes; read by us where absent.
     pub(crate) stdout: Option<File>,
 }

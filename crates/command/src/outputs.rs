@@ -163,7 +163,7 @@ pub(crate) fn watched_folder(service: &Service, id: &str, work: &Path) -> Option
 pub(crate) fn records(service: &Service, request: &OutputRequest, records: Vec<u8>) -> Option<Value> {
     let description = service.description.output(&request.id)?;
     let data = Data::Bytes(records.into());
-    Some(Value::Complex(ComplexValue { data, format: format(description, request) }))
+    Some(Value::Complex(ComplexValue::new(data, format(description, request))))
 }
 
 /// `*` stays within a folder, and hidden files are nobody's output.
@@ -237,7 +237,7 @@ fn value(description: &OutputDescription, format: Format, path: &Path) -> Result
     let failed = |error: io::Error| Error::internal(format!("output '{id}' can't be read: {error}"));
     if matches!(description.data, DataDescription::Complex(_)) {
         let data = Data::file(path).map_err(failed)?;
-        return Ok(Value::Complex(ComplexValue { data, format }));
+        return Ok(Value::Complex(ComplexValue::new(data, format)));
     }
     let mut text = Vec::new();
     let file = fs::File::open(path).map_err(failed)?;

@@ -4,7 +4,7 @@ use crate::os::ClosedFiles;
 use crate::outputs;
 use crate::records::Records;
 use crate::service::{Complete, OutputSource, Service};
-use anabranch_model::{Error, Execution, LogLine, LogSource, OutputRequest, OutputSink};
+use anabranch_model::{Error, LogLine, LogSource, OutputRequest, OutputSink};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::Path;
@@ -21,13 +21,18 @@ pub(crate) struct Pieces {
 
 impl Pieces {
     /// Before the executable starts: what it closes from the first moment on has to be seen.
-    pub(crate) fn of(service: &Service, execution: &Execution, work: &Path, sink: &dyn OutputSink) -> Self {
+    pub(crate) fn of(
+        service: &Service,
+        outputs: &[OutputRequest],
+        work: &Path,
+        sink: &dyn OutputSink,
+    ) -> Self {
         let is_looked_for = |request: &&OutputRequest| {
             service.output(&request.id).is_some_and(|rule| {
                 matches!(&rule.source, OutputSource::Glob { complete, .. } if *complete != Complete::AtEnd)
             })
         };
-        let files: Vec<_> = execution.outputs.iter().filter(is_looked_for).cloned().collect();
+        let files: Vec<_> = outputs.iter().filter(is_looked_for).cloned().collect();
         let mut watched = HashMap::new();
         for request in &files {
             let Some(folder) = outputs::watched_folder(service, &request.id, work) else { continue };
@@ -44,7 +49,7 @@ impl Pieces {
         }
         let records = service.outputs.iter().find_map(|rule| match &rule.source {
             OutputSource::Records(batch) => {
-                let request = execution.outputs.iter().find(|request| request.id == rule.id);
+                let request = outputs.iter().find(|request| request.id == rule.id);
                 Some((rule.id.clone(), Records::new(*batch), request.cloned()))
             }
             _ => None,

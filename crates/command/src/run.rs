@@ -1,6 +1,7 @@
 //! One run: folders, arguments, supervisor, lines, outputs.
 
 use crate::arguments::Values;
+use crate::feed::{Fed, Feeding};
 use crate::folders::{self, Folders};
 use crate::isolation;
 use crate::journal::Journal;
@@ -13,7 +14,7 @@ use crate::process::Settings;
 use crate::program;
 use crate::service::{Limits, OutputSource, PASS_ALL, RUN_ID_TOKEN, Service, Stream};
 use crate::slurm::{self, Job};
-use anabranch_model::{Error, Execution, LogLine, LogSource, OutputSink, Value};
+use anabranch_model::{Error, Execution, LogLine, LogSource, OutputRequest, OutputSink, Value};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
@@ -47,13 +48,17 @@ pub(crate) async fn run(
     }
     let run_id = run_id(&execution);
     let service = &service.for_run(&run_id);
-    let Prepared { folders, program, arguments, environment, stdout, execution } =
+    let Prepared { folders, program, arguments, environment, stdout, mut execution } =
         prepare(Arc::clone(service), execution, run_id.clone(), settings.supervisor.program.clone()).await?;
-    let sink = &*execution.sink;
+    // A stream may have no feature that the executable lets pass.
+    let is_stream = execution.feed.is_some();
+    let (feeding, stdin) = Feeding::of(service.command.stdin.as_ref(), &mut execution)?.unzip();
+    let Execution { outputs, sink, .. } = execution;
+    let sink = &*sink;
     let _link = FolderLink::make(service, &folders.work, &run_id, sink);
     let mark = run_mark();
     // Before the executable is there: nothing that it closes is missed.
-    let pieces = Pieces::of(service, &execution, &folders.work, sink);
+    let pieces = Pieces::of(service, &outputs, &folders.work, sink);
     let no_limits = Limits::default();
     let is_here = service.command.slurm.is_none();
     let missing = RunGroups::missing(settings.groups.as_ref(), &service.limits.run);
@@ -76,6 +81,7 @@ pub(crate) async fn run(
         groups: settings.groups.as_ref().filter(|_| is_here),
         grace: grace(service),
         is_patient: service.command.slurm.is_some(),
+        stdin,
         stdout,
     })
     .map_err(|error| Error::internal(format!("the supervisor can't be started: {error}")))?;
@@ -86,34 +92,37 @@ pub(crate) async fn run(
     let mut reading = Reading {
         journal,
         service,
-        execution: &execution,
+        outputs: &outputs,
+        sink,
         folders: &folders,
         sent: HashMap::new(),
         handing_over: &handing_over,
         abort: &abort,
         pieces,
     };
-    let (end, read) = {
+    let (end, read, fed) = {
         let watching = watch(&mut supervised, service, sink, &abort);
+        let watching = fed_until_end(watching, feeding, &abort);
         let reading = reading.read(streams.stdout, streams.stderr);
-        both(watching, reading, &handing_over).await
+        let ((end, fed), read) = both(watching, reading, &handing_over).await;
+        (end, read, fed)
     };
     reading.journal.close();
     let reason = reading.journal.reason();
-    let found = outputs::found_in_lines(&reading.journal, &execution.outputs);
+    let found = outputs::found_in_lines(&reading.journal, &outputs);
     let sent = std::mem::take(&mut reading.sent);
     let missing = reading.pieces.missing_records();
     if service.command.slurm.is_some() && end.cause == Cause::Itself {
         let seconds_max = service.command.time_limit.unwrap_or_default().as_secs();
-        slurm::judge(execution.sink.scratch(), seconds_max)?;
+        slurm::judge(sink.scratch(), seconds_max)?;
     }
-    judge(service, sink, &end, &reason, reading.journal.is_aborted())?;
+    judge(service, sink, &end, &reason, reading.journal.is_aborted(), fed)?;
     read?;
-    if let Some(id) = missing {
+    if let Some(id) = missing.filter(|_| !is_stream) {
         let message = format!("output '{id}': no record came on standard output");
         return Err(Error::process_failed(message));
     }
-    write_outputs(service, &execution, folders, found, sent).await
+    write_outputs(service, &outputs, sink, folders, found, sent).await
 }
 
 /// All that is known before the executable starts.
@@ -332,12 +341,31 @@ async fn confirmed(supervised: &mut Supervised, mut end: End) -> End {
     end
 }
 
-/// Waits for both, but for the streams not much longer than for the processes.
-async fn both<R>(
+/// Feeds standard input while the run goes on. What is wrong with the feed ends the run.
+async fn fed_until_end(
     watching: impl Future<Output = Ending>,
+    feeding: Option<Feeding>,
+    abort: &Notify,
+) -> (Ending, Result<Fed, Error>) {
+    let Some(feeding) = feeding else { return (watching.await, Ok(Fed::All)) };
+    tokio::pin!(watching);
+    let fed = tokio::select! {
+        biased;
+        fed = feeding.run() => fed,
+        ending = &mut watching => return (ending, Ok(Fed::Unwanted)),
+    };
+    if fed.is_err() {
+        abort.notify_one();
+    }
+    (watching.await, fed)
+}
+
+/// Waits for both, but for the streams not much longer than for the processes.
+async fn both<W, R>(
+    watching: impl Future<Output = (Ending, W)>,
     reading: impl Future<Output = Result<R, Error>>,
     handing_over: &AtomicBool,
-) -> (Ending, Result<(), Error>) {
+) -> ((Ending, W), Result<(), Error>) {
     tokio::pin!(watching, reading);
     let mut read = None;
     let ending = loop {
@@ -353,7 +381,7 @@ async fn both<R>(
         match timeout(DRAIN_MAX, &mut reading).await {
             Ok(result) => break result.map(drop),
             // The store is slow, not the stream.
-            Err(_elapsed) if ending.cause == Cause::Itself && handing_over.load(Ordering::Relaxed) => {}
+            Err(_elapsed) if ending.0.cause == Cause::Itself && handing_over.load(Ordering::Relaxed) => {}
             // Someone outside the run holds the streams open.
             Err(_elapsed) => break Ok(()),
         }
@@ -365,7 +393,8 @@ async fn both<R>(
 struct Reading<'a> {
     journal: Journal<'a>,
     service: &'a Arc<Service>,
-    execution: &'a Execution,
+    outputs: &'a [OutputRequest],
+    sink: &'a dyn OutputSink,
     folders: &'a Folders,
     /// Files handed over already, by output.
     sent: HashMap<String, HashSet<PathBuf>>,
@@ -452,7 +481,7 @@ impl Reading<'_> {
             for (path, chunk) in blocking(look).await?? {
                 self.handing_over.store(true, Ordering::Relaxed);
                 self.sent.entry(id.clone()).or_default().insert(path);
-                let written = self.execution.sink.write(&id, chunk).await;
+                let written = self.sink.write(&id, chunk).await;
                 self.handing_over.store(false, Ordering::Relaxed);
                 written?;
             }
@@ -466,7 +495,7 @@ impl Reading<'_> {
         for batch in batches {
             let Some(chunk) = outputs::records(self.service, request, batch) else { continue };
             self.handing_over.store(true, Ordering::Relaxed);
-            let written = self.execution.sink.write(&request.id, chunk).await;
+            let written = self.sink.write(&request.id, chunk).await;
             self.handing_over.store(false, Ordering::Relaxed);
             written?;
         }
@@ -474,14 +503,14 @@ impl Reading<'_> {
     }
 
     async fn hand_over(&mut self, output: &str, file: String) -> Result<(), Error> {
-        let Some(request) = self.execution.outputs.iter().find(|request| request.id == output) else {
+        let Some(request) = self.outputs.iter().find(|request| request.id == output) else {
             return Ok(());
         };
         let (service, request, work) = (Arc::clone(self.service), request.clone(), self.folders.work.clone());
         let found = blocking(move || outputs::announced(&service, &request, &work, &file)).await??;
         let Some((path, chunk)) = found else { return Ok(()) };
         if self.sent.entry(output.to_owned()).or_default().insert(path) {
-            self.execution.sink.write(output, chunk).await?;
+            self.sink.write(output, chunk).await?;
         }
         Ok(())
     }
@@ -502,6 +531,7 @@ fn judge(
     ending: &Ending,
     reason: &str,
     is_aborted: bool,
+    fed: Result<Fed, Error>,
 ) -> Result<(), Error> {
     let left = ending.end.left;
     if left > 0 {
@@ -517,6 +547,10 @@ fn judge(
         }
         Cause::Itself if sink.is_cancelled() => return Err(Error::Dismissed),
         Cause::Itself | Cause::Aborted => {}
+    }
+    if fed? == Fed::Unwanted {
+        let text = "the executable ended, or closed its standard input, before it had read all".to_owned();
+        sink.log(LogLine { source: LogSource::System, text });
     }
     if is_aborted {
         return Err(Error::process_failed(reason));
@@ -536,21 +570,22 @@ fn judge(
 
 async fn write_outputs(
     service: &Arc<Service>,
-    execution: &Execution,
+    outputs: &[OutputRequest],
+    sink: &dyn OutputSink,
     folders: Folders,
     found: Vec<Option<String>>,
     mut sent: HashMap<String, HashSet<PathBuf>>,
 ) -> Result<(), Error> {
-    for (request, found) in execution.outputs.iter().zip(found) {
+    for (request, found) in outputs.iter().zip(found) {
         let (service, request_, folders) = (Arc::clone(service), request.clone(), folders.clone());
         let sent = sent.remove(&request.id).unwrap_or_default();
         let collect = move || outputs::collect(&service, &request_, &folders, found.as_deref(), &sent);
         let chunks: Vec<Value> = blocking(collect).await??;
         for chunk in chunks {
-            if execution.sink.is_cancelled() {
+            if sink.is_cancelled() {
                 return Err(Error::Dismissed);
             }
-            execution.sink.write(&request.id, chunk).await?;
+            sink.write(&request.id, chunk).await?;
         }
     }
     Ok(())

@@ -4,6 +4,7 @@
 
 use crate::step::Step;
 use crate::template::{Argument, Field, Owner, Template};
+use anabranch_formats::playlist::features::Framing;
 use anabranch_model::{Format, ProcessDescription};
 use regex::Regex;
 use std::path::PathBuf;
@@ -125,6 +126,18 @@ pub struct InputRule {
     /// Literal inputs: a value may be an argument of its own although it starts with `-`.
     pub allow_leading_dash: bool,
 }
+
+/// An input whose features come on standard input, one record each: all those of one value, or those of a stream as they arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StdinRule {
+    /// Identifier of the input.
+    pub input: String,
+    /// How records are kept apart.
+    pub framing: Framing,
+}
+
+/// The framings of records on standard input, with their names in service files.
+pub const FRAMINGS: [(Framing, &str); 2] = [(Framing::Sequence, "geojsonseq"), (Framing::Lines, "ndjson")];
 
 /// Complex data that a service file gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -266,6 +279,8 @@ pub struct CommandLine {
     /// A path with [`RUN_ID_TOKEN`] under which the run's folder is found too, for executables that make up its path
     /// themselves; absolute.
     pub folder_link: Option<String>,
+    /// The input that comes on its standard input, which is empty else.
+    pub stdin: Option<StdinRule>,
     /// Set for the executable.
     pub environment: Vec<(String, Template)>,
     /// Taken over from the environment of this program; [`PASS_ALL`] for all there is.

@@ -43,6 +43,7 @@ pub(crate) fn check_usage(
     check_arguments(findings, inputs, command);
     check_environment(findings, inputs, command);
     check_output_placeholders(findings, outputs, command);
+    check_stdin(findings, inputs, command, steps);
     // A placeholder that is misspelt is told already.
     if !findings.has_faults() {
         check_unused(findings, inputs, command, steps);
@@ -168,9 +169,31 @@ fn check_unused(findings: &mut Findings, inputs: &[Input], command: &Command, st
         let used =
             templates(command).map(|(template, _)| template).chain(steps.iter().filter_map(Step::template));
         let is_named = used.into_iter().any(|template| template.inputs().any(|used| used == id));
-        if !is_named && input.rule.file_name.is_none() {
+        let is_on_stdin = command.line.stdin.as_ref().is_some_and(|stdin| stdin.input == id);
+        if !is_named && !is_on_stdin && input.rule.file_name.is_none() {
             findings.warn(&input.span, format!("input '{id}' is never used in the command"));
         }
+    }
+}
+
+/// What comes on standard input has no file, on no machine.
+fn check_stdin(findings: &mut Findings, inputs: &[Input], command: &Command, steps: &[Step]) {
+    let Some(id) = command.line.stdin.as_ref().map(|stdin| stdin.input.as_str()) else { return };
+    let Some(input) = find(inputs, id) else { return };
+    let mut fault = |span: &Range<usize>, why: &str| {
+        findings.fault(span, format!("input '{id}' comes on standard input: {why}"));
+    };
+    for (_, span) in templates(command).filter(|(template, _)| template.inputs().any(|used| used == id)) {
+        fault(span, "the command can't name its file");
+    }
+    if steps.iter().filter_map(Step::template).any(|template| template.inputs().any(|used| used == id)) {
+        fault(&input.span, "no step can be made of it");
+    }
+    if input.rule.file_name.is_some() || input.rule.default.is_some() {
+        fault(&input.span, "it has neither file_name nor default");
+    }
+    if command.line.slurm.is_some() {
+        fault(&input.span, "a job of a cluster has none ([slurm])");
     }
 }
 

@@ -6,6 +6,8 @@
 mod dialects;
 #[path = "command/ends.rs"]
 mod ends;
+#[path = "command/feed.rs"]
+mod feed;
 #[path = "command/groups.rs"]
 mod groups;
 #[path = "command/isolation.rs"]

@@ -59,6 +59,7 @@ pub(super) fn read(
         arguments,
         working_folder,
         folder_link,
+        stdin: None,
         environment,
         pass_environment,
         slurm,

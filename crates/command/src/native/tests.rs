@@ -324,3 +324,34 @@ fn pieces_are_declared_and_checked() {
     assert!(findings(&text)[0].contains("a pattern without wildcards in its folder"), "{text}");
     assert!(findings(&good.replace("\"closed\"", "\"soon\""))[0].contains("not \"soon\""));
 }
+
+#[test]
+fn overlap_is_for_tiles_and_standard_input_for_features() {
+    let fed = "identifier = \"x\"\n[chunking]\ninputs = [\"a\"]\noutput = \"out\"\ncut = \"features\"\nstdin = \"ndjson\"
+[inputs.a]\ntype = \"complex\"\nformats = [\"application/geo+json\"]
+[outputs.out]\ntype = \"complex\"\nformats = [\"application/geo+json-seq\"]\nstdout = true\nrecords = {}
+[command]\nprogram = \"/bin/cat\"\n";
+    let tiles = fed.replace("features", "tiles").replace("stdin = \"ndjson\"", "overlap = 2");
+    for (text, overlap, is_fed) in [(fed, 0, true), (tiles.as_str(), 2, false)] {
+        let service = check(Path::new("f.toml"), text).service.unwrap();
+        let chunking = service.description.chunking.clone().unwrap();
+        assert_eq!((chunking.overlap, chunking.is_fed), (overlap, is_fed));
+        let again = check(Path::new("f.toml"), &crate::to_native(&service)).service.unwrap();
+        assert_eq!(again.description, service.description);
+        assert_eq!(again.command.stdin, service.command.stdin);
+    }
+    assert_eq!(findings(fed), [""; 0], "it is used, though not among the arguments");
+    for (text, expected) in [
+        (fed.replace("\"ndjson\"", "\"lines\""), "stdin must be \"geojsonseq\" or \"ndjson\", not \"lines\""),
+        (fed.replace("features", "tiles"), "stdin goes with features only"),
+        (fed.replace("stdin = \"ndjson\"", "overlap = 1"), "overlap goes with tiles only"),
+        (tiles.replace("= 2", "= 257"), "overlap must be at most 256 cells"),
+        (fed.replace("[\"application/geo+json\"]", "[\"text/csv\"]"), "as GeoJSON: \"text/csv\" is none"),
+        (fed.replace("cat\"", "cat\"\narguments = [\"{a}\"]"), "the command can't name its file"),
+        (fed.replace("[outputs", "file_name = \"a\"\n[outputs"), "it has neither file_name nor default"),
+        (format!("{fed}[slurm]\n"), "a job of a cluster has none"),
+    ] {
+        let told = findings(&text);
+        assert!(told.iter().any(|line| line.contains(expected)), "{told:?} for {expected}");
+    }
+}

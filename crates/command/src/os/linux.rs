@@ -34,7 +34,7 @@ pub(crate) fn link_folder(folder: &Path, link: &Path) -> std::io::Result<()> {
 
 /// Orders on the command line of the supervisor, one argument: numbers in this order, `-` for none.
 ///
-/// `grace in ms, address space, file size, open files, processor seconds, processes, new privileges, patience`
+/// `grace in ms, address space, file size, open files, processor seconds, processes, new privileges, patience, fed`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Orders {
     grace_ms: u64,
@@ -46,6 +46,8 @@ struct Orders {
     new_privileges: bool,
     /// The grace holds also where nobody waits for the run any more.
     is_patient: bool,
+    /// The first thing said on the control socket brings standard input along.
+    is_fed: bool,
 }
 
 impl Orders {
@@ -60,6 +62,7 @@ impl Orders {
             number(self.processes),
             u8::from(self.new_privileges).to_string(),
             u8::from(self.is_patient).to_string(),
+            u8::from(self.is_fed).to_string(),
         ]
         .join(",")
     }
@@ -79,6 +82,7 @@ impl Orders {
             processes: next()?,
             new_privileges: next()?? == 1,
             is_patient: next()?? == 1,
+            is_fed: next()?? == 1,
         })
     }
 }
@@ -121,6 +125,9 @@ impl Word {
         })
     }
 }
+
+/// What the parent says on the control socket, with the descriptor of standard input, before anything else.
+const STDIN: u8 = b'I';
 
 /// What the parent says on the control socket: end the run politely. Closing the socket means: at once.
 const TERMINATE: u8 = b'T';

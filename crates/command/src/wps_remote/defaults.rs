@@ -232,6 +232,7 @@ impl Defaults {
             arguments,
             working_folder: self.working_folder.clone(),
             folder_link: self.folder_link.clone(),
+            stdin: None,
             environment: Vec::new(),
             // The original's executables see the agent's whole environment.
             slurm: None,

@@ -3,8 +3,8 @@
 use anabranch_command::{CommandProcess, RunGroups, Settings, Supervisor, check};
 use anabranch_model::bind::bind;
 use anabranch_model::{
-    BoxFuture, Data, Error, ExecuteRequest, Execution, ExecutionMode, FormatHint, InputData, InputItem,
-    JobId, LogLine, OutputSink, Process, ResponseForm, TextForm, Value,
+    BoxFuture, ChunkReader, Data, Error, ExecuteRequest, Execution, ExecutionMode, Feed, FormatHint,
+    InputData, InputItem, JobId, LogLine, OutputSink, Process, ResponseForm, TextForm, Value,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -174,10 +174,22 @@ impl Run {
 
     pub(crate) async fn execute_with(&self, inputs: &[(&str, &str)]) -> Result<(), Error> {
         let supervisor = Supervisor { program: host_program(), ..Supervisor::this_program() };
-        self.execute_under(supervisor, inputs).await
+        self.execute_under(supervisor, inputs, None).await
     }
 
-    async fn execute_under(&self, supervisor: Supervisor, inputs: &[(&str, &str)]) -> Result<(), Error> {
+    /// With the pieces of input `data` as they come.
+    pub(crate) async fn execute_fed(&self, pieces: impl ChunkReader + 'static) -> Result<(), Error> {
+        let supervisor = Supervisor { program: host_program(), ..Supervisor::this_program() };
+        let feed = Feed::new("data", Box::new(pieces));
+        self.execute_under(supervisor, &[("data", "{}")], Some(feed)).await
+    }
+
+    async fn execute_under(
+        &self,
+        supervisor: Supervisor,
+        inputs: &[(&str, &str)],
+        feed: Option<Feed>,
+    ) -> Result<(), Error> {
         let report = check(&self.path, &self.file);
         let service = report.service.clone().unwrap_or_else(|| panic!("{report}\n{}", self.file));
         let text = |id: &str, text: &str| InputItem {
@@ -211,6 +223,7 @@ impl Run {
             part: None,
             resume: false,
             written: 0,
+            feed,
             inputs,
             outputs,
             sink,

@@ -2,10 +2,12 @@
 
 use super::cgroup::{RunGroup, RunGroups};
 use super::tree::end_marked;
-use super::{Orders, TERMINATE, Word};
+use super::{Orders, STDIN, TERMINATE, Word};
 use crate::os::{End, How, Launch, RUN_VARIABLE, Told};
-use std::io;
-use std::os::fd::OwnedFd;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Stdio;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -41,6 +43,10 @@ impl Supervised {
     #[expect(clippy::disallowed_methods, reason = "the one place where supervisors are started")]
     pub(crate) fn spawn(launch: Launch<'_>) -> io::Result<(Self, Streams)> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        let is_fed = launch.stdin.is_some();
+        if let Some(stdin) = launch.stdin {
+            hand_over(&ours, &stdin)?;
+        }
         ours.set_nonblocking(true)?;
         let control = UnixStream::from_std(ours)?;
         let limits = launch.limits;
@@ -67,6 +73,7 @@ impl Supervised {
             processes: limits.processes,
             new_privileges: limits.new_privileges,
             is_patient: launch.is_patient,
+            is_fed,
         };
         let mut supervisor = Command::new(&launch.supervisor.program)
             .arg0(SUPERVISOR_NAME)
@@ -120,6 +127,18 @@ impl Supervised {
         let run = self.run.clone();
         tokio::task::spawn_blocking(move || end_marked(&run)).await.unwrap_or(1)
     }
+}
+
+/// Puts a descriptor into the socket, for the supervisor that is about to read there: it is that of standard input already.
+fn hand_over(control: &std::os::unix::net::UnixStream, stdin: &OwnedFd) -> io::Result<()> {
+    let descriptors = [stdin.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::Error::other("no room for a descriptor"));
+    }
+    sendmsg(control, &[IoSlice::new(&[STDIN])], &mut ancillary, SendFlags::empty())?;
+    Ok(())
 }
 
 fn told(word: Word) -> Told {

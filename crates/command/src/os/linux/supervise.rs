@@ -6,15 +6,18 @@
 
 use super::cgroup;
 use super::tree::{Children, end_descendants, reap};
-use super::{Orders, TERMINATE, Word};
+use super::{Orders, STDIN, TERMINATE, Word};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitStatus, getpid, getrlimit, kill_process_group, pidfd_open,
     set_child_subreaper, setrlimit, setsid,
 };
 use std::ffi::OsString;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
@@ -43,7 +46,7 @@ pub fn supervise_main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let _leader = setsid();
     let stdin = std::io::stdin();
     let control = stdin.as_fd();
-    match begin(arguments) {
+    match begin(control, arguments) {
         Ok(child) => {
             say(control, Word::Started);
             match watch(control, &child) {
@@ -75,7 +78,7 @@ struct Child {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place where executables are started")]
-fn begin(mut arguments: impl Iterator<Item = OsString>) -> std::io::Result<Child> {
+fn begin(control: BorrowedFd<'_>, mut arguments: impl Iterator<Item = OsString>) -> std::io::Result<Child> {
     let invalid = || std::io::Error::from(Errno::INVAL);
     let orders = arguments.next().and_then(|text| Orders::from_text(text.to_str()?)).ok_or_else(invalid)?;
     let mut folder =
@@ -88,11 +91,14 @@ fn begin(mut arguments: impl Iterator<Item = OsString>) -> std::io::Result<Child
     }
     limit(&orders)?;
     // The descriptors of standard output and error pass through; all others are closed on execution.
+    let stdin = if orders.is_fed { Stdio::from(received(control)?) } else { Stdio::null() };
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).process_group(0);
+    command.args(arguments).stdin(stdin).process_group(0);
     // Who is started is in the group of who starts it; the supervisor itself is to survive the end of the group.
     group.as_deref().map_or(Ok(()), cgroup::enter)?;
     let child = command.spawn();
+    // Our own end of standard input with it: whoever feeds has to see when nobody reads any more.
+    drop(command);
     own.as_deref().map_or(Ok(()), cgroup::enter)?;
     let child = child?;
     let raw = i32::try_from(child.id()).map_err(std::io::Error::other)?;
@@ -107,6 +113,19 @@ fn begin(mut arguments: impl Iterator<Item = OsString>) -> std::io::Result<Child
         is_patient: orders.is_patient,
         group,
     })
+}
+
+/// The descriptor that the parent hands over.
+fn received(control: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
+    let mut said = [0];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    recvmsg(control, &mut [IoSliceMut::new(&mut said)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let descriptor = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    descriptor.filter(|_| said[0] == STDIN).ok_or_else(|| std::io::Error::from(Errno::INVAL))
 }
 
 /// Limits the supervisor itself: whatever it starts inherits that.
