@@ -6,9 +6,15 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // all of it is test code
 
 pub mod link;
+pub mod power;
 pub mod producer;
+mod random;
 pub mod replay;
+pub mod witness;
+pub mod work;
 pub mod xmpp_servers;
+
+pub use random::Random;
 
 use anabranch_egress::{Egress, Method, Policy, Request};
 use rustix::process::{Pid, Signal, kill_process};
@@ -79,6 +85,8 @@ pub struct Server {
     pub http: SocketAddr,
     pub xmpp: SocketAddr,
     pub xmpp_tls: SocketAddr,
+    /// What it is started with beside what the tests have.
+    pub environment: Vec<(String, String)>,
     starts: u32,
 }
 
@@ -89,19 +97,34 @@ impl Server {
 
     /// With a configuration file of this text.
     pub async fn with_config(config: &str) -> Self {
+        Self::with_environment(config, |_data| Vec::new()).await
+    }
+
+    /// With variables that may depend on where its data folder is.
+    pub async fn with_environment(
+        config: &str,
+        environment: impl FnOnce(&Path) -> Vec<(String, String)>,
+    ) -> Self {
         let data = tempfile::tempdir().unwrap();
         std::fs::write(data.path().join("config.toml"), config).unwrap();
+        let environment = environment(&data.path().join("data"));
         let port = || SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (http, xmpp, xmpp_tls) = (port(), port(), port());
-        let child = Self::spawn(&data, [http, xmpp, xmpp_tls], 1);
-        let mut server = Self { child, data, http, xmpp, xmpp_tls, starts: 1 };
+        let child = Self::spawn(&data, [http, xmpp, xmpp_tls], &environment, 1);
+        let mut server = Self { child, data, http, xmpp, xmpp_tls, environment, starts: 1 };
         server.ready().await;
         server
     }
 
-    fn spawn(data: &TempDir, [http, xmpp, xmpp_tls]: [SocketAddr; 3], start: u32) -> Child {
+    fn spawn(
+        data: &TempDir,
+        [http, xmpp, xmpp_tls]: [SocketAddr; 3],
+        environment: &[(String, String)],
+        start: u32,
+    ) -> Child {
         let file = |name: &str| std::fs::File::create(data.path().join(format!("{name}.{start}"))).unwrap();
         command(binary())
+            .envs(environment.iter().cloned())
             .args(["serve", "--config"])
             .arg(data.path().join("config.toml"))
             .arg("--data")
@@ -163,7 +186,8 @@ impl Server {
     /// Starts it again, with the same data and ports.
     pub async fn start_again(&mut self) {
         self.starts += 1;
-        self.child = Self::spawn(&self.data, [self.http, self.xmpp, self.xmpp_tls], self.starts);
+        let addresses = [self.http, self.xmpp, self.xmpp_tls];
+        self.child = Self::spawn(&self.data, addresses, &self.environment, self.starts);
         self.ready().await;
     }
 
@@ -351,6 +375,12 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// Where it is a text in JSON: its bytes.
+    pub fn json_text(&self) -> Option<Vec<u8>> {
+        let text: String = serde_json::from_slice(&self.body).ok()?;
+        Some(text.into_bytes())
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
@@ -375,9 +405,14 @@ pub async fn get_with(url: &str, headers: &[(&str, &str)]) -> Reply {
 
 /// POST with headers.
 pub async fn post_as(url: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    try_post(url, headers, body).await.unwrap()
+}
+
+/// POST with headers, to a server that may be gone.
+pub async fn try_post(url: &str, headers: &[(&str, &str)], body: &str) -> Result<Reply, String> {
     let request = Request::post(url.parse().unwrap(), body.to_owned());
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-    send(request).await.unwrap()
+    send(request).await
 }
 
 async fn send(request: Request) -> Result<Reply, String> {

@@ -347,7 +347,7 @@ impl Inner {
             let path = path.to_owned();
             move |source| OpenError::Folder { path, source }
         };
-        folders::make(&data).map_err(at(&data))?;
+        folders::make_synced(&data).map_err(at(&data))?;
         let data = std::fs::canonicalize(&data).map_err(at(&data))?;
         let folders = Folders::new(data.clone());
         let lock = File::create(folders.lock()).map_err(at(&folders.lock()))?;

@@ -99,6 +99,22 @@ pub(crate) fn make(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
+/// Makes a folder and those above it, so that a power failure does not undo it. Blocking.
+pub(crate) fn make_synced(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_synced(parent)?;
+    make(path)?;
+    sync(parent)
+}
+
+/// Syncs the entries of a folder: to sync a file does not say that its name is on the disk. Blocking.
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
+}
+
 /// Removes a folder with all in it; one that is not there is fine. Blocking.
 pub(crate) fn remove_folder(path: &Path) {
     match fs::remove_dir_all(path) {

@@ -9,8 +9,8 @@ use crate::log::JobLog;
 use crate::store::inbox::{Inbox, Urgency};
 use crate::view::{ChunkPage, JobView, OutputLog, OutputSummary, Results, StoredRequest};
 use anabranch_model::{
-    Applied, BoundRequest, Data, DismissedBy, Error, InputData, Job, JobEvent, JobId, OnRestart, Outcome,
-    OutputRequest, Value,
+    Applied, BoundRequest, Data, DataFile, DismissedBy, Error, InputData, Job, JobEvent, JobId, OnRestart,
+    Outcome, OutputRequest, Value,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -104,7 +104,7 @@ struct Pending {
     inserted: bool,
     /// A change of state waits, not only progress.
     changed: bool,
-    /// Someone waits for it to be on the disk.
+    /// It must be on the disk before it is shown, or before someone goes on.
     durable: bool,
     /// Chunks in the store are of an attempt that is over.
     clear: bool,
@@ -321,7 +321,7 @@ impl Live {
         }
         if record.progress_written.is_none_or(|at| at.elapsed() >= self.progress_write) {
             record.progress_written = Some(Instant::now());
-            self.queue(record, Urgency::Lazy);
+            self.hand_over(record, Urgency::Lazy);
         }
     }
 
@@ -461,7 +461,14 @@ impl Live {
         self.request_bytes + record.inline_bytes + entries as u64 * 200
     }
 
+    /// Something that others will be told has changed. The client of a synchronous job is told its end at once, all others what is on
+    /// the disk only.
     fn queue(self: &Arc<Self>, record: &mut Record, urgency: Urgency) {
+        record.pending.durable |= !self.sync;
+        self.hand_over(record, urgency);
+    }
+
+    fn hand_over(self: &Arc<Self>, record: &mut Record, urgency: Urgency) {
         // The writer may have taken this job out of the inbox and be about to take this change with it.
         record.pending.durable |= urgency == Urgency::Durable;
         if record.pending.queued {
@@ -596,5 +603,16 @@ pub(crate) fn value_bytes(value: &Value) -> u64 {
 }
 
 fn is_file(value: &Value) -> bool {
-    matches!(value, Value::Complex(complex) if matches!(complex.data, Data::File(_)))
+    file_of(value).is_some()
+}
+
+/// The file in which a value lies.
+pub(crate) fn file_of(value: &Value) -> Option<&DataFile> {
+    match value {
+        Value::Complex(complex) => match &complex.data {
+            Data::File(file) => Some(file),
+            Data::Bytes(_) => None,
+        },
+        Value::Literal(_) | Value::BoundingBox(_) => None,
+    }
 }

@@ -2,12 +2,12 @@
 
 use crate::engine::{Inner, Recovered};
 use crate::folders::{self, blocking};
-use crate::live::{Live, LiveParts};
+use crate::live::{Live, LiveParts, file_of};
 use crate::log::JobLog;
 use crate::results::PARTIAL;
 use crate::store::row::StoredJob;
 use crate::view::StoredRequest;
-use anabranch_model::{Data, Error, Job, JobEvent, JobId, JobState, OnRestart, Value};
+use anabranch_model::{Error, Job, JobEvent, JobId, JobState, OnRestart, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -146,16 +146,6 @@ fn is_whole(value: &Value) -> bool {
     match file_of(value) {
         Some(file) => fs::metadata(&file.path).is_ok_and(|found| found.len() == file.bytes),
         None => true,
-    }
-}
-
-fn file_of(value: &Value) -> Option<&anabranch_model::DataFile> {
-    match value {
-        Value::Complex(complex) => match &complex.data {
-            Data::File(file) => Some(file),
-            Data::Bytes(_) => None,
-        },
-        Value::Literal(_) | Value::BoundingBox(_) => None,
     }
 }
 

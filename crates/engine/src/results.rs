@@ -28,7 +28,8 @@ pub(crate) fn assemble(requests: &[OutputRequest], chunks: Vec<Vec<Value>>) -> R
     Results { outputs: logs.map(|(request, chunks)| output_log(request, chunks)).collect() }
 }
 
-/// A file in the folder of its output, complete and on the disk, but without its number yet. Removed when dropped.
+/// A file in the folder of its output, complete and on the disk, but without its number yet. Removed when dropped. That its number is
+/// on the disk is seen to by the store's writer, before it commits the entry.
 pub(crate) struct Staged {
     path: PathBuf,
     bytes: u64,
@@ -38,7 +39,7 @@ impl Staged {
     /// Writes `data` below `folder`: bytes are written, a file below `scratch` is moved, any other is copied. Blocking.
     pub(crate) fn new(folder: &Path, data: &Data, scratch: Option<&Path>) -> Result<Self, Error> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
-        folders::make(folder).map_err(|error| io_error("can't make", folder, &error))?;
+        folders::make_synced(folder).map_err(|error| io_error("can't make", folder, &error))?;
         let path = folder.join(format!("{PARTIAL}{}", COUNTER.fetch_add(1, Ordering::Relaxed)));
         let staged = Self { path, bytes: data.len() };
         let stored = match data {

@@ -36,7 +36,8 @@ pub(crate) fn spool(
     durable: bool,
 ) -> Result<(), Error> {
     let folder = folders.inputs(job);
-    folders::make(&folder).map_err(|error| io_error("can't make", &folder, &error))?;
+    let made = if durable { folders::make_synced(&folder) } else { folders::make(&folder) };
+    made.map_err(|error| io_error("can't make", &folder, &error))?;
     let mut count = 0;
     for (id, values) in &mut bound.inputs {
         // Binding keeps the order of an input's values, so the n-th of both is the same one.
@@ -53,7 +54,8 @@ pub(crate) fn spool(
             }
         }
     }
-    Ok(())
+    let synced = if durable { folders::sync(&folder) } else { Ok(()) };
+    synced.map_err(|error| io_error("can't sync", &folder, &error))
 }
 
 fn store(data: &Data, path: PathBuf, spool: &Path, durable: bool) -> Result<Data, Error> {

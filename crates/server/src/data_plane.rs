@@ -3,6 +3,7 @@
 //! A URL holds a keyed hash of its run, so that nobody can make one up. All that is kept of a run lies in a folder of its own,
 //! because runs outlive the server: what was offered, uploaded or noted is still there after a restart.
 
+use crate::folder::sync_entries;
 use crate::shared_folder::{SharedError, SharedFolders};
 use anabranch_engine::{Engine, JobView};
 use anabranch_model::{BoxFuture, Data, Error, JobId};
@@ -20,7 +21,7 @@ pub(crate) struct DataPlane {
     /// URL of the server as agents reach it, without `/` at its end.
     base: String,
     key: Vec<u8>,
-    /// One folder a run, in which `in-*` is offered, `out-*` was uploaded, and [`SENT`] is noted.
+    /// One folder a run, in which `in-*` is offered and `out-*` was uploaded; in [`SENT`] is a file for each run that was sent.
     folder: PathBuf,
     shared: SharedFolders,
 }
@@ -40,16 +41,18 @@ impl DataPlane {
 
     /// Removes what runs of jobs that are over have left, e.g. when the server was killed. To be called before agents come.
     pub(crate) async fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        for entry in entries.flatten() {
-            let run = entry.file_name().to_str().and_then(|name| name.parse::<RunId>().ok());
-            // Of the runs that one attempt consisted of none is found again.
-            let needed = match run {
-                Some(run) if run.part.is_none() => self.is_unfinished(run.job).await,
-                Some(_) | None => false,
-            };
-            if !needed {
-                remove(&entry.path());
+        for folder in [&self.folder, &self.folder.join(SENT)] {
+            let Ok(entries) = fs::read_dir(folder) else { continue };
+            for entry in entries.flatten().filter(|entry| entry.file_name() != SENT) {
+                let run = entry.file_name().to_str().and_then(|name| name.parse::<RunId>().ok());
+                // Of the runs that one attempt consisted of none is found again.
+                let needed = match run {
+                    Some(run) if run.part.is_none() => self.is_unfinished(run.job).await,
+                    Some(_) | None => false,
+                };
+                if !needed {
+                    remove(&entry.path());
+                }
             }
         }
     }
@@ -61,6 +64,10 @@ impl DataPlane {
 
     fn run_folder(&self, run: RunId) -> PathBuf {
         self.folder.join(run.to_string())
+    }
+
+    fn sent(&self, run: RunId) -> PathBuf {
+        self.folder.join(SENT).join(run.to_string())
     }
 
     /// A file of a run. Names of inputs and outputs come from outside: they are hashed, never a path.
@@ -126,11 +133,26 @@ fn offer(path: &Path, data: &Data) -> io::Result<()> {
     fs::rename(partial, path)
 }
 
-fn remove(folder: &Path) {
-    if let Err(error) = fs::remove_dir_all(folder)
+/// Makes a file that a power failure does not undo, and its folder where it is missing.
+fn note(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    if !folder.is_dir() {
+        fs::create_dir_all(folder)?;
+        for above in folder.ancestors().skip(1).take(2) {
+            sync_entries(above)?;
+        }
+    }
+    fs::File::create(path)?;
+    sync_entries(folder)
+}
+
+/// Removes a file, or a folder with all in it.
+fn remove(path: &Path) {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    if let Err(error) = removed
         && error.kind() != io::ErrorKind::NotFound
     {
-        tracing::warn!(%error, folder = %folder.display(), "what a run has left can't be removed");
+        tracing::warn!(%error, path = %path.display(), "what a run has left can't be removed");
     }
 }
 
@@ -199,32 +221,29 @@ impl ServerData for DataPlane {
         })
     }
 
-    /// A file that is there, not synced: enough for a server that is killed. After a power failure it may be missing, and a run may
-    /// be begun while an agent still has it.
+    /// Synced before it returns: after a power failure the run must be searched for too, not begun again. What is not found again
+    /// anyway is not noted.
     fn note_sent(&self, run: RunId) {
-        let folder = self.run_folder(run);
-        if let Err(error) = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(SENT), "")) {
+        if run.part.is_some() {
+            return;
+        }
+        if let Err(error) = note(&self.sent(run)) {
             tracing::warn!(%error, %run, "a run that is sent can't be noted: after a restart it would be begun again");
         }
     }
 
     fn was_sent(&self, run: RunId) -> bool {
-        self.run_folder(run).join(SENT).exists()
+        self.sent(run).exists()
     }
 
     /// Bytes go at once. That the run was sent is remembered until the job's end is written down: a server killed in between
     /// must search for the run, and not begin it a second time.
     fn release(&self, run: RunId) {
-        let (engine, folder) = (self.engine.clone(), self.run_folder(run));
+        remove(&self.run_folder(run));
         if run.part.is_some() {
-            return remove(&folder);
+            return;
         }
-        let Ok(entries) = fs::read_dir(&folder) else { return };
-        for entry in entries.flatten().filter(|entry| entry.file_name() != SENT) {
-            if let Err(error) = fs::remove_file(entry.path()) {
-                tracing::warn!(%error, file = %entry.path().display(), "what a run has left can't be removed");
-            }
-        }
+        let (engine, sent) = (self.engine.clone(), self.sent(run));
         tokio::spawn(async move {
             let over = |view: &Arc<JobView>| view.job.is_finished() || view.job.attempt > run.attempt;
             let over = match engine.watch(run.job).await {
@@ -233,7 +252,7 @@ impl ServerData for DataPlane {
             };
             // Else the server is stopping, and the next one must know.
             if over {
-                remove(&folder);
+                remove(&sent);
             }
         });
     }
@@ -290,7 +309,7 @@ mod tests {
         assert!(plane.was_sent(run));
         plane.release(run);
         assert!(!plane.offer_path(run, "dem", 0).exists());
-        gone(&plane.run_folder(run)).await; // its job is unknown, as good as over
+        gone(&plane.sent(run)).await; // its job is unknown, as good as over
     }
 
     /// Waits until a folder is gone.
@@ -333,7 +352,7 @@ mod tests {
         plane.release(run);
         assert!(plane.was_sent(run) && !plane.offer_path(run, "dem", 0).exists());
         plane.engine.dismiss(job, DismissedBy::Client, Duration::from_secs(5)).await.unwrap();
-        gone(&plane.run_folder(run)).await;
+        gone(&plane.sent(run)).await;
     }
 
     #[tokio::test]
@@ -344,6 +363,6 @@ mod tests {
         assert_eq!(path.parent(), Some(plane.run_folder(run).as_path()));
         plane.note_sent(run);
         plane.sweep().await;
-        assert!(!plane.run_folder(run).exists(), "its job is unknown");
+        assert!(!plane.was_sent(run), "its job is unknown");
     }
 }

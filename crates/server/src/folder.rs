@@ -9,7 +9,7 @@
 //! | `external.toml` | the configuration by which servers come to `anabranch xmpp` | 0600 |
 //! | `local.join` | the line by which an agent on this machine joins | 0600 |
 //! | `agent-data.key` | signs the URLs under which agents fetch and upload | 0600 |
-//! | `agent-data/` | what agents fetch and upload, a folder a run | |
+//! | `agent-data/` | what agents fetch and upload, a folder a run; `sent/` has a file for each run that was sent | |
 //! | `server.json` | where the running server listens | 0600 |
 
 use anyhow::Context as _;
@@ -95,9 +95,15 @@ pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&partial, path)
+        fs::rename(&partial, path)?;
+        path.parent().map_or(Ok(()), sync_entries)
     };
     write().with_context(|| format!("can't write {}", path.display()))
+}
+
+/// Syncs the entries of a folder, so that a power failure does not undo what was made in it. Blocking.
+pub(crate) fn sync_entries(folder: &Path) -> std::io::Result<()> {
+    fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

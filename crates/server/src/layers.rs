@@ -3,6 +3,7 @@
 //! It changes nothing of the job: the job's log says what came of it. What is due is a file in the data folder, named after its job and
 //! written before the run begins, so that a restart forgets nothing; to publish again what is there is harmless.
 
+use crate::folder::sync_entries;
 use crate::geoserver::{GeoServer, Kind, Layer, PublishError, is_name};
 use anabranch_engine::{Engine, OutputLog};
 use anabranch_model::description::media_type_essence;
@@ -81,9 +82,11 @@ impl Layers {
             // By an earlier attempt, or another chunk of a stream.
             return Ok(());
         }
-        std::fs::create_dir_all(&self.0.folder)?;
-        std::fs::File::create(self.0.folder.join(job.to_string()))?.sync_all()?;
-        std::fs::File::open(&self.0.folder)?.sync_all()
+        let folder = &self.0.folder;
+        std::fs::create_dir_all(folder)?;
+        std::fs::File::create(folder.join(job.to_string()))?.sync_all()?;
+        sync_entries(folder)?;
+        folder.parent().map_or(Ok(()), sync_entries)
     }
 
     fn follow(&self, job: JobId) {

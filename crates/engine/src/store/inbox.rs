@@ -87,7 +87,8 @@ impl Inbox {
         let mut queue = self.queue();
         if !queue.closed {
             queue.removals.push(Removal { rows, done });
-            self.wake(&mut queue, Urgency::Prompt);
+            // What is gone must not come back, and what was delivered must not be sent again.
+            self.wake(&mut queue, Urgency::Durable);
         }
     }
 

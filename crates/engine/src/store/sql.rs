@@ -4,6 +4,7 @@
 
 use anabranch_model::{Error, JobId};
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 /// A value of a statement.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,6 +117,8 @@ pub(crate) enum StoreError {
     Unknown { column: usize, int: i64 },
     #[error("column {column} can't be read: {error}")]
     Corrupt { column: usize, error: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the folder '{}' can't be synced: {error}", path.display())]
+    Folder { path: PathBuf, error: std::io::Error },
     #[error("a value can't be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }

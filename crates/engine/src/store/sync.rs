@@ -1,5 +1,6 @@
 //! Syncs the write-ahead log to the disk, away from the writer: a sync takes milliseconds in which it could write.
 
+use crate::folders;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,9 +32,15 @@ impl Syncer {
 }
 
 fn sync_each(requests: &Receiver<()>, log: &Path) {
+    let mut is_placed = false;
     while requests.recv().is_ok() {
         // SQLite locks the database and its index, never this file, so opening and closing it here releases nothing.
         let synced = File::open(log).and_then(|log| log.sync_data());
+        let synced = synced.and_then(|()| match log.parent().filter(|_| !is_placed) {
+            Some(folder) => folders::sync(folder),
+            None => Ok(()),
+        });
+        is_placed |= synced.is_ok();
         if let Err(error) = synced {
             tracing::error!(path = %log.display(), %error, "the job store's log can't be synced to the disk");
         }

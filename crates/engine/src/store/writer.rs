@@ -5,9 +5,11 @@ use super::inbox::{Inbox, Removal, Rows, Work};
 use super::row::{detail, event_code, on_restart_code, to_json, write_value};
 use super::sql::{Param, Statement, StoreError};
 use crate::board::Board;
+use crate::folders;
 use crate::list::StateName;
-use crate::live::{Live, Snapshot};
+use crate::live::{Live, Snapshot, file_of};
 use anabranch_model::{Error, Subscriber, Timestamp};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,6 +121,7 @@ impl Writer {
         durable: bool,
     ) -> Result<Vec<usize>, StoreError> {
         self.board.fault()?;
+        sync_places(snapshots)?;
         let mut statements = Vec::with_capacity(snapshots.len() * 2);
         for (live, snapshot) in snapshots {
             write_job(&mut statements, live, snapshot, &self.root)?;
@@ -131,6 +134,19 @@ impl Writer {
         let counts = self.database.commit(&statements, durable)?;
         Ok(places.into_iter().map(|place| counts[place].iter().sum()).collect())
     }
+}
+
+/// Syncs the folders in which files of new chunks have got their numbers: an entry must not be on the disk before its file is.
+fn sync_places(snapshots: &Snapshots) -> Result<(), StoreError> {
+    let values = snapshots.iter().flat_map(|(_, snapshot)| &snapshot.chunks).map(|(_, _, value)| value);
+    let places: BTreeSet<&Path> = values.filter_map(|value| file_of(value)?.path.parent()).collect();
+    for place in places {
+        let synced = folders::sync(place);
+        // Gone with its job, which has been removed meanwhile, or is about to be repeated.
+        let synced = if place.exists() { synced } else { Ok(()) };
+        synced.map_err(|error| StoreError::Folder { path: place.to_owned(), error })?;
+    }
+    Ok(())
 }
 
 fn write_job<'a>(
