@@ -1,5 +1,5 @@
 # Thin: every target is one command that can be run by hand.
-.PHONY: run test e2e conformance lint rules crs algorithms ci bench fuzz
+.PHONY: run test e2e chaos conformance lint rules crs algorithms ci bench fuzz
 
 run: ## the main job on real input: a GDAL tool on an agent, through three clients
 	scripts/run-example.sh
@@ -12,6 +12,10 @@ e2e: ## the binary from outside: protocols, agents, kill -9, shutdown
 	scripts/install-tools.sh e2e
 	cargo build --release --bin anabranch
 	ANABRANCH_BIN=$(CURDIR)/target/release/anabranch cargo test --package e2e
+
+chaos: ## jobs by every interface while server and agents are killed, stopped and cut off; CHAOS_S seconds, ANABRANCH_SEED repeats one
+	cargo build --release --bin anabranch
+	ANABRANCH_BIN=$(CURDIR)/target/release/anabranch ANABRANCH_CHAOS_S=$${CHAOS_S:-180} cargo test --package e2e --test chaos -- --nocapture
 
 conformance: ## what the standards demand, foreign clients, and the same for two peers, as a table
 	conformance/run.sh --peers

@@ -199,6 +199,11 @@ impl Server {
         send(Request::new(Method::Delete, self.url(path).parse().unwrap())).await.unwrap()
     }
 
+    /// DELETE, of a server that may be gone.
+    pub async fn try_delete(&self, path: &str) -> Result<Reply, String> {
+        send(Request::new(Method::Delete, self.url(path).parse().unwrap())).await
+    }
+
     pub async fn post(&self, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Reply {
         let request =
             Request::post(self.url(path).parse().unwrap(), body.into()).header("Content-Type", content_type);
@@ -329,6 +334,16 @@ impl Agent {
         let arguments = ["--data".into(), server.data_folder().display().to_string()];
         let folder = self.folder.path();
         self.child = Self::spawn(name, folder, &folder.join("services"), &arguments);
+    }
+
+    /// Starts it again, in the same folders, with other arguments than `--data`.
+    pub fn start_again_with(&mut self, name: &str, arguments: &[String]) {
+        let folder = self.folder.path();
+        self.child = Self::spawn(name, folder, &folder.join("services"), arguments);
+    }
+
+    pub fn pid(&self) -> Pid {
+        pid_of(&self.child)
     }
 
     pub fn log(&self) -> String {
@@ -464,6 +479,11 @@ impl Opened {
             .await
             .unwrap_or_else(|_elapsed| panic!("{text:?} has not come"))
     }
+}
+
+/// `anabranch check --store` of a data folder.
+pub async fn check_store(data: &Path) -> std::process::Output {
+    command(binary()).args(["check", "--store", "--data"]).arg(data).output().await.unwrap()
 }
 
 /// Processes on this machine whose environment or arguments hold `marker`.

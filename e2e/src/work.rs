@@ -180,7 +180,8 @@ impl Services {
         runs
     }
 
-    fn files(&self) -> Vec<(&'static str, String)> {
+    /// Service files by name and text.
+    pub fn files(&self) -> Vec<(&'static str, String)> {
         let text = "type = \"string\"\nstdout = true";
         let tiles =
             "type = \"complex\"\nformats = [\"text/plain\"]\nglob = \"tiles/*.txt\"\ncomplete = \"named\"";

@@ -33,7 +33,10 @@ async fn lose_power(random: &mut Random, unsynced: Unsynced, ignored: Option<&st
     power.fail(&server.data_folder(), unsynced, random);
     server.environment.clear();
     server.start_again().await;
-    witness.confirm(&server, &services, DEADLINE).await;
+    witness.confirm(&server, DEADLINE).await;
+    witness.check_runs(&services);
+    let checked = e2e::check_store(&server.data_folder()).await;
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
 
 #[tokio::test]

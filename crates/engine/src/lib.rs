@@ -12,8 +12,10 @@
 //!
 //! What it is not: it parses no document, opens no port, starts no executable and knows no agent.
 
+mod backup;
 mod board;
 mod callbacks;
+mod check;
 mod clock;
 mod convert;
 mod counts;
@@ -44,7 +46,9 @@ mod submit;
 mod tests;
 mod view;
 
+pub use backup::{Copied, CopyError, back_up, restore};
 pub use callbacks::{CallbackBody, CallbackSettings, RenderCallback};
+pub use check::{CheckError, Finding, StoreReport, check_store, repair_store};
 pub use counts::{Counts, ProcessCounts};
 pub use engine::{Engine, EngineConfig, OpenError, Recovered};
 pub use limits::Limits;

@@ -7,6 +7,7 @@
 //! `database`: tables, pages of the list, and how a transaction becomes durable.
 
 mod database;
+pub(crate) mod files;
 pub(crate) mod inbox;
 mod page;
 pub(crate) mod reader;

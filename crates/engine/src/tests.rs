@@ -4,6 +4,7 @@
 
 mod callbacks;
 mod conversion;
+mod data_folder;
 mod dismissing;
 mod life;
 mod listing;

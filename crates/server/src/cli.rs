@@ -27,8 +27,12 @@ pub(crate) enum Command {
     Xmpp(Xmpp),
     /// Start an agent, which announces the service files of a folder and runs them for a server
     Agent(Agent),
-    /// Check service and configuration files, and list every fault with line and column
+    /// Check service and configuration files, and list every fault with line and column; or a data folder, with --store
     Check(Check),
+    /// Copy a data folder while its server runs
+    Backup(Backup),
+    /// Make a data folder of a backup
+    Restore(Restore),
     /// Write a service file of WPS Remote as a native one of the same meaning
     Convert(Convert),
     /// Execute a process, show its progress, save its results
@@ -145,8 +149,32 @@ pub(crate) struct Agent {
 #[derive(Args)]
 pub(crate) struct Check {
     /// Files to check
-    #[arg(required = true)]
+    #[arg(required_unless_present = "store")]
     pub(crate) files: Vec<PathBuf>,
+    /// Check instead whether the database and the files of a data folder agree; its server may run
+    #[arg(long, conflicts_with = "files")]
+    pub(crate) store: bool,
+    /// Remove files and rows that belong to no job; the server must be stopped
+    #[arg(long, requires = "store")]
+    pub(crate) repair: bool,
+    #[command(flatten)]
+    pub(crate) data: Data,
+}
+
+#[derive(Args)]
+pub(crate) struct Backup {
+    /// Folder that is to be made; it appears once it is complete
+    pub(crate) to: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: Data,
+}
+
+#[derive(Args)]
+pub(crate) struct Restore {
+    /// Folder that `anabranch backup` made
+    pub(crate) from: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: Data,
 }
 
 #[derive(Args)]

@@ -14,6 +14,7 @@ mod cli;
 mod client;
 mod config;
 mod convert;
+mod data_folder;
 mod data_plane;
 mod folder;
 mod geoserver;
@@ -91,6 +92,11 @@ async fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Serve(arguments) => serve::serve(arguments).await?,
         Command::Xmpp(arguments) => xmpp_server::xmpp(arguments).await?,
         Command::Agent(arguments) => agent::agent(arguments).await?,
+        Command::Check(arguments) if arguments.store => {
+            if !data_folder::check(&arguments.data.folder(), arguments.repair)? {
+                return Ok(EXIT_FAILED.into());
+            }
+        }
         Command::Check(arguments) if check::check(&arguments.files)? => {}
         Command::Check(_) => return Ok(EXIT_FAILED.into()),
         Command::Run(arguments) => {
@@ -100,6 +106,8 @@ async fn run(command: &Command) -> anyhow::Result<ExitCode> {
                 client::run::Ended::Interrupted => EXIT_INTERRUPTED.into(),
             });
         }
+        Command::Backup(arguments) => data_folder::backup(arguments)?,
+        Command::Restore(arguments) => data_folder::restore_backup(arguments)?,
         Command::Replay(arguments) => replay::replay(arguments).await?,
         Command::Jobs(arguments) => client::listing::jobs(arguments).await?,
         Command::Agents(arguments) => client::listing::agents(arguments).await?,

@@ -83,6 +83,11 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Prepared statements kept by a connection; there are fewer.
 const STATEMENTS_MAX: usize = 64;
 
+/// The version of the schema that is known here.
+pub(crate) fn known() -> usize {
+    MIGRATIONS.len()
+}
+
 /// Opens the database for writing, makes or migrates it.
 pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
     let mut connection = Connection::open(path)?;
