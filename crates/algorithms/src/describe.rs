@@ -1,8 +1,9 @@
 //! Descriptions without boilerplate.
 
+use anabranch_model::description::media_type_essence;
 use anabranch_model::{
     AllowedValue, BoundingBoxDomain, ComplexDomain, DataDescription, Format, InputDescription, LiteralDomain,
-    LiteralType, Occurs, OutputDescription, ProcessId, RangeClosure,
+    LiteralType, Metadata, Occurs, OutputDescription, ProcessId, RangeClosure,
 };
 
 /// The media type of a GeoJSON text sequence (RFC 8142).
@@ -24,23 +25,17 @@ pub(crate) fn input(
     data: DataDescription,
 ) -> InputDescription {
     InputDescription {
-        id: id.into(),
         title: title.into(),
         description: description.into(),
-        keywords: Vec::new(),
-        occurs,
-        data,
+        ..InputDescription::new(id, occurs, data)
     }
 }
 
 pub(crate) fn output(id: &str, title: &str, description: &str, data: DataDescription) -> OutputDescription {
     OutputDescription {
-        id: id.into(),
         title: title.into(),
         description: description.into(),
-        keywords: Vec::new(),
-        data,
-        publication: None,
+        ..OutputDescription::new(id, data)
     }
 }
 
@@ -97,6 +92,26 @@ pub(crate) fn geojson() -> DataDescription {
         Format::new(GEOJSON_SEQ),
         Format::new(Format::GEOJSON_2008),
     ])
+}
+
+/// The forms of GeoJSON that are written.
+pub(crate) fn written_geojson() -> DataDescription {
+    complex([Format::new(Format::GEOJSON), Format::new(GEOJSON_SEQ), Format::new(Format::GEOJSON_2008)])
+}
+
+/// In which of them the result of data in such a format is written; a sequence stays one.
+pub(crate) fn written_as(format: &Format, is_sequence: bool) -> Format {
+    let is_in_any_crs = media_type_essence(&format.media_type) == Format::GEOJSON_2008;
+    Format::new(match (is_in_any_crs, is_sequence) {
+        (true, _) => Format::GEOJSON_2008,
+        (false, true) => GEOJSON_SEQ,
+        (false, false) => Format::GEOJSON,
+    })
+}
+
+/// Where the algorithm comes from.
+pub(crate) fn paper(title: &str, href: &str) -> Metadata {
+    Metadata { title: title.into(), href: href.into(), role: String::new() }
 }
 
 /// Data in any of some formats; the first is the default.

@@ -83,22 +83,16 @@ fn describe(id: ProcessId, inputs: EchoInputs) -> ProcessDescription {
     let outputs = described.iter().filter_map(counterpart).collect();
     let groups = if inputs == EchoInputs::EveryKind { groups() } else { Vec::new() };
     ProcessDescription {
-        id,
         title: "Echo".into(),
         description: "Gives back what it is given, unchanged: every input comes back as the output of the same name. Inputs \
                       that are not given have no output. For trying out servers and clients."
             .into(),
         keywords: words(&["echo", "test", "example"]),
-        metadata: Vec::new(),
-        version: "1.0.0".into(),
         inputs: described,
         outputs,
         groups,
-        sync_execute: true,
-        async_execute: true,
         idempotent: true,
-        chunking: None,
-        on_agent_restart: None,
+        ..ProcessDescription::new(id)
     }
 }
 

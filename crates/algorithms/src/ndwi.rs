@@ -23,14 +23,14 @@
 mod kernel;
 mod raster;
 
-use crate::describe::{built_in, choice, complex, input, literal, output, with_default, words};
+use crate::describe::{built_in, choice, complex, input, literal, output, paper, with_default, words};
 use crate::refusal::refused;
 use anabranch_formats::raster::geotiff::{Compression, TilePacker, TileWriter};
 use anabranch_formats::raster::{Band, Grid, RasterFormat, SampleType, Window};
 use anabranch_formats::{FormatError, Room};
 use anabranch_model::{
     Algorithm, AlgorithmSink, Chunking, ComplexValue, Cut, Data, Error, FaultKind, Inputs, LiteralType,
-    Metadata, Occurs, ProcessDescription, Value,
+    Occurs, ProcessDescription, Value,
 };
 use kernel::Kernel;
 use raster::{Pool, Raster};
@@ -122,25 +122,16 @@ fn describe() -> ProcessDescription {
         geotiff(),
     );
     ProcessDescription {
-        id: built_in("ndwi"),
         title: "Normalized difference water index".into(),
         description: "Computes (NIR - SWIR) / (NIR + SWIR) for each cell of two bands of a satellite image: the water that vegetation holds."
             .into(),
         keywords: words(&["NDWI", "water", "vegetation", "remote sensing", "raster", "index", "GeoTIFF"]),
-        metadata: vec![Metadata {
-            title: "Gao 1996".into(),
-            href: "https://doi.org/10.1016/S0034-4257(96)00067-3".into(),
-            role: String::new(),
-        }],
-        version: "1.0.0".into(),
+        metadata: vec![paper("Gao 1996", "https://doi.org/10.1016/S0034-4257(96)00067-3")],
         inputs: vec![nir, swir, resample, scale, offset, compression, legacy],
         outputs: vec![result],
-        groups: Vec::new(),
-        sync_execute: true,
-        async_execute: true,
         idempotent: true,
-        on_agent_restart: None,
         chunking: Some(Chunking::new(words(&["nir", "swir"]), "result", Cut::Tiles)),
+        ..ProcessDescription::new(built_in("ndwi"))
     }
 }
 

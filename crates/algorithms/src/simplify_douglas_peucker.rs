@@ -27,15 +27,14 @@
 mod feature;
 mod line;
 
-use crate::describe::{GEOJSON_SEQ, built_in, complex, input, output, range, words};
+use crate::describe::{built_in, geojson, input, output, paper, range, words, written_as, written_geojson};
 use crate::progress::Progress;
 use crate::refusal;
 use crate::result_writer::ResultWriter;
 use anabranch_formats::geojson::{self, Feature, Piece, Splitter};
-use anabranch_model::description::media_type_essence;
 use anabranch_model::{
-    Algorithm, AlgorithmSink, Chunking, ComplexValue, Cut, DataDescription, Error, Format, Inputs,
-    LiteralType, Metadata, Occurs, ProcessDescription, Value,
+    Algorithm, AlgorithmSink, Chunking, ComplexValue, Cut, DataDescription, Error, Inputs, LiteralType,
+    Occurs, ProcessDescription, Value,
 };
 use feature::{Failure, FeatureSimplifier};
 use line::Stopped;
@@ -72,12 +71,7 @@ fn describe() -> ProcessDescription {
         "A GeoJSON FeatureCollection, Feature or geometry, or one of them per line or record. Lines and areas are simplified, \
          points stay as they are.",
         Occurs::ONE,
-        complex([
-            Format::new(Format::GEOJSON),
-            Format::new("application/json"),
-            Format::new(GEOJSON_SEQ),
-            Format::new(Format::GEOJSON_2008),
-        ]),
+        geojson(),
     );
     let tolerance = input(
         "tolerance",
@@ -92,30 +86,21 @@ fn describe() -> ProcessDescription {
         "Simplified features",
         "The same document with fewer vertices: identifiers, attributes and order are unchanged. A record sequence comes out \
          as a sequence.",
-        complex([Format::new(Format::GEOJSON), Format::new(GEOJSON_SEQ), Format::new(Format::GEOJSON_2008)]),
+        written_geojson(),
     );
     ProcessDescription {
-        id: built_in("simplify_douglas_peucker"),
         title: "Simplify lines and areas (Douglas-Peucker)".into(),
         description: "Drops vertices of lines and rings so that no dropped vertex was farther than the tolerance from the line \
                       that is left. Distances are planar. Areas that collapse under the tolerance become empty. Features \
                       are simplified one by one: common borders of neighbours may come apart."
             .into(),
         keywords: words(&["simplification", "generalization", "Douglas-Peucker", "vector", "line", "polygon", "GeoJSON"]),
-        metadata: vec![Metadata {
-            title: "Douglas and Peucker 1973".into(),
-            href: "https://doi.org/10.3138/FM57-6770-U75U-7727".into(),
-            role: String::new(),
-        }],
-        version: "1.0.0".into(),
+        metadata: vec![paper("Douglas and Peucker 1973", "https://doi.org/10.3138/FM57-6770-U75U-7727")],
         inputs: vec![data, tolerance],
         outputs: vec![result],
-        groups: Vec::new(),
-        sync_execute: true,
-        async_execute: true,
         idempotent: true,
-        on_agent_restart: None,
         chunking: Some(Chunking::new(vec!["data".into()], "result", Cut::Features)),
+        ..ProcessDescription::new(built_in("simplify_douglas_peucker"))
     }
 }
 
@@ -149,13 +134,8 @@ impl Algorithm for SimplifyDouglasPeucker {
             }
             progress.report(splitter.offset(), splitter.features(), "simplified", sink)?;
         }
-        let is_in_any_crs = media_type_essence(&format.media_type) == Format::GEOJSON_2008;
-        let media_type = match (is_in_any_crs, splitter.is_sequence()) {
-            (true, _) => Format::GEOJSON_2008,
-            (false, true) => GEOJSON_SEQ,
-            (false, false) => Format::GEOJSON,
-        };
-        let value = ComplexValue::new(result.finish()?, Format::new(media_type));
+        let format = written_as(format, splitter.is_sequence());
+        let value = ComplexValue::new(result.finish()?, format);
         sink.write("result", Value::Complex(value))
     }
 }

@@ -34,7 +34,8 @@ mod line_index;
 mod metric;
 
 use crate::describe::{
-    GEOJSON_SEQ, above, built_in, choice, complex, geojson, input, literal, output, with_default, words,
+    above, built_in, choice, geojson, input, literal, output, paper, with_default, words, written_as,
+    written_geojson,
 };
 use crate::progress::Progress;
 use crate::refusal::{refused, unreadable};
@@ -42,10 +43,9 @@ use crate::result_writer::ResultWriter;
 use anabranch_formats::crs::{Crs, Unit};
 use anabranch_formats::geojson::{Piece, Splitter};
 use anabranch_formats::vector::{self, FeatureReader as _};
-use anabranch_model::description::media_type_essence;
 use anabranch_model::{
-    Algorithm, AlgorithmSink, Chunking, ComplexValue, Cut, Data, Error, FaultKind, Format, Inputs,
-    LiteralType, Metadata, Occurs, ProcessDescription, Value,
+    Algorithm, AlgorithmSink, Chunking, ComplexValue, Cut, Data, Error, FaultKind, Inputs, LiteralType,
+    Occurs, ProcessDescription, Value,
 };
 use collection::Collection;
 use feature::{FeatureSnapper, Unmatched};
@@ -126,29 +126,20 @@ fn describe() -> ProcessDescription {
         "result",
         "Points on lines",
         "The points with new coordinates: identifiers, properties and order are unchanged. A record sequence comes out as a sequence.",
-        complex([Format::new(Format::GEOJSON), Format::new(GEOJSON_SEQ), Format::new(Format::GEOJSON_2008)]),
+        written_geojson(),
     );
     ProcessDescription {
-        id: built_in("snap_points_to_lines"),
         title: "Snap points to lines".into(),
         description: "Moves each point to the nearest place on any of the lines, where that is near enough. Measured in the plane of the \
                       coordinates, or on the ellipsoid."
             .into(),
         keywords: words(&["snapping", "map matching", "nearest", "vector", "point", "line", "GeoJSON"]),
-        metadata: vec![Metadata {
-            title: "Hilbert R-tree (Kamel and Faloutsos 1994)".into(),
-            href: "https://www.vldb.org/conf/1994/P500.PDF".into(),
-            role: String::new(),
-        }],
-        version: "1.0.0".into(),
+        metadata: vec![paper("Hilbert R-tree (Kamel and Faloutsos 1994)", "https://www.vldb.org/conf/1994/P500.PDF")],
         inputs: vec![points, lines, max_distance, unmatched, geodesic, report],
         outputs: vec![result],
-        groups: Vec::new(),
-        sync_execute: true,
-        async_execute: true,
         idempotent: true,
-        on_agent_restart: None,
         chunking: Some(Chunking::new(words(&["points"]), "result", Cut::Features)),
+        ..ProcessDescription::new(built_in("snap_points_to_lines"))
     }
 }
 
@@ -230,13 +221,8 @@ impl Algorithm for SnapPointsToLines {
             }
             progress.report(splitter.offset(), splitter.features(), "snapped", sink)?;
         }
-        let is_in_any_crs = media_type_essence(&format.media_type) == Format::GEOJSON_2008;
-        let media_type = match (is_in_any_crs, splitter.is_sequence()) {
-            (true, _) => Format::GEOJSON_2008,
-            (false, true) => GEOJSON_SEQ,
-            (false, false) => Format::GEOJSON,
-        };
-        let value = ComplexValue::new(collection.finish()?, Format::new(media_type));
+        let format = written_as(format, splitter.is_sequence());
+        let value = ComplexValue::new(collection.finish()?, format);
         sink.write("result", Value::Complex(value))
     }
 }

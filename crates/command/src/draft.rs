@@ -61,14 +61,7 @@ pub(crate) struct Command {
 
 /// The rule of the domain that a value breaks: binding's own judgement, so that no default is refused later.
 pub(crate) fn broken_rule(domain: &LiteralDomain, value: &str) -> Option<String> {
-    let input = InputDescription {
-        id: String::new(),
-        title: String::new(),
-        description: String::new(),
-        keywords: Vec::new(),
-        occurs: Occurs::ONE,
-        data: DataDescription::Literal(domain.clone()),
-    };
+    let input = InputDescription::new("", Occurs::ONE, DataDescription::Literal(domain.clone()));
     let bytes = Data::Bytes(value.to_owned().into());
     let fault = bind_fetched(&input, bytes, &FormatHint::default()).err()?;
     // "is not a double" reads better than "must be a double".

@@ -92,20 +92,11 @@ pub(crate) fn read(findings: &mut Findings, text: &str, folder: &Path) -> Option
     usage::check_usage(findings, &inputs, &outputs, &command, &[], &[], &[]);
     let value = |key: &str| described.entry(key).map(|entry| entry.value.as_str());
     let description = ProcessDescription {
-        id,
         title,
         description: value("description").unwrap_or_default().to_owned(),
-        keywords: Vec::new(),
-        metadata: Vec::new(),
-        version: "1.0.0".into(),
         inputs: inputs.iter().map(|input| input.description.clone()).collect(),
         outputs: outputs.iter().map(|output| output.description.clone()).collect(),
-        groups: Vec::new(),
-        sync_execute: true,
-        async_execute: true,
-        idempotent: false,
-        chunking: None,
-        on_agent_restart: None,
+        ..ProcessDescription::new(id)
     };
     Some(Service {
         description: Arc::new(description),

@@ -251,14 +251,7 @@ fn value(description: &OutputDescription, format: Format, path: &Path) -> Result
 
 /// A literal or box, held against the rules that hold for inputs.
 fn parsed(description: &OutputDescription, text: &[u8]) -> Result<Value, Error> {
-    let as_input = InputDescription {
-        id: description.id.clone(),
-        title: String::new(),
-        description: String::new(),
-        keywords: Vec::new(),
-        occurs: Occurs::ONE,
-        data: description.data.clone(),
-    };
+    let as_input = InputDescription::new(description.id.clone(), Occurs::ONE, description.data.clone());
     // Tools end what they print with a line feed.
     let text = Bytes::copy_from_slice(text.trim_ascii_end());
     bind_fetched(&as_input, Data::Bytes(text), &FormatHint::default()).map_err(|fault| {

@@ -279,14 +279,11 @@ mod tests {
     use anabranch_model::{BoundingBoxDomain, Occurs};
 
     fn boxes(id: &str) -> InputDescription {
-        InputDescription {
-            id: id.into(),
-            title: id.into(),
-            description: String::new(),
-            keywords: Vec::new(),
-            occurs: Occurs::ONE,
-            data: DataDescription::BoundingBox(BoundingBoxDomain { crs: vec!["EPSG:4326".into()] }),
-        }
+        InputDescription::new(
+            id,
+            Occurs::ONE,
+            DataDescription::BoundingBox(BoundingBoxDomain { crs: vec!["EPSG:4326".into()] }),
+        )
     }
 
     fn parse(text: &str) -> Result<Template, Vec<String>> {

@@ -39,34 +39,14 @@ impl Algorithm for Echo {
 fn description(id: ProcessId) -> ProcessDescription {
     let text = DataDescription::Literal(LiteralDomain::any(LiteralType::String));
     ProcessDescription {
-        id,
         title: "Echo".into(),
-        description: String::new(),
-        keywords: Vec::new(),
-        metadata: Vec::new(),
-        version: "1.0.0".into(),
         inputs: vec![InputDescription {
-            id: "text".into(),
             title: "Text".into(),
-            description: String::new(),
-            keywords: Vec::new(),
-            occurs: Occurs::ONE,
-            data: text.clone(),
+            ..InputDescription::new("text", Occurs::ONE, text.clone())
         }],
-        outputs: vec![OutputDescription {
-            id: "text".into(),
-            title: "Text".into(),
-            description: String::new(),
-            keywords: Vec::new(),
-            data: text,
-            publication: None,
-        }],
-        groups: Vec::new(),
-        sync_execute: true,
-        async_execute: true,
+        outputs: vec![OutputDescription { title: "Text".into(), ..OutputDescription::new("text", text) }],
         idempotent: true,
-        chunking: None,
-        on_agent_restart: None,
+        ..ProcessDescription::new(id)
     }
 }
 

@@ -73,40 +73,18 @@ fn describe(id: &str, idempotent: bool) -> ProcessDescription {
         formats: vec![Format::new("text/plain"), Format::new("application/octet-stream")],
         bytes_max: None,
     });
-    let input = |id: &str, occurs, data: &DataDescription| InputDescription {
-        id: id.into(),
-        title: id.into(),
-        description: String::new(),
-        keywords: Vec::new(),
-        occurs,
-        data: data.clone(),
-    };
-    let output = |id: &str, data: &DataDescription| OutputDescription {
-        id: id.into(),
-        title: id.into(),
-        description: String::new(),
-        keywords: Vec::new(),
-        data: data.clone(),
-        publication: None,
-    };
+    let input = |id: &str, occurs, data: &DataDescription| InputDescription::new(id, occurs, data.clone());
+    let output = |id: &str, data: &DataDescription| OutputDescription::new(id, data.clone());
     ProcessDescription {
-        id: ProcessId::new(id).unwrap(),
         title: id.into(),
-        description: String::new(),
-        keywords: Vec::new(),
-        metadata: Vec::new(),
         version: "1".into(),
         inputs: vec![
             input("text", Occurs::OPTIONAL, &text),
             input("data", Occurs { min: 0, max: Some(3) }, &data),
         ],
         outputs: vec![output("text", &text), output("data", &data)],
-        groups: Vec::new(),
-        sync_execute: true,
-        async_execute: true,
         idempotent,
-        chunking: None,
-        on_agent_restart: None,
+        ..ProcessDescription::new(ProcessId::new(id).unwrap())
     }
 }
 

@@ -104,25 +104,31 @@ impl ProcessDescription {
         self.on_agent_restart.map_or(self.idempotent, |wanted| wanted == OnAgentRestart::Requeue)
     }
 
-    /// All that is left to say of a process that is not published any more.
+    /// A process of which nothing is said yet but its identifier: without inputs and outputs, executed in both modes, not to be repeated.
     #[must_use]
-    pub fn withdrawn(id: ProcessId) -> Self {
+    pub fn new(id: ProcessId) -> Self {
         Self {
             title: id.to_string(),
             id,
             description: String::new(),
             keywords: Vec::new(),
             metadata: Vec::new(),
-            version: "unknown".into(),
+            version: "1.0.0".into(),
             inputs: Vec::new(),
             outputs: Vec::new(),
             groups: Vec::new(),
-            sync_execute: false,
-            async_execute: false,
+            sync_execute: true,
+            async_execute: true,
             idempotent: false,
-            chunking: None,
             on_agent_restart: None,
+            chunking: None,
         }
+    }
+
+    /// All that is left to say of a process that is not published any more.
+    #[must_use]
+    pub fn withdrawn(id: ProcessId) -> Self {
+        Self { version: "unknown".into(), sync_execute: false, async_execute: false, ..Self::new(id) }
     }
 
     /// The input of that identifier.
@@ -197,6 +203,15 @@ pub struct InputDescription {
     pub data: DataDescription,
 }
 
+impl InputDescription {
+    /// An input of which no more is said.
+    #[must_use]
+    pub fn new(id: impl Into<String>, occurs: Occurs, data: DataDescription) -> Self {
+        let id = id.into();
+        Self { title: id.clone(), id, description: String::new(), keywords: Vec::new(), occurs, data }
+    }
+}
+
 /// One output of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutputDescription {
@@ -215,6 +230,22 @@ pub struct OutputDescription {
     /// How it is meant to be shown by a map server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publication: Option<Publication>,
+}
+
+impl OutputDescription {
+    /// An output of which no more is said.
+    #[must_use]
+    pub fn new(id: impl Into<String>, data: DataDescription) -> Self {
+        let id = id.into();
+        Self {
+            title: id.clone(),
+            id,
+            description: String::new(),
+            keywords: Vec::new(),
+            data,
+            publication: None,
+        }
+    }
 }
 
 /// How an output is meant to be shown by a map server: WPS Remote's `publish_…`, carried along for whoever can do it.

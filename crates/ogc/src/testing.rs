@@ -11,21 +11,11 @@ use std::sync::Arc;
 
 pub(crate) fn process() -> ProcessDescription {
     let input = |id: &str, occurs, data| InputDescription {
-        id: id.into(),
         title: format!("The {id}"),
-        description: String::new(),
-        keywords: Vec::new(),
-        occurs,
-        data,
+        ..InputDescription::new(id, occurs, data)
     };
-    let output = |id: &str, data| OutputDescription {
-        id: id.into(),
-        title: format!("The {id}"),
-        description: String::new(),
-        keywords: Vec::new(),
-        data,
-        publication: None,
-    };
+    let output =
+        |id: &str, data| OutputDescription { title: format!("The {id}"), ..OutputDescription::new(id, data) };
     let distance = LiteralDomain {
         allowed: vec![AllowedValue::Range {
             minimum: Some("0".into()),

@@ -106,14 +106,10 @@ fn variant(
         formats.extend(whole(chunking.cut).into_iter().take(1));
     }
     let result = OutputDescription {
-        id: RESULT.into(),
-        title: RESULT.into(),
         description: "A playlist: the addresses of the chunks, one after the other, as they come. Asked for in a format that is no playlist: \
                       all chunks joined, once the last one is there."
             .into(),
-        keywords: Vec::new(),
-        data: DataDescription::Complex(ComplexDomain { formats, bytes_max: None }),
-        publication: None,
+        ..OutputDescription::new(RESULT, DataDescription::Complex(ComplexDomain { formats, bytes_max: None }))
     };
     let mut keywords = base.keywords.clone();
     keywords.push("streaming".into());
@@ -180,12 +176,8 @@ fn between(minimum: u64, maximum: Option<u64>) -> LiteralDomain {
 
 fn input(id: &str, description: &str, domain: LiteralDomain) -> InputDescription {
     InputDescription {
-        id: id.into(),
-        title: id.into(),
         description: description.into(),
-        keywords: Vec::new(),
-        occurs: Occurs::OPTIONAL,
-        data: DataDescription::Literal(domain),
+        ..InputDescription::new(id, Occurs::OPTIONAL, DataDescription::Literal(domain))
     }
 }
 

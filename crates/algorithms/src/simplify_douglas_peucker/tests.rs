@@ -1,6 +1,8 @@
 use super::line::tests::adversarial;
 use super::*;
+use crate::describe::GEOJSON_SEQ;
 use crate::test_sink::TestSink;
+use anabranch_model::Format;
 use anabranch_model::{Data, LiteralValue};
 
 fn inputs(document: &[u8], tolerance: &str) -> Inputs {

@@ -1,6 +1,7 @@
 use super::line_index::BUILT;
 use super::*;
 use crate::test_sink::TestSink;
+use anabranch_model::Format;
 use anabranch_model::{Data, LiteralValue};
 
 fn geojson_value(document: &[u8]) -> Value {

@@ -247,20 +247,12 @@ impl Defaults {
 
     pub(super) fn describe(&self, inputs: &[Input], outputs: &[Output]) -> ProcessDescription {
         ProcessDescription {
-            id: self.id.clone(),
             title: self.title.clone(),
             description: self.description.clone(),
-            keywords: Vec::new(),
-            metadata: Vec::new(),
-            version: "1.0.0".into(),
             inputs: inputs.iter().map(|input| input.description.clone()).collect(),
             outputs: outputs.iter().map(|output| output.description.clone()).collect(),
-            groups: Vec::new(),
-            sync_execute: true,
-            async_execute: true,
-            idempotent: false,
-            chunking: None,
             on_agent_restart: self.on_agent_restart,
+            ..ProcessDescription::new(self.id.clone())
         }
     }
 }

@@ -3,14 +3,7 @@ use crate::description::{BoundingBoxDomain, Occurs};
 use crate::id::ProcessId;
 
 fn input(id: &str, occurs: Occurs, data: DataDescription) -> InputDescription {
-    InputDescription {
-        id: id.into(),
-        title: id.into(),
-        description: String::new(),
-        keywords: vec![],
-        occurs,
-        data,
-    }
+    InputDescription::new(id, occurs, data)
 }
 
 fn process() -> ProcessDescription {
@@ -30,11 +23,7 @@ fn process() -> ProcessDescription {
         bytes_max: None,
     };
     ProcessDescription {
-        id: ProcessId::new("contour").unwrap(),
         title: "Contour".into(),
-        description: String::new(),
-        keywords: vec![],
-        metadata: vec![],
         version: "1".into(),
         inputs: vec![
             input("interval", Occurs::OPTIONAL, DataDescription::Literal(interval)),
@@ -51,19 +40,11 @@ fn process() -> ProcessDescription {
             ),
         ],
         outputs: vec![OutputDescription {
-            id: "contours".into(),
             title: "Contours".into(),
-            description: String::new(),
-            keywords: vec![],
-            data: DataDescription::Complex(out),
-            publication: None,
+            ..OutputDescription::new("contours", DataDescription::Complex(out))
         }],
-        groups: Vec::new(),
-        sync_execute: true,
         async_execute: false,
-        idempotent: false,
-        chunking: None,
-        on_agent_restart: None,
+        ..ProcessDescription::new(ProcessId::new("contour").unwrap())
     }
 }
 

@@ -19,12 +19,12 @@ async fn a_registration_of_10_000_inputs_is_refused_and_the_others_are_published
     let server = cluster.server();
     let mut huge = description("default:Huge");
     let input = InputDescription {
-        id: String::new(),
         title: "One of many".into(),
-        description: String::new(),
-        keywords: Vec::new(),
-        occurs: Occurs::ONE,
-        data: DataDescription::Literal(LiteralDomain::any(LiteralType::String)),
+        ..InputDescription::new(
+            "",
+            Occurs::ONE,
+            DataDescription::Literal(LiteralDomain::any(LiteralType::String)),
+        )
     };
     huge.inputs =
         (0..INPUTS).map(|n| InputDescription { id: format!("input-{n}"), ..input.clone() }).collect();

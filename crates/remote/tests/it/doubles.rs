@@ -327,34 +327,12 @@ pub(crate) fn description(id: &str) -> ProcessDescription {
         DataDescription::Complex(ComplexDomain { formats: vec![Format::new("text/plain")], bytes_max: None })
     };
     ProcessDescription {
-        id: ProcessId::new(id).unwrap(),
         title: id.into(),
-        description: String::new(),
         keywords: vec![],
         metadata: vec![],
-        version: "1.0.0".into(),
-        inputs: vec![InputDescription {
-            id: "text".into(),
-            title: "text".into(),
-            description: String::new(),
-            keywords: vec![],
-            occurs: Occurs { min: 0, max: None },
-            data: data(),
-        }],
-        outputs: vec![OutputDescription {
-            id: "out".into(),
-            title: "out".into(),
-            description: String::new(),
-            keywords: vec![],
-            data: data(),
-            publication: None,
-        }],
-        groups: Vec::new(),
-        sync_execute: true,
-        async_execute: true,
-        idempotent: false,
-        chunking: None,
-        on_agent_restart: None,
+        inputs: vec![InputDescription::new("text", Occurs { min: 0, max: None }, data())],
+        outputs: vec![OutputDescription::new("out", data())],
+        ..ProcessDescription::new(ProcessId::new(id).unwrap())
     }
 }
 

@@ -23,22 +23,8 @@ fn bot(execution: &str) -> String {
 /// Named and described as the service of the transcripts.
 fn described() -> ProcessDescription {
     let literal = |data_type| DataDescription::Literal(LiteralDomain::any(data_type));
-    let input = |id: &str, occurs, data| InputDescription {
-        id: id.into(),
-        title: id.into(),
-        description: String::new(),
-        keywords: vec![],
-        occurs,
-        data,
-    };
-    let output = |id: &str, data| OutputDescription {
-        id: id.into(),
-        title: id.into(),
-        description: String::new(),
-        keywords: vec![],
-        data,
-        publication: None,
-    };
+    let input = |id: &str, occurs, data| InputDescription::new(id, occurs, data);
+    let output = |id: &str, data| OutputDescription::new(id, data);
     let zip = ComplexDomain { formats: vec![Format::base64("application/zip")], bytes_max: None };
     ProcessDescription {
         inputs: vec![

@@ -499,12 +499,5 @@ pub(crate) fn made_up(id: &str, value: Option<&Value>) -> OutputDescription {
             DataDescription::Literal(LiteralDomain::any(LiteralType::String))
         }
     };
-    OutputDescription {
-        id: id.to_owned(),
-        title: id.to_owned(),
-        description: String::new(),
-        keywords: Vec::new(),
-        data,
-        publication: None,
-    }
+    OutputDescription::new(id, data)
 }

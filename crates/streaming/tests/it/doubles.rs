@@ -77,39 +77,18 @@ pub(crate) fn describe(cut: &[&str]) -> ProcessDescription {
             bytes_max: None,
         })
     };
-    let input = |id: &str, occurs, data| InputDescription {
-        id: id.into(),
-        title: id.into(),
-        description: String::new(),
-        keywords: Vec::new(),
-        occurs,
-        data,
-    };
+    let input = |id: &str, occurs, data| InputDescription::new(id, occurs, data);
     let mut inputs: Vec<_> = cut.iter().map(|id| input(id, Occurs::ONE, complex())).collect();
     let note = DataDescription::Literal(LiteralDomain::any(LiteralType::String));
     inputs.push(input("note", Occurs::OPTIONAL, note));
     ProcessDescription {
-        id: ProcessId::new("base").unwrap(),
         title: "Base".into(),
-        description: String::new(),
-        keywords: Vec::new(),
-        metadata: Vec::new(),
         version: "1".into(),
         inputs,
-        outputs: vec![OutputDescription {
-            id: "out".into(),
-            title: "out".into(),
-            description: String::new(),
-            keywords: Vec::new(),
-            data: complex(),
-            publication: None,
-        }],
-        groups: Vec::new(),
-        sync_execute: true,
-        async_execute: true,
+        outputs: vec![OutputDescription::new("out", complex())],
         idempotent: true,
-        on_agent_restart: None,
         chunking: Some(Chunking::new(cut.iter().map(|id| (*id).to_owned()).collect(), "out", Cut::Features)),
+        ..ProcessDescription::new(ProcessId::new("base").unwrap())
     }
 }
 

@@ -22,11 +22,7 @@ pub fn fuzz_execute(body: &[u8]) {
     };
     let bounding_box = DataDescription::BoundingBox(BoundingBoxDomain { crs: vec!["CRS84".into()] });
     let process = ProcessDescription {
-        id,
         title: String::new(),
-        description: String::new(),
-        keywords: Vec::new(),
-        metadata: Vec::new(),
         version: String::new(),
         inputs: vec![
             input("box", many, bounding_box),
@@ -34,12 +30,8 @@ pub fn fuzz_execute(body: &[u8]) {
             input("many", many, complex()),
         ],
         outputs: Vec::new(),
-        groups: Vec::new(),
-        sync_execute: true,
-        async_execute: true,
         idempotent: true,
-        chunking: None,
-        on_agent_restart: None,
+        ..ProcessDescription::new(id)
     };
     let prefer = Prefer::default();
     let held = parse(body, &process, &prefer);
@@ -52,14 +44,7 @@ pub fn fuzz_execute(body: &[u8]) {
 }
 
 fn input(id: &str, occurs: Occurs, data: DataDescription) -> InputDescription {
-    InputDescription {
-        id: id.into(),
-        title: String::new(),
-        description: String::new(),
-        keywords: Vec::new(),
-        occurs,
-        data,
-    }
+    InputDescription::new(id, occurs, data)
 }
 
 fn is_same(held: &Result<Execute, Error>, spooled: &Result<Execute, Error>) -> bool {

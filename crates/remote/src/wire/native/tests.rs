@@ -28,27 +28,15 @@ fn round_trip(envelope: &Envelope) -> Envelope {
 
 fn description() -> ProcessDescription {
     ProcessDescription {
-        id: ProcessId::new("default:Upper").unwrap(),
         title: "Upper <case> & \"more\"".into(),
-        description: String::new(),
         keywords: vec![],
         metadata: vec![],
-        version: "1.0.0".into(),
         inputs: vec![],
-        outputs: vec![OutputDescription {
-            id: "out".into(),
-            title: "out".into(),
-            description: String::new(),
-            keywords: vec![],
-            data: DataDescription::Literal(LiteralDomain::any(LiteralType::String)),
-            publication: None,
-        }],
-        groups: Vec::new(),
-        sync_execute: true,
-        async_execute: true,
-        idempotent: false,
-        chunking: None,
-        on_agent_restart: None,
+        outputs: vec![OutputDescription::new(
+            "out",
+            DataDescription::Literal(LiteralDomain::any(LiteralType::String)),
+        )],
+        ..ProcessDescription::new(ProcessId::new("default:Upper").unwrap())
     }
 }
 

@@ -30,18 +30,9 @@ pub(super) fn read(service: &str, text: &str) -> Result<Arc<ProcessDescription>,
     Ok(Arc::new(ProcessDescription {
         title: text_of(&json, "title").unwrap_or_else(|| service.to_owned()),
         description: text_of(&json, "description").unwrap_or_default(),
-        id,
-        keywords: Vec::new(),
-        metadata: Vec::new(),
-        version: "1.0.0".into(),
         inputs: inputs.collect::<Result<_, _>>()?,
         outputs: outputs.collect::<Result<_, _>>()?,
-        groups: Vec::new(),
-        sync_execute: true,
-        async_execute: true,
-        idempotent: false,
-        chunking: None,
-        on_agent_restart: None,
+        ..ProcessDescription::new(id)
     }))
 }
 
@@ -135,10 +126,7 @@ fn input(name: String, descriptor: &Descriptor) -> Result<InputDescription, Stri
     let mut input = InputDescription {
         title: string(descriptor, "title").unwrap_or_else(|| name.clone()),
         description: string(descriptor, "description").unwrap_or_default(),
-        id: name,
-        keywords: Vec::new(),
-        occurs,
-        data,
+        ..InputDescription::new(name, occurs, data)
     };
     set_default(&mut input, string(descriptor, "default"));
     Ok(input)
@@ -158,13 +146,12 @@ fn set_default(input: &mut InputDescription, default: Option<String>) {
 fn output(name: String, descriptor: &Descriptor) -> Result<OutputDescription, String> {
     let declared = declared_type("output", &name, descriptor)?;
     let data = types::data_with_media_type(&declared, string(descriptor, "output_mime_type").as_deref());
+    let data = data.ok_or_else(|| unknown_type("output", &name, &declared))?;
     Ok(OutputDescription {
-        data: data.ok_or_else(|| unknown_type("output", &name, &declared))?,
         title: string(descriptor, "title").unwrap_or_else(|| name.clone()),
         description: string(descriptor, "description").unwrap_or_default(),
-        id: name,
-        keywords: Vec::new(),
         publication: publication(descriptor),
+        ..OutputDescription::new(name, data)
     })
 }
 
