@@ -9,7 +9,7 @@
 #![allow(clippy::print_stdout)] // its output is its purpose
 
 use anabranch_egress::{Egress, Policy};
-use anabranch_engine::{Engine, EngineConfig, Limits};
+use anabranch_engine::{Engine, EngineConfig, Limits, Submitter};
 use anabranch_model::{
     Algorithm, AlgorithmSink, DataDescription, Error, ExecuteRequest, ExecutionMode, FormatHint, InputData,
     InputDescription, InputItem, Inputs, LiteralDomain, LiteralType, LiteralValue, Occurs, OutputDescription,
@@ -107,7 +107,7 @@ async fn client(engine: Engine, echo: ProcessId) -> Result<Vec<Duration>, Failur
     let mut times = Vec::with_capacity(JOBS_PER_CLIENT);
     for _ in 0..JOBS_PER_CLIENT {
         let start = Instant::now();
-        let mut job = engine.submit(request(&echo, ExecutionMode::Sync)).await?;
+        let mut job = engine.submit(request(&echo, ExecutionMode::Sync), &Submitter::default()).await?;
         job.finished().await;
         let results = job.results()?;
         assert_eq!(results.outputs.len(), 1);
@@ -118,7 +118,7 @@ async fn client(engine: Engine, echo: ProcessId) -> Result<Vec<Duration>, Failur
 
 async fn submitted(engine: Engine, echo: ProcessId) -> Result<Duration, Failure> {
     let start = Instant::now();
-    let mut job = engine.submit(request(&echo, ExecutionMode::Async)).await?;
+    let mut job = engine.submit(request(&echo, ExecutionMode::Async), &Submitter::default()).await?;
     let accepted = start.elapsed();
     job.finished().await;
     job.results()?;

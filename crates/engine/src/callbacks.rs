@@ -16,7 +16,9 @@ use crate::live::Live;
 use crate::query::Found;
 use crate::view::JobView;
 use anabranch_egress::{Egress, parse_url};
-use anabranch_model::{BoxFuture, CallbackEvent, Error, ExecuteRequest, Fault, FaultKind, JobId, Subject};
+use anabranch_model::{
+    BoxFuture, CallbackEvent, Error, ExecuteRequest, Fault, FaultKind, JobId, Subject, Viewer,
+};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -143,7 +145,7 @@ impl Inner {
                 continue; // of this server
             };
             let due = of_job.iter().map(|(_, event)| *event).collect();
-            match self.find(job).await? {
+            match self.find(&Viewer::Operator, job).await? {
                 Found::Live(live) => self.follow(place, due, live.sequence, &live.request, live.watch()),
                 Found::Stored(stored) => {
                     let request = self.store.readers.request(stored.sequence).await?;

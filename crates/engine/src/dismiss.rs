@@ -4,7 +4,7 @@ use crate::engine::Inner;
 use crate::live::{DismissStep, Live};
 use crate::query::Found;
 use crate::view::JobView;
-use anabranch_model::{DismissedBy, Error, JobId, JobState, Outcome};
+use anabranch_model::{DismissedBy, Error, JobId, JobState, Outcome, Viewer};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ impl Inner {
     /// See [`crate::Engine::dismiss`].
     pub(crate) async fn dismiss(
         self: &Arc<Self>,
+        viewer: &Viewer,
         id: JobId,
         by: DismissedBy,
         wait: Duration,
     ) -> Result<Arc<JobView>, Error> {
-        let live = match self.find(id).await? {
+        let live = match self.find(viewer, id).await? {
             Found::Live(live) => live,
             Found::Stored(stored) if stored.view.job.is_finished() => {
                 return self.remove_finished(id, stored.sequence, stored.view, by).await;

@@ -15,9 +15,10 @@ use crate::recover::remove_orphans;
 use crate::registry::Registry;
 use crate::retention;
 use crate::store::Store;
+use crate::submit::Submitter;
 use crate::view::{ChunkPage, JobHandle, JobView, OutputLog, Results, StoredRequest};
 use anabranch_egress::Egress;
-use anabranch_model::{BoundRequest, DismissedBy, Error, ExecuteRequest, JobId, LogLine, LogSource};
+use anabranch_model::{BoundRequest, DismissedBy, Error, ExecuteRequest, JobId, LogLine, LogSource, Viewer};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -183,8 +184,8 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchProcess`], [`Error::NoSuchMode`], [`Error::Invalid`], [`Error::DataNotAccessible`],
     /// [`Error::Busy`], [`Error::NotEnoughStorage`].
-    pub async fn submit(&self, request: ExecuteRequest) -> Result<JobHandle, Error> {
-        self.0.submit(request).await
+    pub async fn submit(&self, request: ExecuteRequest, submitter: &Submitter) -> Result<JobHandle, Error> {
+        self.0.submit(request, submitter).await
     }
 
     /// Checks a request as [`Engine::submit`] does, and more thoroughly: all faults are told at once, those of references too.
@@ -196,12 +197,12 @@ impl Engine {
         self.0.validate(request)
     }
 
-    /// A job as it is now.
+    /// A job as it is now. As everywhere here, a job that `viewer` may not see is one that is not there, and takes as long to be missed.
     ///
     /// # Errors
     /// [`Error::NoSuchJob`].
-    pub async fn job(&self, id: JobId) -> Result<Arc<JobView>, Error> {
-        match self.0.find(id).await? {
+    pub async fn job(&self, viewer: &Viewer, id: JobId) -> Result<Arc<JobView>, Error> {
+        match self.0.find(viewer, id).await? {
             Found::Live(live) => Ok(live.view()),
             Found::Stored(stored) => Ok(Arc::new(stored.view)),
         }
@@ -211,35 +212,35 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NoSuchJob`].
-    pub async fn watch(&self, id: JobId) -> Result<watch::Receiver<Arc<JobView>>, Error> {
-        match self.0.find(id).await? {
+    pub async fn watch(&self, viewer: &Viewer, id: JobId) -> Result<watch::Receiver<Arc<JobView>>, Error> {
+        match self.0.find(viewer, id).await? {
             Found::Live(live) => Ok(live.watch()),
             Found::Stored(stored) => Ok(watch::channel(Arc::new(stored.view)).1),
         }
     }
 
-    /// Lists jobs, newest first.
+    /// Lists jobs, newest first: operators all, users theirs, and anonymous viewers none, as what they submit is nobody's.
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub async fn jobs(&self, filter: JobFilter) -> Result<JobPage, Error> {
-        self.0.jobs(filter).await
+    pub async fn jobs(&self, viewer: &Viewer, filter: JobFilter) -> Result<JobPage, Error> {
+        self.0.jobs(viewer, filter).await
     }
 
     /// The results of a job that succeeded.
     ///
     /// # Errors
     /// [`Error::NoSuchJob`], [`Error::ResultNotReady`], [`Error::Dismissed`], or the error the job failed with.
-    pub async fn results(&self, id: JobId) -> Result<Arc<Results>, Error> {
-        self.0.results(id).await
+    pub async fn results(&self, viewer: &Viewer, id: JobId) -> Result<Arc<Results>, Error> {
+        self.0.results(viewer, id).await
     }
 
     /// One output of a job that succeeded.
     ///
     /// # Errors
     /// As [`Engine::results`], and [`Error::NoSuchOutput`].
-    pub async fn output(&self, id: JobId, output: &str) -> Result<OutputLog, Error> {
-        let results = self.results(id).await?;
+    pub async fn output(&self, viewer: &Viewer, id: JobId, output: &str) -> Result<OutputLog, Error> {
+        let results = self.results(viewer, id).await?;
         let found = results.output(output).cloned();
         found.ok_or_else(|| Error::NoSuchOutput { job: id, output: output.to_owned() })
     }
@@ -251,20 +252,21 @@ impl Engine {
     /// [`Error::NoSuchJob`], [`Error::NoSuchOutput`], [`Error::Dismissed`].
     pub async fn chunks(
         &self,
+        viewer: &Viewer,
         id: JobId,
         output: &str,
         first: u64,
         chunks_max: usize,
     ) -> Result<ChunkPage, Error> {
-        self.0.chunks(id, output, first, chunks_max).await
+        self.0.chunks(viewer, id, output, first, chunks_max).await
     }
 
     /// The request that a job came from.
     ///
     /// # Errors
     /// [`Error::NoSuchJob`].
-    pub async fn request(&self, id: JobId) -> Result<Arc<StoredRequest>, Error> {
-        match self.0.find(id).await? {
+    pub async fn request(&self, viewer: &Viewer, id: JobId) -> Result<Arc<StoredRequest>, Error> {
+        match self.0.find(viewer, id).await? {
             Found::Live(live) => Ok(Arc::clone(&live.request)),
             Found::Stored(stored) => self.0.store.readers.request(stored.sequence).await.map(Arc::new),
         }
@@ -275,16 +277,28 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NoSuchJob`].
-    pub async fn dismiss(&self, id: JobId, by: DismissedBy, wait: Duration) -> Result<Arc<JobView>, Error> {
-        self.0.dismiss(id, by, wait).await
+    pub async fn dismiss(
+        &self,
+        viewer: &Viewer,
+        id: JobId,
+        by: DismissedBy,
+        wait: Duration,
+    ) -> Result<Arc<JobView>, Error> {
+        self.0.dismiss(viewer, id, by, wait).await
     }
 
     /// Lines of a job's log from number `from_line` on, at most `lines_max`.
     ///
     /// # Errors
     /// [`Error::NoSuchJob`].
-    pub async fn log(&self, id: JobId, from_line: u64, lines_max: usize) -> Result<LogPage, Error> {
-        let log = match self.0.find(id).await? {
+    pub async fn log(
+        &self,
+        viewer: &Viewer,
+        id: JobId,
+        from_line: u64,
+        lines_max: usize,
+    ) -> Result<LogPage, Error> {
+        let log = match self.0.find(viewer, id).await? {
             Found::Live(live) => Some(Arc::clone(&live.log)),
             Found::Stored(_) => None,
         };
@@ -303,7 +317,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchJob`].
     pub async fn note(&self, id: JobId, text: &str) -> Result<(), Error> {
-        match self.0.find(id).await? {
+        match self.0.find(&Viewer::Operator, id).await? {
             Found::Live(live) => self.0.say(&live, text),
             Found::Stored(_) => {
                 let (path, bytes_max) = (self.0.folders.log(id), self.0.limits.log_bytes_max);
@@ -318,10 +332,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NoSuchJob`].
-    pub async fn watch_log(&self, id: JobId) -> Result<watch::Receiver<u64>, Error> {
-        match self.0.find(id).await? {
+    pub async fn watch_log(&self, viewer: &Viewer, id: JobId) -> Result<watch::Receiver<u64>, Error> {
+        match self.0.find(viewer, id).await? {
             Found::Live(live) => Ok(live.log.watch(live.view().job.is_finished())),
-            Found::Stored(_) => Ok(watch::channel(self.log(id, 0, 0).await?.total).1),
+            Found::Stored(_) => Ok(watch::channel(self.log(viewer, id, 0, 0).await?.total).1),
         }
     }
 

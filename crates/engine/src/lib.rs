@@ -56,4 +56,5 @@ pub use list::{Cursor, InvalidCursor, JobFilter, JobPage, PAGE_JOBS_DEFAULT, PAG
 pub use log::{LogEntry, LogPage};
 pub use own::OwnAddresses;
 pub use registry::Registry;
+pub use submit::Submitter;
 pub use view::{ChunkPage, JobHandle, JobView, OutputLog, OutputSummary, Results, StoredRequest};

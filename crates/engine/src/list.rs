@@ -1,7 +1,7 @@
 //! Listing jobs: filters, pages, cursors.
 
 use crate::view::JobView;
-use anabranch_model::{ProcessId, Timestamp};
+use anabranch_model::{ProcessId, Timestamp, UserName};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ pub const PAGE_JOBS_DEFAULT: usize = 100;
 /// Which jobs are wanted; everything left out allows all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobFilter {
+    /// Submitted by this user; `None` allows all that the viewer may see.
+    pub owner: Option<UserName>,
     /// Of these processes; empty allows all.
     pub processes: Vec<ProcessId>,
     /// In these states; empty allows all.
@@ -39,6 +41,7 @@ impl JobFilter {
     #[must_use]
     pub fn all() -> Self {
         Self {
+            owner: None,
             processes: Vec::new(),
             states: Vec::new(),
             created_from: None,
@@ -78,7 +81,7 @@ impl StateName {
 }
 
 /// Some jobs, newest first.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobPage {
     /// The jobs.
     pub jobs: Vec<Arc<JobView>>,

@@ -10,7 +10,7 @@ use crate::store::inbox::{Inbox, Urgency};
 use crate::view::{ChunkPage, JobView, OutputLog, OutputSummary, Results, StoredRequest};
 use anabranch_model::{
     Applied, BoundRequest, Data, DataFile, DismissedBy, Error, InputData, Job, JobEvent, JobId, OnRestart,
-    Outcome, OutputRequest, Value,
+    Outcome, OutputRequest, UserName, Value,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 /// A job in memory.
 pub(crate) struct Live {
     pub(crate) id: JobId,
+    /// Who submitted it.
+    pub(crate) owner: Option<UserName>,
     /// Row number: the order of acceptance.
     pub(crate) sequence: i64,
     /// The client waits: nobody is left to answer after a restart.
@@ -166,6 +168,7 @@ impl Live {
         let view = record.view(&parts.request, parts.keep_s, false);
         Arc::new(Self {
             id: record.job.id,
+            owner: record.job.owner.clone(),
             sequence: parts.sequence,
             sync: parts.sync,
             request: parts.request,

@@ -2,7 +2,7 @@
 
 use crate::engine::Inner;
 use crate::folders::{blocking, io_error};
-use anabranch_model::{ComplexValue, Data, Error, FormatHint, JobId, Value};
+use anabranch_model::{ComplexValue, Data, Error, FormatHint, JobId, Value, Viewer};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,15 +19,16 @@ impl Inner {
         self.own_addresses.get()?.place(href)
     }
 
-    /// The data behind an own address, in a file at `path` that stays when its job is removed. Its format is what the client says, else
+    /// The data behind an own address that `viewer` may see, in a file at `path` that stays when its job is removed. Its format is what the client says, else
     /// what the job says.
     pub(crate) async fn own_data(
         &self,
+        viewer: &Viewer,
         (job, output): (JobId, Option<String>),
         said: &FormatHint,
         path: PathBuf,
     ) -> Result<(Data, FormatHint), Error> {
-        let results = self.results(job).await?;
+        let results = self.results(viewer, job).await?;
         let log = match &output {
             Some(output) => results.output(output),
             None => results.outputs.first(),

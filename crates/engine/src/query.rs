@@ -7,7 +7,7 @@ use crate::live::Live;
 use crate::results::{assemble, readable};
 use crate::store::row::StoredJob;
 use crate::view::{ChunkPage, Results};
-use anabranch_model::{Error, JobId, JobState, Outcome};
+use anabranch_model::{Error, JobId, JobState, Outcome, Viewer};
 use std::sync::Arc;
 
 /// A job, where it is.
@@ -17,17 +17,20 @@ pub(crate) enum Found {
 }
 
 impl Inner {
-    pub(crate) async fn find(&self, id: JobId) -> Result<Found, Error> {
-        if let Some(live) = self.board.find(id) {
+    /// A job, if `viewer` may see it.
+    pub(crate) async fn find(&self, viewer: &Viewer, id: JobId) -> Result<Found, Error> {
+        // One that is foreign is looked for as one that is unknown, so that the time tells nothing.
+        if let Some(live) = self.board.find(id).filter(|live| viewer.sees(live.owner.as_ref())) {
             return Ok(Found::Live(live));
         }
-        let stored = self.store.readers.job(id).await?.ok_or_else(|| Error::NoSuchJob(id.to_string()))?;
-        Ok(Found::Stored(Box::new(stored)))
+        let stored = self.store.readers.job(id).await?;
+        let seen = stored.filter(|stored| viewer.sees(stored.view.job.owner.as_ref()));
+        seen.map(|stored| Found::Stored(Box::new(stored))).ok_or_else(|| Error::NoSuchJob(id.to_string()))
     }
 
     /// See [`crate::Engine::results`].
-    pub(crate) async fn results(&self, id: JobId) -> Result<Arc<Results>, Error> {
-        match self.find(id).await? {
+    pub(crate) async fn results(&self, viewer: &Viewer, id: JobId) -> Result<Arc<Results>, Error> {
+        match self.find(viewer, id).await? {
             Found::Live(live) => live.results(),
             Found::Stored(stored) => self.stored_results(&stored).await.map(Arc::new),
         }
@@ -43,13 +46,14 @@ impl Inner {
     /// See [`crate::Engine::chunks`].
     pub(crate) async fn chunks(
         &self,
+        viewer: &Viewer,
         id: JobId,
         output: &str,
         first: u64,
         chunks_max: usize,
     ) -> Result<ChunkPage, Error> {
         let no_output = || Error::NoSuchOutput { job: id, output: output.to_owned() };
-        let page = match self.find(id).await? {
+        let page = match self.find(viewer, id).await? {
             Found::Live(live) => {
                 let place = live.request.outputs.iter().position(|asked| asked.id == output);
                 live.chunks(place.ok_or_else(no_output)?, first, chunks_max).ok_or_else(no_output)?
@@ -76,7 +80,14 @@ impl Inner {
     }
 
     /// See [`crate::Engine::jobs`].
-    pub(crate) async fn jobs(&self, filter: JobFilter) -> Result<JobPage, Error> {
+    pub(crate) async fn jobs(&self, viewer: &Viewer, mut filter: JobFilter) -> Result<JobPage, Error> {
+        match viewer {
+            Viewer::Operator => {}
+            Viewer::User(name) if filter.owner.as_ref().is_none_or(|owner| owner == name) => {
+                filter.owner = Some(name.clone());
+            }
+            Viewer::User(_) | Viewer::Anonymous => return Ok(JobPage::default()),
+        }
         let limit = filter.limit.clamp(1, PAGE_JOBS_MAX);
         let (came_from, direction) = (filter.page, filter.direction());
         let mut stored = self.store.readers.page(filter, clock::now()).await?;

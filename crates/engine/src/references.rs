@@ -10,7 +10,7 @@ use anabranch_model::description::is_playlist;
 use anabranch_model::{
     BoundRequest, BoundValue, Data, DataDescription, DataFile, Error, ExecuteRequest, Fault, FaultKind,
     Format, FormatHint, HttpMethod, InputData, InputDescription, Inputs, ProcessDescription, Reference,
-    ReferenceBody, Subject, Value,
+    ReferenceBody, Subject, Value, Viewer,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::path::{Path, PathBuf};
@@ -91,12 +91,13 @@ pub(crate) async fn resolve(
         folders::make(&made).map_err(|error| io_error("can't make", &made, &error))
     })
     .await??;
+    let owner = Viewer::owner(live.owner.as_ref());
     let mut files = 0_usize;
     let mut values = Vec::new();
     for (id, given) in &bound.inputs {
         for value in given {
             files += 1;
-            values.push(one(engine, description, id, value, folder.join(files.to_string())));
+            values.push(one(engine, &owner, description, id, value, folder.join(files.to_string())));
         }
     }
     let parallel = engine.limits.references_parallel_max.max(1);
@@ -108,6 +109,7 @@ pub(crate) async fn resolve(
 
 async fn one(
     engine: &Inner,
+    owner: &Viewer,
     description: &ProcessDescription,
     id: &str,
     value: &BoundValue,
@@ -125,7 +127,7 @@ async fn one(
     }
     if let Some(place) = engine.own_place(&reference.href) {
         let (data, format) = engine
-            .own_data(place, format, path)
+            .own_data(owner, place, format, path)
             .await
             .map_err(|error| inaccessible(id, error.client_text()))?;
         return bound_fetched(input.clone(), data, format, None).await;

@@ -11,10 +11,18 @@ use crate::view::{JobHandle, StoredRequest};
 use crate::{callbacks, hints, references, spool};
 use anabranch_model::bind::FAULTS_MAX;
 use anabranch_model::{
-    BoundRequest, Data, Error, ExecuteRequest, ExecutionMode, InputData, Job, JobId, ProcessDescription, bind,
+    BoundRequest, Data, Error, ExecuteRequest, ExecutionMode, InputData, Job, JobId, ProcessDescription,
+    UserName, bind,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// Who submits a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Submitter {
+    /// The owner of the job; `None` for nobody in particular.
+    pub owner: Option<UserName>,
+}
 
 /// The request with formats made precise; where values lie in files, their first bytes are read.
 async fn precise(
@@ -55,7 +63,11 @@ impl Inner {
     }
 
     /// See [`crate::Engine::submit`].
-    pub(crate) async fn submit(self: &Arc<Self>, mut request: ExecuteRequest) -> Result<JobHandle, Error> {
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        mut request: ExecuteRequest,
+        submitter: &Submitter,
+    ) -> Result<JobHandle, Error> {
         let process = self.registry.get(&request.process)?;
         let description = process.description();
         request = precise(&description, request).await?;
@@ -73,7 +85,7 @@ impl Inner {
         if spool::is_needed(&bound, self.limits.inline_input_bytes_max) {
             (request, bound, folder) = self.spool(id, request, bound, !sync).await?;
         }
-        let live = self.new_job(id, sync, request, bound)?;
+        let live = self.new_job(id, submitter, sync, request, bound)?;
         self.board.insert(Arc::clone(&live));
         if let Some(folder) = folder {
             folder.keep();
@@ -134,11 +146,13 @@ impl Inner {
     fn new_job(
         &self,
         id: JobId,
+        submitter: &Submitter,
         sync: bool,
         request: ExecuteRequest,
         bound: BoundRequest,
     ) -> Result<Arc<Live>, Error> {
         let job = Job::new(id, request.process.clone(), clock::now());
+        let job = Job { owner: submitter.owner.clone(), ..job };
         let request = StoredRequest { request, outputs: bound.outputs.clone() };
         let json = write_request(&request, self.folders.root());
         let parts = LiveParts {

@@ -10,6 +10,7 @@ mod life;
 mod listing;
 mod load;
 mod outputs;
+mod owners;
 mod recovery;
 mod references;
 mod streams;
@@ -20,7 +21,7 @@ use anabranch_model::{
     BoxFuture, ComplexDomain, ComplexValue, Data, DataDescription, Error, ExecuteRequest, Execution,
     ExecutionMode, Format, FormatHint, InputData, InputDescription, InputItem, JobId, LiteralDomain,
     LiteralType, LiteralValue, Occurs, OnRestart, OutputDescription, Process, ProcessDescription, ProcessId,
-    ResponseForm, TextForm, Value,
+    ResponseForm, TextForm, Value, Viewer,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -175,7 +176,7 @@ impl Bench {
     }
 
     async fn view_when(&self, id: JobId, holds: impl FnMut(&Arc<JobView>) -> bool) -> Arc<JobView> {
-        let mut receiver = self.engine.watch(id).await.unwrap();
+        let mut receiver = self.engine.watch(&Viewer::Operator, id).await.unwrap();
         let view = soon(receiver.wait_for(holds)).await.unwrap();
         Arc::clone(&view)
     }

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::id::{JobId, ProcessId};
+use crate::viewer::UserName;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -13,6 +14,9 @@ pub struct Job {
     pub id: JobId,
     /// What it executes.
     pub process: ProcessId,
+    /// Who submitted it, and may see it besides operators; `None` for nobody in particular.
+    #[serde(default)]
+    pub owner: Option<UserName>,
     /// Where it stands.
     pub state: JobState,
     /// When it was accepted.
@@ -69,7 +73,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DismissedBy {
-    /// Whoever knows the job's id.
+    /// Its owner, or whoever knows the id of a job without one.
     Client,
     /// An operator.
     Operator,
@@ -147,12 +151,13 @@ pub enum Applied {
 }
 
 impl Job {
-    /// A job that has just been accepted.
+    /// A job that has just been accepted, of nobody in particular.
     #[must_use]
     pub fn new(id: JobId, process: ProcessId, now: Timestamp) -> Self {
         Self {
             id,
             process,
+            owner: None,
             state: JobState::Accepted,
             created: now,
             started: None,

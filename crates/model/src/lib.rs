@@ -20,6 +20,7 @@ pub mod process;
 pub mod request;
 pub mod subscriber;
 pub mod value;
+pub mod viewer;
 
 pub use bind::{BoundRequest, BoundValue, bind};
 pub use description::{
@@ -42,6 +43,7 @@ pub use request::{
 };
 pub use subscriber::{CallbackEvent, Subscriber};
 pub use value::{BoundingBox, ComplexValue, Data, DataFile, Facts, Inputs, LiteralValue, Value};
+pub use viewer::{InvalidUserName, UserName, Viewer};
 
 /// A point in time; the crate never reads a clock, time is always a parameter.
 pub use jiff::Timestamp;

@@ -7,7 +7,7 @@ use crate::config;
 use crate::http::outputs::OutputSet;
 use crate::xmpp_session::read_secret;
 use anabranch_engine::{CallbackBody, CallbackSettings, Engine, JobView, RenderCallback};
-use anabranch_model::{BoxFuture, CallbackEvent, Error};
+use anabranch_model::{BoxFuture, CallbackEvent, Error, Viewer};
 use anabranch_ogc::ogcapi::job::status_info;
 use anabranch_ogc::ogcapi::{BaseUrl, MEDIA_TYPE, results};
 use anyhow::{Context as _, ensure};
@@ -68,7 +68,7 @@ impl RenderCallback for Documents {
 
 impl Documents {
     async fn results(&self, engine: &Engine, view: &JobView) -> Result<Vec<u8>, Error> {
-        let set = OutputSet::of(engine, &self.base, view.job.id).await?;
+        let set = OutputSet::of(engine, &self.base, &Viewer::Operator, view.job.id).await?;
         let written = tokio::task::spawn_blocking(move || {
             let mut document = Vec::new();
             results::write_document(&set.outputs_within(INLINE_BYTES_MAX), &mut document).map(|()| document)

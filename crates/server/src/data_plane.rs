@@ -6,7 +6,7 @@
 use crate::folder::sync_entries;
 use crate::shared_folder::{SharedError, SharedFolders};
 use anabranch_engine::{Engine, JobView};
-use anabranch_model::{BoxFuture, Data, Error, JobId};
+use anabranch_model::{BoxFuture, Data, Error, JobId, Viewer};
 use anabranch_remote::{RunId, ServerData};
 use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
@@ -59,7 +59,7 @@ impl DataPlane {
 
     /// The job is known and not over: what its run's agent sends is still wanted.
     pub(crate) async fn is_unfinished(&self, job: JobId) -> bool {
-        self.engine.job(job).await.is_ok_and(|view| !view.job.is_finished())
+        self.engine.job(&Viewer::Operator, job).await.is_ok_and(|view| !view.job.is_finished())
     }
 
     fn run_folder(&self, run: RunId) -> PathBuf {
@@ -216,7 +216,7 @@ impl ServerData for DataPlane {
 
     fn chunks_stored<'a>(&'a self, run: RunId, output: &'a str) -> BoxFuture<'a, Option<u64>> {
         Box::pin(async move {
-            let view = self.engine.job(run.job).await.ok()?;
+            let view = self.engine.job(&Viewer::Operator, run.job).await.ok()?;
             Some(view.outputs.iter().find(|summary| summary.id == output).map_or(0, |summary| summary.chunks))
         })
     }
@@ -246,7 +246,7 @@ impl ServerData for DataPlane {
         let (engine, sent) = (self.engine.clone(), self.sent(run));
         tokio::spawn(async move {
             let over = |view: &Arc<JobView>| view.job.is_finished() || view.job.attempt > run.attempt;
-            let over = match engine.watch(run.job).await {
+            let over = match engine.watch(&Viewer::Operator, run.job).await {
                 Ok(mut watched) => watched.wait_for(over).await.is_ok(),
                 Err(error) => matches!(error, Error::NoSuchJob(_)),
             };
@@ -262,7 +262,7 @@ impl ServerData for DataPlane {
 mod tests {
     use super::*;
     use anabranch_egress::{Egress, Policy};
-    use anabranch_engine::{EngineConfig, Limits};
+    use anabranch_engine::{EngineConfig, Limits, Submitter};
     use anabranch_model::{
         DismissedBy, ExecuteRequest, ExecutionMode, FormatHint, InputData, InputItem, ResponseForm, TextForm,
     };
@@ -345,13 +345,17 @@ mod tests {
             lineage: false,
             subscriber: None,
         };
-        let job = plane.engine.submit(request).await.unwrap().id();
+        let job = plane.engine.submit(request, &Submitter::default()).await.unwrap().id();
         let run = RunId::whole(job, 1);
         plane.note_sent(run);
         plane.offer_input(run, "dem", 0, &Data::Bytes("abc".into())).await.unwrap();
         plane.release(run);
         assert!(plane.was_sent(run) && !plane.offer_path(run, "dem", 0).exists());
-        plane.engine.dismiss(job, DismissedBy::Client, Duration::from_secs(5)).await.unwrap();
+        plane
+            .engine
+            .dismiss(&Viewer::Operator, job, DismissedBy::Client, Duration::from_secs(5))
+            .await
+            .unwrap();
         gone(&plane.sent(run)).await;
     }
 

@@ -4,6 +4,7 @@ mod agent_data;
 mod answer;
 mod assets;
 mod body;
+mod caller;
 mod conditional;
 mod console;
 mod events;

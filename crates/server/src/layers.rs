@@ -10,6 +10,7 @@ use anabranch_model::description::media_type_essence;
 use anabranch_model::{
     BoxFuture, ComplexValue, Error, Execution, Inputs, JobId, JobState, LiteralValue, OnRestart, Outcome,
     OutputDescription, OutputSink, Prepared, Process, ProcessDescription, Publication, SinkAround, Value,
+    Viewer,
 };
 use serde_json::json;
 use std::collections::HashSet;
@@ -106,7 +107,7 @@ impl Layers {
 
     async fn publish(&self, job: JobId) {
         let engine = &self.0.engine;
-        let Ok(mut view) = engine.watch(job).await else { return };
+        let Ok(mut view) = engine.watch(&Viewer::Operator, job).await else { return };
         let ended = view.wait_for(|view| view.job.is_finished()).await.map(|view| view.job.state.clone());
         let Ok(state) = ended else {
             // The engine goes, and this with it.
@@ -150,8 +151,8 @@ impl Layers {
     async fn publish_once(&self, job: JobId) -> Result<Vec<String>, PublishError> {
         let gone = |error: Error| PublishError { reason: error.client_text(), transient: false };
         let engine = &self.0.engine;
-        let view = engine.job(job).await.map_err(gone)?;
-        let results = engine.results(job).await.map_err(gone)?;
+        let view = engine.job(&Viewer::Operator, job).await.map_err(gone)?;
+        let results = engine.results(&Viewer::Operator, job).await.map_err(gone)?;
         let description = engine.registry().get(&view.job.process).map_err(|error| PublishError {
             reason: format!("its process is not published at present: {}", error.client_text()),
             // Of an agent that is away.

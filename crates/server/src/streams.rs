@@ -3,7 +3,7 @@
 use crate::layers::Layers;
 use anabranch_engine::{ChunkPage, Engine, JobView, OwnAddresses};
 use anabranch_model::{
-    Algorithm, BoxFuture, ComplexValue, Error, JobId, JobState, Outcome, Process, ProcessId, Value,
+    Algorithm, BoxFuture, ComplexValue, Error, JobId, JobState, Outcome, Process, ProcessId, Value, Viewer,
 };
 use anabranch_streaming::{OwnChunks, OwnPlaylists, Settings, Streaming};
 use std::collections::HashMap;
@@ -138,19 +138,22 @@ struct Own {
 }
 
 impl OwnPlaylists for Own {
-    fn open(&self, url: &Url, first: u64) -> BoxFuture<'_, Option<Box<dyn OwnChunks>>> {
+    fn open(&self, follower: JobId, url: &Url, first: u64) -> BoxFuture<'_, Option<Box<dyn OwnChunks>>> {
         let place = self.addresses.place_of(url);
         Box::pin(async move {
             let (job, output) = place?;
-            let watch = self.engine.watch(job).await.ok()?;
+            let follower = self.engine.job(&Viewer::Operator, follower).await.ok()?;
+            let viewer = Viewer::owner(follower.job.owner.as_ref());
+            let watch = self.engine.watch(&viewer, job).await.ok()?;
             let output = match output {
                 Some(output) => output,
                 None => {
-                    let request = self.engine.request(job).await.ok()?;
+                    let request = self.engine.request(&viewer, job).await.ok()?;
                     request.outputs.iter().find(|output| output.is_stream())?.id.clone()
                 }
             };
-            Some(Box::new(Followed { engine: self.engine.clone(), job, output, next: first, watch }) as _)
+            Some(Box::new(Followed { engine: self.engine.clone(), viewer, job, output, next: first, watch })
+                as _)
         })
     }
 }
@@ -158,6 +161,7 @@ impl OwnPlaylists for Own {
 /// An output of a job of this server.
 struct Followed {
     engine: Engine,
+    viewer: Viewer,
     job: JobId,
     output: String,
     next: u64,
@@ -170,7 +174,7 @@ impl OwnChunks for Followed {
             loop {
                 // First, so that no chunk that comes meanwhile is waited for.
                 self.watch.borrow_and_update();
-                let page = self.engine.chunks(self.job, &self.output, self.next, 1).await?;
+                let page = self.engine.chunks(&self.viewer, self.job, &self.output, self.next, 1).await?;
                 match of_page(page)? {
                     Step::Chunk(chunk) => {
                         self.next += 1;

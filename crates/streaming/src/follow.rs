@@ -9,7 +9,7 @@ use crate::source::{Piece, PieceData, Source};
 use crate::stream::Stream;
 use anabranch_egress::parse_url;
 use anabranch_formats::playlist::{read, single_address};
-use anabranch_model::{BoxFuture, ComplexValue, Error, Fault, FaultKind, Format, Subject};
+use anabranch_model::{BoxFuture, ComplexValue, Error, Fault, FaultKind, Format, JobId, Subject};
 use playlist::Remote;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) async fn open(context: &Arc<Context>, stream: &Stream) -> Result<Box<
     let first = stream.first();
     let mut inputs = Vec::new();
     for (id, value) in stream.cut_inputs()? {
-        let list = one(context, &id, &value, first, idle).await?;
+        let list = one(context, stream.job(), &id, &value, first, idle).await?;
         inputs.push(Followed { id, format: value.format.of_chunks(), list });
     }
     Ok(Box::new(Following { inputs, position: first }))
@@ -49,6 +49,7 @@ enum List {
 
 async fn one(
     context: &Arc<Context>,
+    follower: JobId,
     id: &str,
     value: &ComplexValue,
     first: u64,
@@ -63,7 +64,7 @@ async fn one(
         |rule: String| Error::invalid(Fault::new(Subject::Input(id.to_owned()), FaultKind::Malformed, rule));
     if let Some(address) = std::str::from_utf8(&text).ok().and_then(single_address) {
         let url = parse_url(address).map_err(|refused| malformed(refused.client_text()))?;
-        if let Some(own) = context.own.open(&url, first).await {
+        if let Some(own) = context.own.open(follower, &url, first).await {
             return Ok(List::Own(own, idle));
         }
         context.egress.check(&url).map_err(|refused| Error::DataNotAccessible {

@@ -1,13 +1,13 @@
 //! Playlists that lie on this very server: read from its store, not over HTTP.
 
-use anabranch_model::{BoxFuture, ComplexValue, Error};
+use anabranch_model::{BoxFuture, ComplexValue, Error, JobId};
 use url::Url;
 
 /// The playlists of this server.
 pub trait OwnPlaylists: Send + Sync {
-    /// Follows the playlist behind an address, from chunk number `first` on (counted from 0); `None` where the address is none of this
-    /// server's playlists.
-    fn open(&self, url: &Url, first: u64) -> BoxFuture<'_, Option<Box<dyn OwnChunks>>>;
+    /// Follows the playlist behind an address on behalf of the job `follower`, from chunk number `first` on (counted from 0); `None` where
+    /// the address is none of this server's playlists, or none that the job's owner may see.
+    fn open(&self, follower: JobId, url: &Url, first: u64) -> BoxFuture<'_, Option<Box<dyn OwnChunks>>>;
 }
 
 /// One of them, being followed.

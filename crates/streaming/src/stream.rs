@@ -8,7 +8,7 @@ use crate::parameters::ALL;
 use crate::part::PartSink;
 use crate::source::Source;
 use anabranch_model::{
-    Chunking, ComplexValue, DataDescription, Error, Execution, Format, Inputs, OutputSink, Process,
+    Chunking, ComplexValue, DataDescription, Error, Execution, Format, Inputs, JobId, OutputSink, Process,
     ProcessDescription,
 };
 use std::sync::Arc;
@@ -58,6 +58,11 @@ impl Stream {
         };
         let (context, base) = (Arc::clone(context), Arc::clone(base));
         Ok(Self { context, base, chunking, execution, delivery, format: ChunkFormat::new(format) })
+    }
+
+    /// The job it belongs to.
+    pub(crate) fn job(&self) -> JobId {
+        self.execution.job
     }
 
     /// All inputs, the parameters of the streaming among them.

@@ -4,7 +4,7 @@ use super::{Callbacks, DELIVERY, signature};
 use crate::clock;
 use crate::engine::{Engine, Inner};
 use anabranch_egress::{EgressError, Request, parse_url};
-use anabranch_model::{CallbackEvent, Error, JobId, Subscriber, Timestamp};
+use anabranch_model::{CallbackEvent, Error, JobId, Subscriber, Timestamp, Viewer};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ async fn request(
     event: CallbackEvent,
 ) -> Result<Request, Error> {
     let engine = Engine(Arc::clone(engine));
-    let view = engine.job(job).await?;
+    let view = engine.job(&Viewer::Operator, job).await?;
     let settings = &callbacks.settings;
     let body = settings.renderer.render(&engine, &view, event).await?;
     let href = subscriber.address(event).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! A page of the list of jobs: one cursor down an index for each combination of what is asked for, merged by time.
 //!
-//! A filter by process, state or duration becomes equalities of [`JOBS_STATE`] or [`JOBS_PROCESS`] and a range of `created`,
+//! A filter by owner, process, state or duration becomes equalities of one of the [`Indexes`] and a range of `created`,
 //! so that each cursor gives its jobs in the order of the list and is read no further than the page needs. Nothing is sorted
 //! and no table is scanned (`tests` looks at the plans). Only in the class that a bound of duration lies in jobs are looked at
 //! one by one, in the index.
@@ -15,12 +15,20 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// `(created)`: jobs of any process, state and duration.
-const JOBS_CREATED: &str = "jobs_created";
-/// `(state, duration_class, created, sequence, duration_us)`
-const JOBS_STATE: &str = "jobs_state_duration";
-/// The same with `process` before it.
-const JOBS_PROCESS: &str = "jobs_process_duration";
+/// The indexes that lists run down: of all jobs, or of those of one owner, whose indexes have `owner` before the rest.
+struct Indexes {
+    /// `(created)`: jobs of any process, state and duration.
+    created: &'static str,
+    /// `(state, duration_class, created, sequence, duration_us)`
+    state: &'static str,
+    /// The same with `process` before it.
+    process: &'static str,
+}
+
+const ALL: Indexes =
+    Indexes { created: "jobs_created", state: "jobs_state_duration", process: "jobs_process_duration" };
+const OWNED: Indexes =
+    Indexes { created: "jobs_owner", state: "jobs_owner_state", process: "jobs_owner_process" };
 
 /// Where the classes of duration after the first begin, in microseconds; the schema has the same numbers. Class 0 took no time at all,
 /// the others are about four times as long as the one before. They begin between whole seconds, which clients ask for, so that
@@ -122,8 +130,12 @@ impl Query {
 
 /// One for each combination of process, state and class of duration that the filter allows.
 fn cursors(filter: &JobFilter, now: Timestamp) -> Vec<Query> {
+    let (indexes, mut of_owner) = (if filter.owner.is_some() { OWNED } else { ALL }, Query::default());
+    if let Some(owner) = &filter.owner {
+        of_owner.and("owner", "=", owner.as_str().to_owned());
+    }
     if filter.processes.is_empty() && filter.states.is_empty() && !is_by_duration(filter) {
-        return vec![cursor(JOBS_CREATED, filter, Query::default())];
+        return vec![cursor(indexes.created, filter, of_owner)];
     }
     let unique: BTreeSet<_> = filter.processes.iter().collect();
     let mut processes: Vec<_> = unique.into_iter().map(Some).collect();
@@ -132,9 +144,9 @@ fn cursors(filter: &JobFilter, now: Timestamp) -> Vec<Query> {
     }
     let mut all = Vec::new();
     for process in processes {
-        let index = if process.is_some() { JOBS_PROCESS } else { JOBS_STATE };
+        let index = if process.is_some() { indexes.process } else { indexes.state };
         for state in states(filter) {
-            let mut of_state = Query::default();
+            let mut of_state = of_owner.clone();
             if let Some(process) = process {
                 of_state.and("process", "=", process.as_str().to_owned());
             }

@@ -5,13 +5,13 @@ use crate::list::StateName;
 use crate::view::StoredRequest;
 use crate::view::{JobView, OutputSummary};
 use anabranch_model::{
-    CallbackEvent, Data, InputData, Job, JobState, OnRestart, Outcome, ProcessId, Timestamp, Value,
+    CallbackEvent, Data, InputData, Job, JobState, OnRestart, Outcome, ProcessId, Timestamp, UserName, Value,
 };
 use std::path::Path;
 
 /// The columns that [`read_view`] reads, in order.
 pub(crate) const COLUMNS: &str = "sequence, id, process, state, created, started, finished, updated, expires, \
-                                  attempt, sync, on_restart, agent, requeued, detail, outputs";
+                                  attempt, sync, on_restart, agent, requeued, detail, outputs, owner";
 
 /// A job as stored.
 pub(crate) struct StoredJob {
@@ -81,6 +81,7 @@ pub(crate) fn read_view(row: Row<'_>) -> Result<StoredJob, StoreError> {
     let job = Job {
         id: row.id(1)?,
         process: process.map_err(|error| corrupt(2, error))?,
+        owner: read_owner(row, 16)?,
         state: read_state(row)?,
         created: time(row, 4)?.ok_or(StoreError::Null { column: 4 })?,
         started: time(row, 5)?,
@@ -102,6 +103,11 @@ pub(crate) fn read_view(row: Row<'_>) -> Result<StoredJob, StoreError> {
     };
     let view = JobView { job, outputs, expires: time(row, 8)? };
     Ok(StoredJob { sequence: row.int(0)?, view, sync: row.int(10)? != 0, on_restart })
+}
+
+fn read_owner(row: Row<'_>, column: usize) -> Result<Option<UserName>, StoreError> {
+    let read = |name: &str| UserName::new(name).map_err(|error| corrupt(column, error));
+    row.text_or_null(column)?.map(read).transpose()
 }
 
 fn read_state(row: Row<'_>) -> Result<JobState, StoreError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// One step for each version of the schema, run in order; `user_version` counts them. Steps are never changed, only
 /// added.
-const MIGRATIONS: [&str; 3] = [FIRST, DURATIONS, CALLBACKS];
+const MIGRATIONS: [&str; 4] = [FIRST, DURATIONS, CALLBACKS, OWNERS];
 
 const FIRST: &str = "CREATE TABLE jobs (
         sequence   INTEGER PRIMARY KEY,  -- order of acceptance
@@ -72,6 +72,14 @@ const CALLBACKS: &str = "CREATE TABLE callbacks (
         event    INTEGER NOT NULL,       -- 0 in progress, 1 succeeded, 2 failed or dismissed
         PRIMARY KEY (sequence, event)
      ) WITHOUT ROWID;";
+
+/// Owners, and the indexes of their lists. Jobs of nobody in particular are in none of them.
+const OWNERS: &str = "ALTER TABLE jobs ADD COLUMN owner TEXT;
+     CREATE INDEX jobs_owner ON jobs (owner, created) WHERE owner IS NOT NULL;
+     CREATE INDEX jobs_owner_state ON jobs (owner, state, duration_class, created, sequence, duration_us)
+        WHERE owner IS NOT NULL;
+     CREATE INDEX jobs_owner_process ON jobs (owner, process, state, duration_class, created, sequence, duration_us)
+        WHERE owner IS NOT NULL;";
 
 /// Pages of write-ahead log before it is worked into the database: 32 MiB, so that hot pages are copied once, not
 /// forty times.

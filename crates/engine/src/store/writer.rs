@@ -8,7 +8,7 @@ use crate::board::Board;
 use crate::folders;
 use crate::list::StateName;
 use crate::live::{Live, Snapshot, file_of};
-use anabranch_model::{Error, Subscriber, Timestamp};
+use anabranch_model::{Error, Subscriber, Timestamp, UserName};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use std::time::Duration;
 const RETRY: Duration = Duration::from_millis(500);
 
 const INSERT: &str = "INSERT INTO jobs (sequence, id, process, state, created, started, finished, updated, expires, \
-                      attempt, sync, on_restart, agent, requeued, detail, outputs) \
-                      VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
+                      attempt, sync, on_restart, agent, requeued, detail, outputs, owner) \
+                      VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)";
 const UPDATE: &str = "UPDATE jobs SET state=?2, started=?3, finished=?4, updated=?5, expires=?6, attempt=?7, \
                       on_restart=?8, agent=?9, requeued=?10, detail=?11, outputs=?12 WHERE sequence=?1";
 const INSERT_REQUEST: &str = "INSERT INTO requests (sequence, request) VALUES (?1,?2)";
@@ -201,6 +201,7 @@ fn inserted<'a>(live: &'a Live, snapshot: &'a Snapshot) -> Result<Vec<Param<'a>>
         job.requeued.as_deref().into(),
         detail(&job.state)?.into(),
         to_json(&snapshot.view.outputs)?.into(),
+        job.owner.as_ref().map(UserName::as_str).into(),
     ])
 }
 

@@ -1,8 +1,8 @@
 //! Callbacks, taken by a receiver on the loopback. Pauses are set to a millisecond: what is awaited is the next request.
 
 use super::*;
-use crate::{CallbackBody, CallbackSettings, RenderCallback};
-use anabranch_model::{CallbackEvent, DismissedBy, JobState, Subscriber};
+use crate::{CallbackBody, CallbackSettings, RenderCallback, Submitter};
+use anabranch_model::{CallbackEvent, DismissedBy, JobState, Subscriber, Viewer};
 use hmac::{Hmac, Mac as _};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -106,7 +106,7 @@ impl RenderCallback for Plain {
         Box::pin(async move {
             let said = match event {
                 CallbackEvent::Succeeded => {
-                    format!("{:?}", engine.results(view.job.id).await?.outputs[0].chunks)
+                    format!("{:?}", engine.results(&Viewer::Operator, view.job.id).await?.outputs[0].chunks)
                 }
                 CallbackEvent::InProgress | CallbackEvent::Failed => format!("{event:?}"),
             };
@@ -164,7 +164,7 @@ async fn states_are_told_in_order_signed_and_once() {
     let bench = bench(&receiver, quick()).await;
     let gate = Arc::new(Notify::new());
     bench.engine.registry().publish(gated(&gate));
-    let job = bench.engine.submit(receiver.request("gated")).await.unwrap().id();
+    let job = bench.engine.submit(receiver.request("gated"), &Submitter::default()).await.unwrap().id();
     let running = receiver.next().await;
     assert_eq!((running.path(), running.body.as_str()), ("/in-progress", "InProgress"));
     assert_eq!(running.header("anabranch-delivery"), Some(format!("{job}-in-progress").as_str()));
@@ -197,7 +197,7 @@ async fn what_a_receiver_can_not_take_now_is_sent_again() {
     let bench = bench(&receiver, quick()).await;
     let mut request = receiver.request("echo");
     request.subscriber.as_mut().unwrap().in_progress = None;
-    bench.engine.submit(request).await.unwrap();
+    bench.engine.submit(request, &Submitter::default()).await.unwrap();
     let mut deliveries = Vec::new();
     for _ in 0..3 {
         let received = receiver.next().await;
@@ -216,11 +216,11 @@ async fn what_a_receiver_refuses_or_redirects_is_given_up_and_said_so() {
         let bench = bench(&receiver, quick()).await;
         let mut request = receiver.request("echo");
         request.subscriber.as_mut().unwrap().in_progress = None;
-        let job = bench.engine.submit(request).await.unwrap().id();
+        let job = bench.engine.submit(request, &Submitter::default()).await.unwrap().id();
         assert_eq!(receiver.next().await.path(), "/succeeded");
         nothing_is_due(&bench.engine).await;
         assert!(receiver.received.try_recv().is_err(), "{answer}");
-        let log = bench.engine.log(job, 0, 100).await.unwrap();
+        let log = bench.engine.log(&Viewer::Operator, job, 0, 100).await.unwrap();
         let line = &log.lines.last().unwrap().text;
         assert!(line.starts_with("the callback subscriber.successUri was given up"), "{line}");
     }
@@ -232,7 +232,7 @@ async fn attempts_are_counted() {
     let bench = bench(&receiver, Limits { callback_attempts_max: 3, ..quick() }).await;
     let mut request = receiver.request("echo");
     request.subscriber.as_mut().unwrap().in_progress = None;
-    bench.engine.submit(request).await.unwrap();
+    bench.engine.submit(request, &Submitter::default()).await.unwrap();
     for _ in 0..3 {
         receiver.next().await;
     }
@@ -249,12 +249,12 @@ async fn failed_is_told_of_jobs_that_fail_and_of_jobs_that_are_dismissed() {
     }));
     let mut request = ExecuteRequest { mode: ExecutionMode::Sync, ..receiver.request("fails") };
     request.subscriber.as_mut().unwrap().in_progress = None;
-    bench.engine.submit(request).await.unwrap();
+    bench.engine.submit(request, &Submitter::default()).await.unwrap();
     assert_eq!(receiver.next().await.path(), "/failed");
 
-    let job = bench.engine.submit(receiver.request("endless")).await.unwrap().id();
+    let job = bench.engine.submit(receiver.request("endless"), &Submitter::default()).await.unwrap().id();
     assert_eq!(receiver.next().await.path(), "/in-progress");
-    bench.engine.dismiss(job, DismissedBy::Client, DEADLINE).await.unwrap();
+    bench.engine.dismiss(&Viewer::Operator, job, DismissedBy::Client, DEADLINE).await.unwrap();
     let end = receiver.next().await;
     assert_eq!(end.header("anabranch-delivery"), Some(format!("{job}-failed").as_str()));
     nothing_is_due(&bench.engine).await;
@@ -269,7 +269,7 @@ async fn in_progress_is_dropped_once_the_end_is_known() {
     let bench = bench(&receiver, Limits { callback_attempts_max: u32::MAX, ..quick() }).await;
     let gate = Arc::new(Notify::new());
     bench.engine.registry().publish(gated(&gate));
-    bench.engine.submit(receiver.request("gated")).await.unwrap();
+    bench.engine.submit(receiver.request("gated"), &Submitter::default()).await.unwrap();
     for _ in 0..3 {
         assert_eq!(receiver.next().await.path(), "/in-progress");
     }
@@ -294,7 +294,7 @@ async fn what_is_due_survives_a_crash_and_what_was_delivered_is_not_repeated() {
     let bench = bench(&receiver, Limits { callback_pause_ms_min: 3_600_000, ..Limits::default() }).await;
     let mut request = receiver.request("echo");
     request.subscriber.as_mut().unwrap().in_progress = None;
-    let job = bench.engine.submit(request).await.unwrap().id();
+    let job = bench.engine.submit(request, &Submitter::default()).await.unwrap().id();
     let first = receiver.next().await;
     let copy = bench.crash().await;
     up.store(1, Ordering::SeqCst);
@@ -304,7 +304,7 @@ async fn what_is_due_survives_a_crash_and_what_was_delivered_is_not_repeated() {
     assert!(again.body.contains("hello"), "{again:?}");
     nothing_is_due(&engine).await;
     assert_eq!(
-        engine.job(job).await.unwrap().job.state,
+        engine.job(&Viewer::Operator, job).await.unwrap().job.state,
         JobState::Finished(anabranch_model::Outcome::Succeeded)
     );
     soon(engine.shutdown(Duration::from_secs(1))).await;
@@ -327,7 +327,7 @@ async fn a_shutdown_waits_for_the_attempt_under_way() {
     let bench = bench(&receiver, quick()).await;
     let mut request = receiver.request("echo");
     request.subscriber.as_mut().unwrap().in_progress = None;
-    bench.engine.submit(request).await.unwrap();
+    bench.engine.submit(request, &Submitter::default()).await.unwrap();
     soon(asked.notified()).await;
     let engine = bench.engine.clone();
     let shutdown = tokio::spawn(async move { engine.shutdown(DEADLINE).await });
@@ -345,7 +345,8 @@ async fn addresses_that_may_not_be_called_are_refused_by_name_before_acceptance(
     let subscriber = request.subscriber.as_mut().unwrap();
     subscriber.succeeded = Some("http://169.254.169.254/latest".into());
     subscriber.failed = Some("no url".into());
-    let Err(Error::Invalid(faults)) = bench.engine.submit(request).await.map(|_| ()) else {
+    let Err(Error::Invalid(faults)) = bench.engine.submit(request, &Submitter::default()).await.map(|_| ())
+    else {
         panic!("it must be refused")
     };
     let texts: Vec<_> = faults.iter().map(ToString::to_string).collect();
@@ -356,11 +357,11 @@ async fn addresses_that_may_not_be_called_are_refused_by_name_before_acceptance(
             "parameter 'subscriber.failedUri' can't be called: the reference 'no url' may not be fetched: it is not an absolute URL",
         ]
     );
-    assert!(bench.engine.jobs(crate::JobFilter::all()).await.unwrap().jobs.is_empty());
+    assert!(bench.engine.jobs(&Viewer::Operator, crate::JobFilter::all()).await.unwrap().jobs.is_empty());
 
     let none = Bench::new(Limits::default()).await;
     let request = ExecuteRequest { subscriber: receiver.subscriber(), ..asynchronous("echo") };
-    let refused = none.engine.submit(request).await.err().unwrap();
+    let refused = none.engine.submit(request, &Submitter::default()).await.err().unwrap();
     assert!(matches!(refused, Error::Invalid(_)), "{refused}");
 }
 
@@ -368,15 +369,15 @@ async fn addresses_that_may_not_be_called_are_refused_by_name_before_acceptance(
 async fn jobs_with_callbacks_due_are_bounded() {
     let mut receiver = Receiver::start(|_| "200 OK");
     let bench = bench(&receiver, Limits { callback_jobs_max: 1, ..quick() }).await;
-    let first = bench.engine.submit(receiver.request("endless")).await.unwrap().id();
+    let first = bench.engine.submit(receiver.request("endless"), &Submitter::default()).await.unwrap().id();
     receiver.next().await;
-    let refused = bench.engine.submit(receiver.request("echo")).await.err().unwrap();
+    let refused = bench.engine.submit(receiver.request("echo"), &Submitter::default()).await.err().unwrap();
     assert!(matches!(refused, Error::Busy { .. }), "{refused}");
-    bench.engine.submit(asynchronous("echo")).await.unwrap();
-    bench.engine.dismiss(first, DismissedBy::Client, DEADLINE).await.unwrap();
+    bench.engine.submit(asynchronous("echo"), &Submitter::default()).await.unwrap();
+    bench.engine.dismiss(&Viewer::Operator, first, DismissedBy::Client, DEADLINE).await.unwrap();
     receiver.next().await;
     soon(async {
-        while bench.engine.submit(receiver.request("echo")).await.is_err() {
+        while bench.engine.submit(receiver.request("echo"), &Submitter::default()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })

@@ -1,7 +1,8 @@
 //! Formats: what a process does not know is converted for it, on the way in and out.
 
 use super::*;
-use anabranch_model::{OutputRequest, Transmission};
+use crate::Submitter;
+use anabranch_model::{OutputRequest, Transmission, Viewer};
 
 const LINE: &str = r#"{"type":"FeatureCollection","features":[{"type":"Feature","properties":{"name":"Rhine"},"geometry":{"type":"LineString","coordinates":[[8,50],[7,51]]}}]}"#;
 const WKT: &str = "LINESTRING (8 50, 7 51)";
@@ -51,7 +52,7 @@ fn converting(mode: ExecutionMode, input: InputItem, output: OutputRequest) -> E
 
 async fn execute(bench: &Bench, input: InputItem, output: OutputRequest) -> Result<(String, String), Error> {
     let request = converting(ExecutionMode::Sync, input, output);
-    let mut job = bench.engine.submit(request).await?;
+    let mut job = bench.engine.submit(request, &Submitter::default()).await?;
     soon(job.finished()).await;
     Ok(content(&*job.results()?))
 }
@@ -197,7 +198,7 @@ async fn crashed_while_running(on_restart: OnRestart) -> (JobId, TempDir) {
     }));
     let input = given(WKT, Some("application/wkt"));
     let request = converting(ExecutionMode::Async, input, asked("application/wkt"));
-    let id = bench.engine.submit(request).await.unwrap().id();
+    let id = bench.engine.submit(request, &Submitter::default()).await.unwrap().id();
     bench.running(id).await;
     let copy = bench.crash().await;
     let converted = copy.path().join("jobs").join(id.to_string()).join("scratch/converted/0");
@@ -209,7 +210,7 @@ async fn recovered(folder: &TempDir, id: JobId, process: Arc<dyn Process>) -> (E
     let engine = open(folder.path(), Limits::default()).await;
     engine.registry().publish(process);
     engine.recover().await.unwrap();
-    let mut watched = engine.watch(id).await.unwrap();
+    let mut watched = engine.watch(&Viewer::Operator, id).await.unwrap();
     let view = Arc::clone(&*soon(watched.wait_for(|view| view.job.is_finished())).await.unwrap());
     (engine, view)
 }
@@ -220,7 +221,7 @@ async fn a_run_that_is_repeated_after_a_crash_converts_its_inputs_afresh() {
     let process = geojson_only(OnRestart::Requeue, give_back);
     let (engine, view) = recovered(&folder, id, process).await;
     assert_eq!(view.job.attempt, 2);
-    let (media_type, text) = content(&engine.results(id).await.unwrap());
+    let (media_type, text) = content(&engine.results(&Viewer::Operator, id).await.unwrap());
     assert_eq!(media_type, "application/wkt");
     assert!(text.starts_with("LINESTRING"), "{text}");
     assert!(!folder.path().join("jobs").join(id.to_string()).join("scratch").exists());
@@ -236,10 +237,10 @@ async fn a_run_that_is_found_again_has_its_inputs_and_its_outputs_are_converted(
     });
     let (engine, view) = recovered(&folder, id, process).await;
     assert_eq!(view.job.attempt, 1);
-    let (media_type, text) = content(&engine.results(id).await.unwrap());
+    let (media_type, text) = content(&engine.results(&Viewer::Operator, id).await.unwrap());
     assert_eq!(media_type, "application/wkt");
     assert!(text.starts_with("LINESTRING"), "{text}");
-    let log = engine.log(id, 0, 100).await.unwrap();
+    let log = engine.log(&Viewer::Operator, id, 0, 100).await.unwrap();
     let conversions = log.lines.iter().filter(|line| line.text.contains("converting input"));
     assert_eq!(conversions.count(), 1, "{log:?}");
 }

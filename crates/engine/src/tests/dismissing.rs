@@ -1,7 +1,8 @@
 //! Jobs ended by request, and jobs whose time is over.
 
 use super::*;
-use anabranch_model::{DismissedBy, JobState, Outcome};
+use crate::Submitter;
+use anabranch_model::{DismissedBy, JobState, Outcome, Viewer};
 
 const BY: DismissedBy = DismissedBy::Client;
 
@@ -13,13 +14,13 @@ fn is_dismissed(view: &JobView) -> bool {
 async fn a_waiting_job_is_dismissed_at_once() {
     let bench = Bench::new(Limits { parallel_runs_max: 1, ..Limits::default() }).await;
     bench.engine.registry().publish(endless("endless", OnRestart::Fail));
-    let first = bench.engine.submit(asynchronous("endless")).await.unwrap();
-    let second = bench.engine.submit(asynchronous("endless")).await.unwrap();
+    let first = bench.engine.submit(asynchronous("endless"), &Submitter::default()).await.unwrap();
+    let second = bench.engine.submit(asynchronous("endless"), &Submitter::default()).await.unwrap();
     bench.running(first.id()).await;
-    let view = soon(bench.engine.dismiss(second.id(), BY, Duration::ZERO)).await.unwrap();
+    let view = soon(bench.engine.dismiss(&Viewer::Operator, second.id(), BY, Duration::ZERO)).await.unwrap();
     assert!(is_dismissed(&view));
     assert_eq!(bench.engine.counts().queued, 0);
-    assert_eq!(bench.engine.results(second.id()).await.err(), Some(Error::Dismissed));
+    assert_eq!(bench.engine.results(&Viewer::Operator, second.id()).await.err(), Some(Error::Dismissed));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,12 +32,15 @@ async fn a_running_job_is_dismissed_when_its_work_has_ended_and_leaves_nothing()
         assert!(execution.sink.write("text", text("late")).await.is_err());
         Err(Error::Dismissed)
     }));
-    let job = bench.engine.submit(asynchronous("works")).await.unwrap();
+    let job = bench.engine.submit(asynchronous("works"), &Submitter::default()).await.unwrap();
     bench.view_when(job.id(), |view| view.outputs[1].chunks == 1).await;
-    let view = soon(bench.engine.dismiss(job.id(), BY, DEADLINE)).await.unwrap();
+    let view = soon(bench.engine.dismiss(&Viewer::Operator, job.id(), BY, DEADLINE)).await.unwrap();
     assert!(is_dismissed(&view));
     assert_eq!(view.outputs[1].chunks, 0);
-    assert_eq!(bench.engine.chunks(job.id(), "data", 0, 1).await.err(), Some(Error::Dismissed));
+    assert_eq!(
+        bench.engine.chunks(&Viewer::Operator, job.id(), "data", 0, 1).await.err(),
+        Some(Error::Dismissed)
+    );
     let files = bench.folder.path().join("results").join(job.id().to_string());
     until(|| !files.exists()).await;
 }
@@ -53,13 +57,14 @@ async fn dismissed_is_never_said_of_work_that_goes_on() {
             execution.sink.write("text", text("too late")).await
         }
     }));
-    let job = bench.engine.submit(asynchronous("stubborn")).await.unwrap();
+    let job = bench.engine.submit(asynchronous("stubborn"), &Submitter::default()).await.unwrap();
     bench.running(job.id()).await;
-    let view = soon(bench.engine.dismiss(job.id(), BY, Duration::from_millis(50))).await.unwrap();
+    let view =
+        soon(bench.engine.dismiss(&Viewer::Operator, job.id(), BY, Duration::from_millis(50))).await.unwrap();
     assert!(matches!(view.job.state, JobState::Running { dismissing: Some(BY), .. }));
-    let mut lines = bench.engine.watch_log(job.id()).await.unwrap();
+    let mut lines = bench.engine.watch_log(&Viewer::Operator, job.id()).await.unwrap();
     soon(lines.wait_for(|lines| *lines > 0)).await.unwrap();
-    let log = bench.engine.log(job.id(), 0, 1).await.unwrap();
+    let log = bench.engine.log(&Viewer::Operator, job.id(), 0, 1).await.unwrap();
     assert!(log.lines[0].text.contains("the work has not ended"), "{log:?}");
     go.send(true).unwrap();
     assert!(is_dismissed(&*bench.finished(job.id()).await));
@@ -72,15 +77,15 @@ async fn a_finished_job_is_removed_once_with_all_it_left() {
         bench.engine.registry().publish(scripted("works", OnRestart::Fail, |execution| async move {
             execution.sink.write("data", bytes(vec![b'x'; 100_000])).await
         }));
-        let mut job = bench.engine.submit(asynchronous("works")).await.unwrap();
+        let mut job = bench.engine.submit(asynchronous("works"), &Submitter::default()).await.unwrap();
         soon(job.finished()).await;
         let files = bench.folder.path().join("results").join(job.id().to_string());
         assert!(files.exists());
-        let view = soon(bench.engine.dismiss(job.id(), BY, Duration::ZERO)).await.unwrap();
+        let view = soon(bench.engine.dismiss(&Viewer::Operator, job.id(), BY, Duration::ZERO)).await.unwrap();
         assert!(is_dismissed(&view));
         assert!(!files.exists());
-        assert!(matches!(bench.engine.job(job.id()).await, Err(Error::NoSuchJob(_))));
-        let again = bench.engine.dismiss(job.id(), BY, Duration::ZERO).await;
+        assert!(matches!(bench.engine.job(&Viewer::Operator, job.id()).await, Err(Error::NoSuchJob(_))));
+        let again = bench.engine.dismiss(&Viewer::Operator, job.id(), BY, Duration::ZERO).await;
         assert!(matches!(again, Err(Error::NoSuchJob(_))));
     }
 }
@@ -90,23 +95,23 @@ async fn finished_jobs_go_when_they_expire_or_are_too_many() {
     let keep = Limits { finished_jobs_max: 3, sweep_s: 3600, ..Limits::default() };
     let bench = Bench::new(keep).await;
     bench.engine.registry().publish(endless("endless", OnRestart::Fail));
-    let running = bench.engine.submit(asynchronous("endless")).await.unwrap();
+    let running = bench.engine.submit(asynchronous("endless"), &Submitter::default()).await.unwrap();
     let mut ids = Vec::new();
     for _ in 0..5 {
-        let mut job = bench.engine.submit(asynchronous("echo")).await.unwrap();
+        let mut job = bench.engine.submit(asynchronous("echo"), &Submitter::default()).await.unwrap();
         soon(job.finished()).await;
         ids.push(job.id());
     }
     assert_eq!(bench.engine.0.sweep().await, Ok(2));
-    assert!(bench.engine.job(ids[1]).await.is_err());
-    assert!(bench.engine.job(ids[2]).await.is_ok());
-    assert!(bench.engine.job(running.id()).await.is_ok());
+    assert!(bench.engine.job(&Viewer::Operator, ids[1]).await.is_err());
+    assert!(bench.engine.job(&Viewer::Operator, ids[2]).await.is_ok());
+    assert!(bench.engine.job(&Viewer::Operator, running.id()).await.is_ok());
 
     let bench = Bench::new(Limits { results_keep_s: 0, sweep_s: 1, ..Limits::default() }).await;
-    let mut job = bench.engine.submit(asynchronous("echo")).await.unwrap();
+    let mut job = bench.engine.submit(asynchronous("echo"), &Submitter::default()).await.unwrap();
     soon(job.finished()).await;
     soon(async {
-        while bench.engine.job(job.id()).await.is_ok() {
+        while bench.engine.job(&Viewer::Operator, job.id()).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })

@@ -1,13 +1,16 @@
 //! A job's life, happy and not.
 
 use super::*;
-use anabranch_model::{Algorithm, AlgorithmSink, FaultKind, Inputs, JobState, LogLine, LogSource, Outcome};
+use crate::Submitter;
+use anabranch_model::{
+    Algorithm, AlgorithmSink, FaultKind, Inputs, JobState, LogLine, LogSource, Outcome, Viewer,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_succeeds_and_its_results_stay() {
     let bench = Bench::new(Limits::default()).await;
     for mode in [ExecutionMode::Sync, ExecutionMode::Async] {
-        let mut job = bench.engine.submit(request("echo", mode)).await.unwrap();
+        let mut job = bench.engine.submit(request("echo", mode), &Submitter::default()).await.unwrap();
         let view = soon(job.finished()).await;
         assert_eq!(view.job.state, JobState::Finished(Outcome::Succeeded));
         assert_eq!((view.outputs[0].chunks, view.outputs[1].chunks), (1, 0));
@@ -15,9 +18,9 @@ async fn a_job_succeeds_and_its_results_stay() {
         let results = job.results().unwrap();
         assert_eq!(results.output("text").unwrap().chunks, [text("hello")]);
         assert_eq!(results.outputs.len(), 1, "what the process had nothing for is absent");
-        let output = bench.engine.output(job.id(), "text").await.unwrap();
+        let output = bench.engine.output(&Viewer::Operator, job.id(), "text").await.unwrap();
         assert_eq!(output.chunks, [text("hello")]);
-        let missing = bench.engine.output(job.id(), "data").await;
+        let missing = bench.engine.output(&Viewer::Operator, job.id(), "data").await;
         assert!(matches!(missing, Err(Error::NoSuchOutput { .. })));
     }
     let made = std::fs::read_dir(bench.folder.path().join("jobs")).map(Iterator::count).unwrap_or(0);
@@ -27,31 +30,33 @@ async fn a_job_succeeds_and_its_results_stay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_looks_the_same_from_memory_and_from_the_store() {
     let bench = Bench::new(Limits { cache_bytes_max: 0, ..Limits::default() }).await;
-    let mut job = bench.engine.submit(asynchronous("echo")).await.unwrap();
+    let mut job = bench.engine.submit(asynchronous("echo"), &Submitter::default()).await.unwrap();
     let view = soon(job.finished()).await;
     until(|| bench.engine.0.board.find(job.id()).is_none()).await;
-    assert_eq!(bench.engine.job(job.id()).await.unwrap(), view);
-    assert_eq!(bench.engine.results(job.id()).await.unwrap(), job.results().unwrap());
-    assert_eq!(bench.engine.request(job.id()).await.unwrap(), job.request());
-    let receiver = bench.engine.watch(job.id()).await.unwrap();
+    assert_eq!(bench.engine.job(&Viewer::Operator, job.id()).await.unwrap(), view);
+    assert_eq!(bench.engine.results(&Viewer::Operator, job.id()).await.unwrap(), job.results().unwrap());
+    assert_eq!(bench.engine.request(&Viewer::Operator, job.id()).await.unwrap(), job.request());
+    let receiver = bench.engine.watch(&Viewer::Operator, job.id()).await.unwrap();
     assert_eq!(*receiver.borrow(), view);
-    let page = bench.engine.chunks(job.id(), "text", 0, 10).await.unwrap();
+    let page = bench.engine.chunks(&Viewer::Operator, job.id(), "text", 0, 10).await.unwrap();
     assert_eq!((page.chunks.len(), page.total), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_are_found_before_acceptance_all_at_once() {
     let bench = Bench::new(Limits::default()).await;
-    let unknown = bench.engine.submit(asynchronous("nothing")).await.err().unwrap();
+    let unknown = bench.engine.submit(asynchronous("nothing"), &Submitter::default()).await.err().unwrap();
     assert_eq!(unknown, Error::NoSuchProcess("nothing".into()));
     let mut request = asynchronous("echo");
     request.inputs.push(item("text", "twice"));
     request.inputs.push(item("wrong", "x"));
-    let Err(Error::Invalid(faults)) = bench.engine.submit(request).await else { panic!("it has faults") };
+    let Err(Error::Invalid(faults)) = bench.engine.submit(request, &Submitter::default()).await else {
+        panic!("it has faults")
+    };
     let kinds: Vec<_> = faults.iter().map(|fault| fault.kind).collect();
     assert_eq!(kinds, [FaultKind::Unknown, FaultKind::TooMany]);
     assert_eq!(bench.engine.counts().queued, 0);
-    let no_job = bench.engine.job(JobId::random()).await.err().unwrap();
+    let no_job = bench.engine.job(&Viewer::Operator, JobId::random()).await.err().unwrap();
     assert!(matches!(no_job, Error::NoSuchJob(_)));
 }
 
@@ -65,22 +70,22 @@ async fn failures_keep_their_reason_and_panics_are_internal() {
     bench.engine.registry().publish(scripted("panics", OnRestart::Fail, |_| async { panic!("at line 7") }));
     bench.engine.registry().publish(scripted("lies", OnRestart::Fail, |_| async { Err(Error::Dismissed) }));
     bench.engine.registry().publish(scripted("silent", OnRestart::Fail, |_| async { Ok(()) }));
-    let mut fails = bench.engine.submit(synchronous("fails")).await.unwrap();
+    let mut fails = bench.engine.submit(synchronous("fails"), &Submitter::default()).await.unwrap();
     soon(fails.finished()).await;
     assert_eq!(fails.results().err(), Some(Error::process_failed("exit code 3")));
-    let log = bench.engine.log(fails.id(), 0, 10).await.unwrap();
+    let log = bench.engine.log(&Viewer::Operator, fails.id(), 0, 10).await.unwrap();
     assert_eq!((log.lines[0].text.as_str(), log.lines[0].source), ("no more disk", LogSource::Stderr));
     assert_eq!(log.lines[1].text, "failed: exit code 3");
-    let mut panics = bench.engine.submit(asynchronous("panics")).await.unwrap();
+    let mut panics = bench.engine.submit(asynchronous("panics"), &Submitter::default()).await.unwrap();
     soon(panics.finished()).await;
     let Err(Error::Internal { detail }) = panics.results() else { panic!("it panicked") };
     assert!(detail.contains("at line 7"));
-    let mut lies = bench.engine.submit(asynchronous("lies")).await.unwrap();
+    let mut lies = bench.engine.submit(asynchronous("lies"), &Submitter::default()).await.unwrap();
     soon(lies.finished()).await;
     assert!(matches!(lies.results(), Err(Error::Interrupted { .. })));
     let mut request = asynchronous("silent");
-    request.outputs = bench.engine.request(lies.id()).await.unwrap().outputs.clone();
-    let mut silent = bench.engine.submit(request).await.unwrap();
+    request.outputs = bench.engine.request(&Viewer::Operator, lies.id()).await.unwrap().outputs.clone();
+    let mut silent = bench.engine.submit(request, &Submitter::default()).await.unwrap();
     soon(silent.finished()).await;
     let Err(Error::ProcessFailed { message, .. }) = silent.results() else { panic!("it wrote nothing") };
     assert!(message.contains("'text', 'data'"), "{message}");
@@ -100,11 +105,14 @@ async fn progress_is_seen_and_results_wait_for_the_end() {
             execution.sink.write("text", text("done")).await
         }
     }));
-    let mut job = bench.engine.submit(asynchronous("slow")).await.unwrap();
+    let mut job = bench.engine.submit(asynchronous("slow"), &Submitter::default()).await.unwrap();
     let view = bench.view_when(job.id(), |view| view.job.percent() > 39.0).await;
     assert_eq!(view.job.agent.as_deref(), Some("agent 7"));
     assert_eq!(bench.engine.counts().running, 1);
-    assert_eq!(bench.engine.results(job.id()).await.err(), Some(Error::ResultNotReady(job.id())));
+    assert_eq!(
+        bench.engine.results(&Viewer::Operator, job.id()).await.err(),
+        Some(Error::ResultNotReady(job.id()))
+    );
     go.send(true).unwrap();
     let view = soon(job.finished()).await;
     assert!((view.job.percent() - 100.0).abs() < f32::EPSILON);
@@ -140,7 +148,7 @@ impl Algorithm for Double {
 async fn algorithms_run_on_the_pool_and_may_panic() {
     let bench = Bench::new(Limits::default()).await;
     bench.engine.registry().publish_algorithm(Arc::new(Double));
-    let mut job = bench.engine.submit(synchronous("double")).await.unwrap();
+    let mut job = bench.engine.submit(synchronous("double"), &Submitter::default()).await.unwrap();
     soon(job.finished()).await;
     let results = job.results().unwrap();
     assert_eq!(results.output("text").unwrap().chunks, [text("hellohello")]);
@@ -151,7 +159,7 @@ async fn algorithms_run_on_the_pool_and_may_panic() {
     assert!(!bench.folder.path().join("jobs").join(job.id().to_string()).join("scratch").exists());
     let mut request = synchronous("double");
     request.inputs = vec![item("text", "panic")];
-    let mut job = bench.engine.submit(request).await.unwrap();
+    let mut job = bench.engine.submit(request, &Submitter::default()).await.unwrap();
     soon(job.finished()).await;
     assert!(matches!(job.results(), Err(Error::Internal { .. })));
 }
@@ -171,13 +179,13 @@ async fn lost_runs_of_idempotent_processes_are_repeated_others_fail() {
         move |_| async move { Err(lost()) },
     ));
     bench.engine.registry().publish(scripted("once", OnRestart::Fail, move |_| async move { Err(lost()) }));
-    let mut twice = bench.engine.submit(asynchronous("twice")).await.unwrap();
-    let mut never = bench.engine.submit(asynchronous("never")).await.unwrap();
-    let mut once = bench.engine.submit(asynchronous("once")).await.unwrap();
+    let mut twice = bench.engine.submit(asynchronous("twice"), &Submitter::default()).await.unwrap();
+    let mut never = bench.engine.submit(asynchronous("never"), &Submitter::default()).await.unwrap();
+    let mut once = bench.engine.submit(asynchronous("once"), &Submitter::default()).await.unwrap();
     let view = soon(twice.finished()).await;
     assert_eq!(view.job.attempt, 2);
     assert!(view.job.requeued.as_ref().unwrap().contains("agent 1 vanished"));
-    let results = bench.engine.results(twice.id()).await.unwrap();
+    let results = bench.engine.results(&Viewer::Operator, twice.id()).await.unwrap();
     assert_eq!(results.outputs[0].chunks, [text("attempt 2")], "what was lost is forgotten");
     assert_eq!(soon(once.finished()).await.job.attempt, 1);
     let view = soon(never.finished()).await;
@@ -189,7 +197,7 @@ async fn lost_runs_of_idempotent_processes_are_repeated_others_fail() {
 async fn a_run_that_takes_too_long_is_ended() {
     let bench = Bench::new(Limits { run_s_max: 0, ..Limits::default() }).await;
     bench.engine.registry().publish(endless("endless", OnRestart::Fail));
-    let mut job = bench.engine.submit(asynchronous("endless")).await.unwrap();
+    let mut job = bench.engine.submit(asynchronous("endless"), &Submitter::default()).await.unwrap();
     soon(job.finished()).await;
     assert_eq!(job.results().err(), Some(Error::TimedOut { seconds_max: 0 }));
 }
@@ -208,10 +216,12 @@ async fn admission_refuses_by_name_and_the_queue_keeps_its_order() {
     }));
     let mut jobs = Vec::new();
     for _ in 0..3 {
-        jobs.push(bench.engine.submit(asynchronous("gated")).await.unwrap());
+        jobs.push(bench.engine.submit(asynchronous("gated"), &Submitter::default()).await.unwrap());
     }
     for mode in [ExecutionMode::Sync, ExecutionMode::Async] {
-        let Err(Error::Busy { limit, .. }) = bench.engine.submit(request("gated", mode)).await else {
+        let Err(Error::Busy { limit, .. }) =
+            bench.engine.submit(request("gated", mode), &Submitter::default()).await
+        else {
             panic!("the queue is full")
         };
         assert!(limit.contains("2 jobs are waiting"), "{limit}");
@@ -222,7 +232,7 @@ async fn admission_refuses_by_name_and_the_queue_keeps_its_order() {
         ends.push(soon(job.finished()).await.job.finished.unwrap());
     }
     assert!(ends.is_sorted());
-    assert!(bench.engine.submit(asynchronous("gated")).await.is_ok());
+    assert!(bench.engine.submit(asynchronous("gated"), &Submitter::default()).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,10 +245,10 @@ async fn a_process_whose_runs_wait_leaves_slots_to_the_others() {
     }));
     let mut endless = Vec::new();
     for _ in 0..6 {
-        endless.push(bench.engine.submit(asynchronous("endless")).await.unwrap());
+        endless.push(bench.engine.submit(asynchronous("endless"), &Submitter::default()).await.unwrap());
     }
     for _ in 0..3 {
-        let mut quick = bench.engine.submit(asynchronous("quick")).await.unwrap();
+        let mut quick = bench.engine.submit(asynchronous("quick"), &Submitter::default()).await.unwrap();
         assert_eq!(soon(quick.finished()).await.job.state, JobState::Finished(Outcome::Succeeded));
     }
     bench.running(endless[1].id()).await;
@@ -259,15 +269,18 @@ async fn a_process_whose_runs_wait_leaves_slots_to_the_others() {
 async fn shutdown_refuses_drains_and_interrupts() {
     let bench = Bench::new(Limits::default()).await;
     bench.engine.registry().publish(endless("endless", OnRestart::Fail));
-    let mut job = bench.engine.submit(asynchronous("endless")).await.unwrap();
-    let mut waits = bench.engine.submit(synchronous("endless")).await.unwrap();
+    let mut job = bench.engine.submit(asynchronous("endless"), &Submitter::default()).await.unwrap();
+    let mut waits = bench.engine.submit(synchronous("endless"), &Submitter::default()).await.unwrap();
     bench.running(job.id()).await;
     soon(bench.engine.shutdown(Duration::from_millis(10))).await;
     soon(job.finished()).await;
     assert!(matches!(job.results(), Err(Error::Interrupted { .. })));
     soon(waits.finished()).await;
     assert!(matches!(waits.results(), Err(Error::Interrupted { .. })));
-    assert!(matches!(bench.engine.submit(asynchronous("echo")).await, Err(Error::Busy { .. })));
+    assert!(matches!(
+        bench.engine.submit(asynchronous("echo"), &Submitter::default()).await,
+        Err(Error::Busy { .. })
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]

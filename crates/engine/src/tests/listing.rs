@@ -1,7 +1,8 @@
 //! Lists: filters, order, pages.
 
 use super::*;
-use crate::{JobFilter, StateName};
+use crate::{JobFilter, StateName, Submitter};
+use anabranch_model::Viewer;
 use std::collections::BTreeSet;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -14,7 +15,7 @@ async fn pages_hold_every_job_once_newest_first() {
     let mut jobs = Vec::new();
     for n in 0..3000 {
         let process = if n % 3 == 0 { "fails" } else { "echo" };
-        jobs.push(bench.engine.submit(synchronous(process)).await.unwrap());
+        jobs.push(bench.engine.submit(synchronous(process), &Submitter::default()).await.unwrap());
     }
     for job in &mut jobs {
         soon(job.finished()).await;
@@ -22,7 +23,7 @@ async fn pages_hold_every_job_once_newest_first() {
     let mut filter = JobFilter { limit: 700, ..JobFilter::all() };
     let mut seen = Vec::new();
     loop {
-        let page = bench.engine.jobs(filter.clone()).await.unwrap();
+        let page = bench.engine.jobs(&Viewer::Operator, filter.clone()).await.unwrap();
         assert!(page.jobs.len() <= 700);
         seen.extend(page.jobs.iter().map(|view| view.job.id));
         let Some(next) = page.next else { break };
@@ -33,11 +34,11 @@ async fn pages_hold_every_job_once_newest_first() {
 
     // And back: each page ends where the one after it began.
     let mut back = Vec::new();
-    let mut page = bench.engine.jobs(filter.clone()).await.unwrap();
+    let mut page = bench.engine.jobs(&Viewer::Operator, filter.clone()).await.unwrap();
     while let Some(previous) = page.previous {
         back.splice(0..0, page.jobs.iter().map(|view| view.job.id));
         filter.page = Some(previous.to_string().parse().unwrap());
-        page = bench.engine.jobs(filter.clone()).await.unwrap();
+        page = bench.engine.jobs(&Viewer::Operator, filter.clone()).await.unwrap();
         assert!(page.next.is_some());
     }
     back.splice(0..0, page.jobs.iter().map(|view| view.job.id));
@@ -50,22 +51,30 @@ async fn pages_hold_every_job_once_newest_first() {
         limit: 5000,
         ..JobFilter::all()
     };
-    let page = bench.engine.jobs(some).await.unwrap();
+    let page = bench.engine.jobs(&Viewer::Operator, some).await.unwrap();
     assert_eq!((page.jobs.len(), page.next), (1000, None));
     let none = JobFilter { states: vec![StateName::Dismissed], ..JobFilter::all() };
-    assert!(bench.engine.jobs(none).await.unwrap().jobs.is_empty());
+    assert!(bench.engine.jobs(&Viewer::Operator, none).await.unwrap().jobs.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_of_time_hold() {
     let bench = Bench::new(Limits::default()).await;
     bench.engine.registry().publish(endless("endless", OnRestart::Fail));
-    let mut quick = bench.engine.submit(asynchronous("echo")).await.unwrap();
+    let mut quick = bench.engine.submit(asynchronous("echo"), &Submitter::default()).await.unwrap();
     let view = soon(quick.finished()).await;
-    let slow = bench.engine.submit(asynchronous("endless")).await.unwrap();
+    let slow = bench.engine.submit(asynchronous("endless"), &Submitter::default()).await.unwrap();
     bench.running(slow.id()).await;
     let ids = async |filter: JobFilter| -> BTreeSet<JobId> {
-        bench.engine.jobs(filter).await.unwrap().jobs.iter().map(|view| view.job.id).collect()
+        bench
+            .engine
+            .jobs(&Viewer::Operator, filter)
+            .await
+            .unwrap()
+            .jobs
+            .iter()
+            .map(|view| view.job.id)
+            .collect()
     };
     let created = view.job.created;
     let only = |ids: &[JobId]| ids.iter().copied().collect::<BTreeSet<_>>();

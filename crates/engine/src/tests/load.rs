@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::JobFilter;
-use anabranch_model::{DismissedBy, Outcome};
+use crate::Submitter;
+use anabranch_model::{DismissedBy, Outcome, Viewer};
 use anabranch_model::{Job, JobEvent, JobState};
 use std::sync::atomic::Ordering;
 
@@ -12,7 +13,7 @@ async fn of_a_thousand_jobs_at_once_none_is_lost() {
     let submit = |mode| {
         let engine = bench.engine.clone();
         tokio::spawn(async move {
-            let mut job = engine.submit(request("echo", mode)).await.unwrap();
+            let mut job = engine.submit(request("echo", mode), &Submitter::default()).await.unwrap();
             soon(job.finished()).await;
             assert_eq!(job.results().unwrap().outputs[0].chunks, [text("hello")]);
             job.id()
@@ -23,7 +24,8 @@ async fn of_a_thousand_jobs_at_once_none_is_lost() {
     for job in jobs {
         job.await.unwrap();
     }
-    let page = bench.engine.jobs(JobFilter { limit: 2000, ..JobFilter::all() }).await.unwrap();
+    let page =
+        bench.engine.jobs(&Viewer::Operator, JobFilter { limit: 2000, ..JobFilter::all() }).await.unwrap();
     assert_eq!(page.jobs.len(), 1000);
     assert!(page.jobs.iter().all(|view| view.job.state == JobState::Finished(Outcome::Succeeded)));
     until(|| bench.engine.counts().running == 0).await;
@@ -43,12 +45,12 @@ async fn a_store_that_fails_refuses_new_jobs_and_delays_the_rest() {
             execution.sink.write("text", text("kept")).await
         }
     }));
-    let mut job = bench.engine.submit(asynchronous("gated")).await.unwrap();
+    let mut job = bench.engine.submit(asynchronous("gated"), &Submitter::default()).await.unwrap();
     bench.running(job.id()).await;
     bench.engine.0.board.faults.store(u32::MAX, Ordering::SeqCst);
-    let refused = soon(bench.engine.submit(asynchronous("echo"))).await;
+    let refused = soon(bench.engine.submit(asynchronous("echo"), &Submitter::default())).await;
     assert!(matches!(refused, Err(Error::NotEnoughStorage { .. })));
-    let refused = soon(bench.engine.submit(synchronous("echo"))).await;
+    let refused = soon(bench.engine.submit(synchronous("echo"), &Submitter::default())).await;
     assert!(matches!(refused, Err(Error::NotEnoughStorage { .. })));
     go.send(true).unwrap();
     until(|| bench.engine.counts().running == 0).await;
@@ -58,8 +60,8 @@ async fn a_store_that_fails_refuses_new_jobs_and_delays_the_rest() {
     assert_eq!((view.outputs[0].chunks, view.outputs[1].chunks), (1, 1));
     let copy = bench.crash().await;
     let engine = open(copy.path(), Limits::default()).await;
-    assert_eq!(engine.job(job.id()).await.unwrap(), view);
-    assert_eq!(engine.jobs(JobFilter::all()).await.unwrap().jobs.len(), 1);
+    assert_eq!(engine.job(&Viewer::Operator, job.id()).await.unwrap(), view);
+    assert_eq!(engine.jobs(&Viewer::Operator, JobFilter::all()).await.unwrap().jobs.len(), 1);
 }
 
 /// Random events, a crash at a random moment: the store holds what was last shown, or later.
@@ -97,13 +99,17 @@ async fn the_store_never_lags_behind_what_was_shown() {
         ));
         let mut jobs = Vec::new();
         for _ in 0..8 {
-            jobs.push(bench.engine.submit(asynchronous("random")).await.unwrap());
+            jobs.push(bench.engine.submit(asynchronous("random"), &Submitter::default()).await.unwrap());
         }
         if seed % 2 == 0 {
             let first = jobs.remove(0);
-            let view = bench.engine.dismiss(first.id(), DismissedBy::Client, Duration::ZERO).await.unwrap();
+            let view = bench
+                .engine
+                .dismiss(&Viewer::Operator, first.id(), DismissedBy::Client, Duration::ZERO)
+                .await
+                .unwrap();
             // One that had finished before has been removed.
-            if bench.engine.job(view.job.id).await.is_ok() {
+            if bench.engine.job(&Viewer::Operator, view.job.id).await.is_ok() {
                 jobs.push(first);
             }
         }
@@ -113,7 +119,7 @@ async fn the_store_never_lags_behind_what_was_shown() {
         let copy = bench.crash().await;
         let engine = open(copy.path(), Limits::default()).await;
         for view in shown {
-            let stored = engine.job(view.job.id).await.unwrap();
+            let stored = engine.job(&Viewer::Operator, view.job.id).await.unwrap();
             if view.job.is_finished() {
                 assert_eq!(stored, view, "seed {seed}");
             }
@@ -132,7 +138,7 @@ async fn the_store_never_lags_behind_what_was_shown() {
         }));
         engine.recover().await.unwrap();
         for job in &jobs {
-            let mut receiver = engine.watch(job.id()).await.unwrap();
+            let mut receiver = engine.watch(&Viewer::Operator, job.id()).await.unwrap();
             soon(receiver.wait_for(|view| view.job.is_finished())).await.unwrap();
         }
     }

@@ -1,7 +1,8 @@
 //! Outputs: logs of chunks, files, limits; the job's log; large inputs.
 
 use super::*;
-use anabranch_model::{LogLine, LogSource};
+use crate::Submitter;
+use anabranch_model::{LogLine, LogSource, Viewer};
 use std::sync::Mutex;
 
 /// Writes chunks until told to stop, and hands out what it met.
@@ -20,11 +21,11 @@ async fn chunks_are_seen_while_the_job_runs_in_order_and_whole() {
             Ok(())
         }
     }));
-    let mut job = bench.engine.submit(asynchronous("chunks")).await.unwrap();
+    let mut job = bench.engine.submit(asynchronous("chunks"), &Submitter::default()).await.unwrap();
     for n in 1..=4_u64 {
         go.send(n as usize).unwrap();
         bench.view_when(job.id(), |view| view.outputs[1].chunks == n).await;
-        let page = bench.engine.chunks(job.id(), "data", n - 1, 10).await.unwrap();
+        let page = bench.engine.chunks(&Viewer::Operator, job.id(), "data", n - 1, 10).await.unwrap();
         assert_eq!((page.first, page.total, page.chunks.len()), (n - 1, n, 1));
         let Value::Complex(chunk) = &page.chunks[0] else { panic!("complex") };
         let read = chunk.data.read_all(1 << 20).unwrap();
@@ -45,7 +46,7 @@ async fn small_chunks_become_files_once_a_job_has_many() {
         }
         Ok(())
     }));
-    let mut job = bench.engine.submit(synchronous("many")).await.unwrap();
+    let mut job = bench.engine.submit(synchronous("many"), &Submitter::default()).await.unwrap();
     soon(job.finished()).await;
     let results = job.results().unwrap();
     let is_file = |value: &Value| matches!(value, Value::Complex(c) if c.data.path().is_some());
@@ -75,7 +76,7 @@ async fn limits_and_wrong_names_are_told_to_the_process() {
             Ok(())
         }
     }));
-    let mut job = bench.engine.submit(synchronous("greedy")).await.unwrap();
+    let mut job = bench.engine.submit(synchronous("greedy"), &Submitter::default()).await.unwrap();
     soon(job.finished()).await;
     let Err(Error::ProcessFailed { message, .. }) = job.results() else { panic!("too many chunks") };
     assert!(message.contains("5 chunks"), "{message}");
@@ -93,11 +94,11 @@ async fn outputs_nobody_asked_for_are_dropped() {
         execution.sink.write("data", bytes("unwanted")).await?;
         execution.sink.write("text", text("wanted")).await
     }));
-    let mut job = bench.engine.submit(asynchronous("echo")).await.unwrap();
+    let mut job = bench.engine.submit(asynchronous("echo"), &Submitter::default()).await.unwrap();
     soon(job.finished()).await;
     let mut request = synchronous("both");
     request.outputs = job.request().outputs[..1].to_vec();
-    let mut job = bench.engine.submit(request).await.unwrap();
+    let mut job = bench.engine.submit(request, &Submitter::default()).await.unwrap();
     let view = soon(job.finished()).await;
     assert_eq!(view.outputs.len(), 1);
     assert_eq!(job.results().unwrap().outputs[0].chunks, [text("wanted")]);
@@ -122,7 +123,7 @@ async fn a_link_in_the_scratch_folder_leads_nowhere() {
                 .await
         }
     }));
-    let mut job = bench.engine.submit(synchronous("sly")).await.unwrap();
+    let mut job = bench.engine.submit(synchronous("sly"), &Submitter::default()).await.unwrap();
     soon(job.finished()).await;
     assert!(matches!(job.results(), Err(Error::Internal { .. })));
     assert!(secret.exists());
@@ -143,11 +144,11 @@ async fn large_inputs_become_files_of_the_job() {
     let mut request = asynchronous("sizes");
     request.inputs = vec![item("data", "small"), item("data", &"x".repeat(100_000)), item("data", "")];
     request.inputs[2].data = InputData::Bytes(Data::file(&spooled).unwrap());
-    let mut job = bench.engine.submit(request).await.unwrap();
+    let mut job = bench.engine.submit(request, &Submitter::default()).await.unwrap();
     soon(job.finished()).await;
     assert_eq!(job.results().unwrap().outputs[0].chunks, [text("5:false 100000:true 3:true")]);
     assert!(!spooled.exists(), "it was moved");
-    let request = bench.engine.request(job.id()).await.unwrap();
+    let request = bench.engine.request(&Viewer::Operator, job.id()).await.unwrap();
     let InputData::Bytes(Data::File(file)) = &request.request.inputs[1].data else { panic!("a file") };
     assert_eq!(std::fs::metadata(&file.path).unwrap().len(), 100_000);
 }
@@ -166,14 +167,14 @@ async fn a_log_can_be_followed_and_ends_with_the_job() {
             execution.sink.write("text", text("x")).await
         }
     }));
-    let job = bench.engine.submit(asynchronous("talks")).await.unwrap();
-    let mut lines = bench.engine.watch_log(job.id()).await.unwrap();
+    let job = bench.engine.submit(asynchronous("talks"), &Submitter::default()).await.unwrap();
+    let mut lines = bench.engine.watch_log(&Viewer::Operator, job.id()).await.unwrap();
     soon(lines.wait_for(|lines| *lines >= 1)).await.unwrap();
-    let page = bench.engine.log(job.id(), 0, 10).await.unwrap();
+    let page = bench.engine.log(&Viewer::Operator, job.id(), 0, 10).await.unwrap();
     assert_eq!((page.lines[0].text.as_str(), page.next), ("first", 1));
     go.send(true).unwrap();
     soon(async { while lines.changed().await.is_ok() {} }).await;
-    let page = bench.engine.log(job.id(), page.next, 10_000).await.unwrap();
+    let page = bench.engine.log(&Viewer::Operator, job.id(), page.next, 10_000).await.unwrap();
     assert_eq!((page.lines[0].number, page.lines[0].text.as_str()), (1, "line 0"));
     assert!(page.lines.last().unwrap().text.contains("limit of 2000 bytes"));
     assert_eq!(page.total, *lines.borrow());

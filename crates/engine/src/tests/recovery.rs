@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::Recovered;
-use anabranch_model::{DismissedBy, JobState, Outcome};
+use crate::Submitter;
+use anabranch_model::{DismissedBy, JobState, Outcome, Viewer};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 async fn outcome(engine: &Engine, id: JobId) -> Arc<JobView> {
-    let mut receiver = engine.watch(id).await.unwrap();
+    let mut receiver = engine.watch(&Viewer::Operator, id).await.unwrap();
     let view = soon(receiver.wait_for(|view| view.job.is_finished())).await.unwrap();
     Arc::clone(&view)
 }
@@ -15,19 +16,19 @@ async fn outcome(engine: &Engine, id: JobId) -> Arc<JobView> {
 async fn finished_and_waiting_jobs_survive_a_crash() {
     let bench = Bench::new(Limits { parallel_runs_max: 1, ..Limits::default() }).await;
     bench.engine.registry().publish(endless("endless", OnRestart::Fail));
-    let mut done = bench.engine.submit(asynchronous("echo")).await.unwrap();
+    let mut done = bench.engine.submit(asynchronous("echo"), &Submitter::default()).await.unwrap();
     let view = soon(done.finished()).await;
-    let running = bench.engine.submit(asynchronous("endless")).await.unwrap();
+    let running = bench.engine.submit(asynchronous("endless"), &Submitter::default()).await.unwrap();
     bench.running(running.id()).await;
     let mut waiting = Vec::new();
     for _ in 0..5 {
-        waiting.push(bench.engine.submit(asynchronous("echo")).await.unwrap().id());
+        waiting.push(bench.engine.submit(asynchronous("echo"), &Submitter::default()).await.unwrap().id());
     }
     let copy = bench.crash().await;
     let engine = open(copy.path(), Limits { parallel_runs_max: 1, ..Limits::default() }).await;
     engine.registry().publish(echo());
     engine.registry().publish(endless("endless", OnRestart::Fail));
-    assert_eq!(engine.job(done.id()).await.unwrap(), view, "before recovery too");
+    assert_eq!(engine.job(&Viewer::Operator, done.id()).await.unwrap(), view, "before recovery too");
     let recovered = engine.recover().await.unwrap();
     assert_eq!(recovered, Recovered { queued: 5, reattached: 0, waiting: 0, ended: 1 });
     let mut ends = Vec::new();
@@ -38,7 +39,7 @@ async fn finished_and_waiting_jobs_survive_a_crash() {
     }
     assert!(ends.is_sorted(), "in order");
     outcome(&engine, running.id()).await;
-    assert!(matches!(engine.results(running.id()).await, Err(Error::Interrupted { .. })));
+    assert!(matches!(engine.results(&Viewer::Operator, running.id()).await, Err(Error::Interrupted { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +55,7 @@ async fn idempotent_runs_are_repeated_and_forget_what_they_wrote() {
         Ok(())
     });
     bench.engine.registry().publish(Arc::clone(&stuck));
-    let job = bench.engine.submit(asynchronous("stuck")).await.unwrap();
+    let job = bench.engine.submit(asynchronous("stuck"), &Submitter::default()).await.unwrap();
     bench.view_when(job.id(), |view| view.outputs[1].chunks == 2).await;
     let copy = bench.crash().await;
     let engine = open(copy.path(), Limits::default()).await;
@@ -62,7 +63,7 @@ async fn idempotent_runs_are_repeated_and_forget_what_they_wrote() {
     assert_eq!(engine.recover().await.unwrap().queued, 1);
     let view = outcome(&engine, job.id()).await;
     assert_eq!((view.job.attempt, view.outputs[1].chunks), (2, 2));
-    let results = engine.results(job.id()).await.unwrap();
+    let results = engine.results(&Viewer::Operator, job.id()).await.unwrap();
     assert_eq!(results.outputs[0].chunks[0], bytes("attempt 2"));
     let Value::Complex(large) = &results.outputs[0].chunks[1] else { panic!("complex") };
     let root = std::fs::canonicalize(copy.path()).unwrap();
@@ -75,7 +76,7 @@ async fn idempotent_runs_are_repeated_and_forget_what_they_wrote() {
     engine.registry().publish(echo());
     assert_eq!(engine.recover().await.unwrap().ended, 1);
     outcome(&engine, job.id()).await;
-    assert!(matches!(engine.results(job.id()).await, Err(Error::Interrupted { .. })));
+    assert!(matches!(engine.results(&Viewer::Operator, job.id()).await, Err(Error::Interrupted { .. })));
 }
 
 /// Lives on elsewhere: writes one chunk, and when found again one more.
@@ -103,7 +104,7 @@ async fn runs_elsewhere_are_found_again_when_their_process_is_back() {
     let bench = Bench::new(Limits::default()).await;
     let resumed = Arc::new(AtomicU32::new(0));
     bench.engine.registry().publish(remote(Arc::clone(&resumed)));
-    let job = bench.engine.submit(asynchronous("far:remote")).await.unwrap();
+    let job = bench.engine.submit(asynchronous("far:remote"), &Submitter::default()).await.unwrap();
     bench.view_when(job.id(), |view| view.outputs[1].chunks == 1).await;
     let copy = bench.crash().await;
     // What a crash between a file and its entry leaves.
@@ -119,13 +120,13 @@ async fn runs_elsewhere_are_found_again_when_their_process_is_back() {
     })
     .await;
     assert!(!stray.join("1").exists() && !stray.join(".part-7").exists());
-    let view = engine.job(job.id()).await.unwrap();
+    let view = engine.job(&Viewer::Operator, job.id()).await.unwrap();
     assert!(matches!(view.job.state, JobState::Running { .. }), "it never stopped running");
     engine.registry().publish(remote(Arc::clone(&resumed)));
     let view = outcome(&engine, job.id()).await;
     assert_eq!(view.job.state, JobState::Finished(Outcome::Succeeded));
     assert_eq!((view.job.attempt, view.outputs[1].chunks, resumed.load(Ordering::SeqCst)), (1, 2, 1));
-    let results = engine.results(job.id()).await.unwrap();
+    let results = engine.results(&Viewer::Operator, job.id()).await.unwrap();
     for (chunk, digit) in results.outputs[0].chunks.iter().zip([b'1', b'2']) {
         let Value::Complex(chunk) = chunk else { panic!("complex") };
         assert!(chunk.data.read_all(1 << 20).unwrap().iter().all(|byte| *byte == digit));
@@ -137,7 +138,7 @@ async fn a_missing_file_ends_the_log_before_it() {
     let bench = Bench::new(Limits::default()).await;
     let resumed = Arc::new(AtomicU32::new(0));
     bench.engine.registry().publish(remote(Arc::clone(&resumed)));
-    let job = bench.engine.submit(asynchronous("far:remote")).await.unwrap();
+    let job = bench.engine.submit(asynchronous("far:remote"), &Submitter::default()).await.unwrap();
     bench.view_when(job.id(), |view| view.outputs[1].chunks == 1).await;
     let copy = bench.crash().await;
     std::fs::remove_file(copy.path().join("results").join(job.id().to_string()).join("data/0")).unwrap();
@@ -147,7 +148,7 @@ async fn a_missing_file_ends_the_log_before_it() {
     let view = outcome(&engine, job.id()).await;
     assert_eq!(view.outputs[1].chunks, 1);
     until(|| engine.0.board.find(job.id()).is_none()).await;
-    let results = engine.results(job.id()).await.unwrap();
+    let results = engine.results(&Viewer::Operator, job.id()).await.unwrap();
     let Value::Complex(chunk) = &results.outputs[0].chunks[0] else { panic!("complex") };
     assert!(chunk.data.read_all(1 << 20).unwrap().starts_with(b"2"));
 }
@@ -156,16 +157,16 @@ async fn a_missing_file_ends_the_log_before_it() {
 async fn a_process_that_does_not_come_back_fails_its_jobs() {
     let bench = Bench::new(Limits { parallel_runs_max: 1, ..Limits::default() }).await;
     bench.engine.registry().publish(remote(Arc::default()));
-    let running = bench.engine.submit(asynchronous("far:remote")).await.unwrap();
+    let running = bench.engine.submit(asynchronous("far:remote"), &Submitter::default()).await.unwrap();
     bench.view_when(running.id(), |view| view.outputs[1].chunks == 1).await;
-    let waiting = bench.engine.submit(asynchronous("far:remote")).await.unwrap();
+    let waiting = bench.engine.submit(asynchronous("far:remote"), &Submitter::default()).await.unwrap();
     let copy = bench.crash().await;
     let engine = open(copy.path(), Limits { reattach_ms_max: 30, ..Limits::default() }).await;
     assert_eq!(engine.recover().await.unwrap().waiting, 2);
     outcome(&engine, running.id()).await;
-    assert!(matches!(engine.results(running.id()).await, Err(Error::AgentLost { .. })));
+    assert!(matches!(engine.results(&Viewer::Operator, running.id()).await, Err(Error::AgentLost { .. })));
     outcome(&engine, waiting.id()).await;
-    assert!(matches!(engine.results(waiting.id()).await, Err(Error::NoSuchProcess(_))));
+    assert!(matches!(engine.results(&Viewer::Operator, waiting.id()).await, Err(Error::NoSuchProcess(_))));
     until(|| engine.counts().queued == 0).await;
 }
 
@@ -178,9 +179,9 @@ async fn dismissal_survives_a_crash() {
         execution.sink.started(None);
         std::future::pending().await
     }));
-    let job = bench.engine.submit(asynchronous("far:remote")).await.unwrap();
+    let job = bench.engine.submit(asynchronous("far:remote"), &Submitter::default()).await.unwrap();
     bench.running(job.id()).await;
-    bench.engine.dismiss(job.id(), DismissedBy::Operator, Duration::ZERO).await.unwrap();
+    bench.engine.dismiss(&Viewer::Operator, job.id(), DismissedBy::Operator, Duration::ZERO).await.unwrap();
     let is_dismissing =
         |view: &Arc<JobView>| matches!(view.job.state, JobState::Running { dismissing: Some(_), .. });
     bench.view_when(job.id(), is_dismissing).await;
@@ -199,8 +200,8 @@ async fn a_shutdown_lets_go_of_runs_elsewhere_and_repeats_idempotent_ones() {
     let resumed = Arc::new(AtomicU32::new(0));
     bench.engine.registry().publish(remote(Arc::clone(&resumed)));
     bench.engine.registry().publish(endless("again", OnRestart::Requeue));
-    let far = bench.engine.submit(asynchronous("far:remote")).await.unwrap();
-    let again = bench.engine.submit(asynchronous("again")).await.unwrap();
+    let far = bench.engine.submit(asynchronous("far:remote"), &Submitter::default()).await.unwrap();
+    let again = bench.engine.submit(asynchronous("again"), &Submitter::default()).await.unwrap();
     bench.view_when(far.id(), |view| view.outputs[1].chunks == 1).await;
     bench.running(again.id()).await;
     soon(bench.engine.shutdown(Duration::ZERO)).await;

@@ -1,7 +1,8 @@
 //! Inputs by reference, read from a server on the loopback.
 
 use super::*;
-use anabranch_model::{HttpMethod, Reference, ReferenceBody};
+use crate::Submitter;
+use anabranch_model::{HttpMethod, Reference, ReferenceBody, Viewer};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
@@ -87,7 +88,7 @@ async fn references_are_read_in_order_and_removed_after() {
         item("data", "inline"),
         reference("data", post),
     ];
-    let mut job = engine.submit(request).await.unwrap();
+    let mut job = engine.submit(request, &Submitter::default()).await.unwrap();
     soon(job.finished()).await;
     assert_eq!(job.results().unwrap().outputs[0].chunks, [text("/literal 200000 inline /body")]);
     assert!(!folder.path().join("jobs").join(job.id().to_string()).join("fetched").exists());
@@ -99,7 +100,7 @@ async fn what_can_not_be_read_fails_the_job_with_the_input_named() {
     let engine = engine(folder.path(), &server, true).await;
     let mut request = synchronous("reads");
     request.inputs = vec![reference("data", Reference::get(format!("{server}/missing")))];
-    let mut job = engine.submit(request).await.unwrap();
+    let mut job = engine.submit(request, &Submitter::default()).await.unwrap();
     soon(job.finished()).await;
     let Err(Error::DataNotAccessible { input, reason }) = job.results() else { panic!("it is not there") };
     assert_eq!(input, "data");
@@ -113,7 +114,7 @@ async fn what_the_policy_refuses_is_refused_before_acceptance() {
     for href in [server.as_str(), "no url"] {
         let mut request = synchronous("reads");
         request.inputs = vec![reference("data", Reference::get(href))];
-        let refused = engine.submit(request).await.err().unwrap();
+        let refused = engine.submit(request, &Submitter::default()).await.err().unwrap();
         assert!(matches!(refused, Error::DataNotAccessible { .. }), "{refused}");
     }
 }
@@ -132,5 +133,5 @@ async fn a_dry_run_names_every_fault_and_leaves_nothing() {
     asked.inputs = vec![item("text", "hello")];
     let bound = bench.engine.validate(&asked).unwrap();
     assert_eq!(bound.outputs.len(), 2);
-    assert!(bench.engine.jobs(crate::JobFilter::all()).await.unwrap().jobs.is_empty());
+    assert!(bench.engine.jobs(&Viewer::Operator, crate::JobFilter::all()).await.unwrap().jobs.is_empty());
 }

@@ -1,7 +1,8 @@
 //! Outputs asked for as playlists: what they have shown is never taken back.
 
 use super::*;
-use anabranch_model::{DismissedBy, JobState, Outcome, OutputRequest, Transmission};
+use crate::Submitter;
+use anabranch_model::{DismissedBy, JobState, Outcome, OutputRequest, Transmission, Viewer};
 
 const PLAYLIST: &str = "application/x-ogc-playlist+text/plain";
 
@@ -40,7 +41,7 @@ fn as_stream() -> ExecuteRequest {
 }
 
 async fn chunks(engine: &Engine, id: JobId) -> Vec<String> {
-    let page = engine.chunks(id, "data", 0, 100).await.unwrap();
+    let page = engine.chunks(&Viewer::Operator, id, "data", 0, 100).await.unwrap();
     let text = |value: Value| match value {
         Value::Complex(value) => String::from_utf8(value.data.read_all(100).unwrap().to_vec()).unwrap(),
         other => panic!("{other:?}"),
@@ -52,7 +53,7 @@ async fn chunks(engine: &Engine, id: JobId) -> Vec<String> {
 async fn a_stream_goes_on_after_a_crash_where_it_was() {
     let bench = Bench::new(Limits::default()).await;
     bench.engine.registry().publish(stream(OnRestart::Continue));
-    let job = bench.engine.submit(as_stream()).await.unwrap();
+    let job = bench.engine.submit(as_stream(), &Submitter::default()).await.unwrap();
     bench.view_when(job.id(), |view| view.outputs[0].chunks == 2).await;
     let shown = chunks(&bench.engine, job.id()).await;
     let copy = bench.crash().await;
@@ -60,7 +61,7 @@ async fn a_stream_goes_on_after_a_crash_where_it_was() {
     engine.registry().publish(stream(OnRestart::Continue));
     assert_eq!(chunks(&engine, job.id()).await, shown, "before recovery too");
     engine.recover().await.unwrap();
-    let mut watch = engine.watch(job.id()).await.unwrap();
+    let mut watch = engine.watch(&Viewer::Operator, job.id()).await.unwrap();
     let end = soon(watch.wait_for(|view| view.job.is_finished())).await.unwrap().job.state.clone();
     assert_eq!(end, JobState::Finished(Outcome::Succeeded));
     let all = chunks(&engine, job.id()).await;
@@ -71,13 +72,13 @@ async fn a_stream_goes_on_after_a_crash_where_it_was() {
 async fn a_stream_that_may_not_go_on_fails_after_a_crash_and_keeps_what_it_has_shown() {
     let bench = Bench::new(Limits::default()).await;
     bench.engine.registry().publish(stream(OnRestart::Fail));
-    let job = bench.engine.submit(as_stream()).await.unwrap();
+    let job = bench.engine.submit(as_stream(), &Submitter::default()).await.unwrap();
     bench.view_when(job.id(), |view| view.outputs[0].chunks == 2).await;
     let copy = bench.crash().await;
     let engine = open(copy.path(), Limits::default()).await;
     engine.registry().publish(stream(OnRestart::Fail));
     engine.recover().await.unwrap();
-    let mut watch = engine.watch(job.id()).await.unwrap();
+    let mut watch = engine.watch(&Viewer::Operator, job.id()).await.unwrap();
     let end = soon(watch.wait_for(|view| view.job.is_finished())).await.unwrap().job.state.clone();
     assert!(matches!(end, JobState::Finished(Outcome::Failed(Error::Interrupted { .. }))), "{end:?}");
     assert_eq!(chunks(&engine, job.id()).await.len(), 2);
@@ -87,13 +88,16 @@ async fn a_stream_that_may_not_go_on_fails_after_a_crash_and_keeps_what_it_has_s
 async fn a_dismissed_stream_keeps_what_it_has_shown_until_it_is_removed() {
     let bench = Bench::new(Limits { inline_chunk_bytes_max: 0, ..Limits::default() }).await;
     bench.engine.registry().publish(stream(OnRestart::Continue));
-    let job = bench.engine.submit(as_stream()).await.unwrap().id();
+    let job = bench.engine.submit(as_stream(), &Submitter::default()).await.unwrap().id();
     bench.view_when(job, |view| view.outputs[0].chunks == 2).await;
-    bench.engine.dismiss(job, DismissedBy::Client, DEADLINE).await.unwrap();
+    bench.engine.dismiss(&Viewer::Operator, job, DismissedBy::Client, DEADLINE).await.unwrap();
     assert_eq!(chunks(&bench.engine, job).await.len(), 2);
-    assert!(matches!(bench.engine.results(job).await, Err(Error::Dismissed)));
-    bench.engine.dismiss(job, DismissedBy::Client, DEADLINE).await.unwrap();
-    assert!(matches!(bench.engine.chunks(job, "data", 0, 1).await, Err(Error::NoSuchJob(_))));
+    assert!(matches!(bench.engine.results(&Viewer::Operator, job).await, Err(Error::Dismissed)));
+    bench.engine.dismiss(&Viewer::Operator, job, DismissedBy::Client, DEADLINE).await.unwrap();
+    assert!(matches!(
+        bench.engine.chunks(&Viewer::Operator, job, "data", 0, 1).await,
+        Err(Error::NoSuchJob(_))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,9 +112,9 @@ async fn a_stream_may_be_empty() {
         on_restart: OnRestart::Continue,
         script: Box::new(|_| Box::pin(std::future::ready(Ok(())))),
     }));
-    let mut job = bench.engine.submit(as_stream()).await.unwrap();
+    let mut job = bench.engine.submit(as_stream(), &Submitter::default()).await.unwrap();
     let view = soon(job.finished()).await;
     assert_eq!(view.job.state, JobState::Finished(Outcome::Succeeded));
     assert!(chunks(&bench.engine, job.id()).await.is_empty());
-    assert!(bench.engine.output(job.id(), "data").await.unwrap().chunks.is_empty());
+    assert!(bench.engine.output(&Viewer::Operator, job.id(), "data").await.unwrap().chunks.is_empty());
 }

@@ -1,9 +1,10 @@
 //! Answers: JSON documents, HTML pages, and errors in the form the client reads.
 
+use super::caller::Caller;
 use super::negotiate::{Form, accepts};
 use super::pages::{Page, PlainPage};
 use crate::app::App;
-use anabranch_model::Error;
+use anabranch_model::{Error, Viewer};
 use anabranch_ogc::ogcapi::exception::PROBLEM_MEDIA_TYPE;
 use anabranch_ogc::ogcapi::{self, Link, Problem};
 use askama::Template;
@@ -67,12 +68,18 @@ pub(crate) fn add_links<B>(response: &mut http::Response<B>, links: &[Link]) {
 /// What a handler needs to answer: the parts, and what the client said about the form.
 pub(crate) struct Asked<'a> {
     pub(crate) app: &'a App,
+    pub(crate) caller: &'a Caller,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) query: Option<&'a str>,
     pub(crate) path: &'a str,
 }
 
 impl Asked<'_> {
+    /// Through whose eyes jobs are seen.
+    pub(crate) fn viewer(&self) -> &Viewer {
+        &self.caller.viewer
+    }
+
     /// The page of this resource; its JSON is that of the same query.
     pub(crate) fn page(&self) -> Page {
         Page::new(self.app, self.path, self.query)

@@ -5,6 +5,7 @@ use super::negotiate::Form;
 use super::pages::{AgentRow, AgentsPage};
 use super::same_site::refuse_foreign;
 use crate::app::App;
+use crate::http::caller::Caller;
 use anabranch_engine::Counts;
 use anabranch_model::description::media_type_essence;
 use anabranch_ogc::ogcapi::Problem;
@@ -20,10 +21,12 @@ use std::collections::BTreeMap;
 /// Agents and counts.
 pub(crate) async fn agents(
     State(app): State<App>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/console" };
+    let asked =
+        Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: "/console" };
     let (agents, counts) = (app.orchestrator.agents(), app.engine.counts());
     match Form::wanted(asked.query, &headers) {
         Err(error) => asked.error(&error),
@@ -82,8 +85,13 @@ pub(crate) struct DrainOrder {
 }
 
 /// `POST /console/drain`, as form or JSON: `agent` takes no new runs and finishes those it has, or (`drain=false`) takes runs again.
-pub(crate) async fn drain(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Response {
-    let asked = Asked { app: &app, headers: &headers, query: None, path: "/console/drain" };
+pub(crate) async fn drain(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: None, path: "/console/drain" };
     if let Some(problem) = refuse_foreign(&headers, &app.base) {
         return asked.problem(problem);
     }

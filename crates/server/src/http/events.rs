@@ -3,8 +3,9 @@
 use super::answer::Asked;
 use super::outputs::parse_job;
 use crate::app::App;
+use crate::http::caller::Caller;
 use anabranch_engine::JobView;
-use anabranch_model::{Error, JobId};
+use anabranch_model::{Error, JobId, Viewer};
 use anabranch_ogc::ogcapi::job::status_info;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
@@ -28,13 +29,14 @@ const PACE: Duration = Duration::from_millis(100);
 /// id, so that a browser that reconnects goes on where it was (`Last-Event-ID`). `?from=` skips lines already known.
 pub(crate) async fn events(
     State(app): State<App>,
+    caller: Caller,
     Path(job): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let path = format!("/jobs/{job}/events");
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
-    match start(&app, &job, first_line(asked.query, &headers)).await {
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: &path };
+    match start(&asked, &job, first_line(asked.query, &headers)).await {
         Ok(receiver) => {
             let stream = ReceiverStream::new(receiver);
             Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response()
@@ -51,21 +53,30 @@ fn first_line(query: Option<&str>, headers: &HeaderMap) -> u64 {
 }
 
 async fn start(
-    app: &App,
+    asked: &Asked<'_>,
     job: &str,
     first_line: u64,
 ) -> Result<mpsc::Receiver<Result<Event, Infallible>>, Error> {
     let id = parse_job(job)?;
-    let watched = app.engine.watch(id).await?;
-    let lines = app.engine.watch_log(id).await?;
+    let watched = asked.app.engine.watch(asked.viewer(), id).await?;
+    let lines = asked.app.engine.watch_log(asked.viewer(), id).await?;
     let (sender, receiver) = mpsc::channel(EVENTS_AHEAD_MAX);
-    tokio::spawn(follow(Arc::clone(app), id, watched, lines, first_line, sender));
+    tokio::spawn(follow(
+        Arc::clone(asked.app),
+        asked.viewer().clone(),
+        id,
+        watched,
+        lines,
+        first_line,
+        sender,
+    ));
     Ok(receiver)
 }
 
 /// Ends with the job, with its last state, or when the client has gone (the sender then fails).
 async fn follow(
     app: App,
+    viewer: Viewer,
     id: JobId,
     mut watched: watch::Receiver<Arc<JobView>>,
     mut lines: watch::Receiver<u64>,
@@ -75,7 +86,7 @@ async fn follow(
     let mut told = None;
     loop {
         let view = Arc::clone(&watched.borrow_and_update());
-        if send_log(&app, id, &mut next_line, &sender).await.is_err() {
+        if send_log(&app, &viewer, id, &mut next_line, &sender).await.is_err() {
             return;
         }
         if told.as_ref() != Some(&view.job) {
@@ -97,12 +108,13 @@ async fn follow(
 
 async fn send_log(
     app: &App,
+    viewer: &Viewer,
     id: JobId,
     next_line: &mut u64,
     sender: &mpsc::Sender<Result<Event, Infallible>>,
 ) -> Result<(), ()> {
     loop {
-        let Ok(page) = app.engine.log(id, *next_line, LINES_MAX).await else { return Ok(()) };
+        let Ok(page) = app.engine.log(viewer, id, *next_line, LINES_MAX).await else { return Ok(()) };
         for line in &page.lines {
             let data = json!({ "number": line.number, "source": line.source, "text": line.text });
             let event = Event::default()

@@ -70,7 +70,7 @@ async fn submit_in(asked: &Asked<'_>, id: &str, encoding: &Encoding, body: Body)
         return Ok(answer::html(StatusCode::OK, &page));
     }
     let handle = match request(&process, &fields) {
-        Ok(request) => app.engine.submit(request).await,
+        Ok(request) => app.engine.submit(request, &asked.caller.submitter()).await,
         Err(error) => Err(error),
     };
     let handle = match handle {

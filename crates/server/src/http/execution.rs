@@ -8,6 +8,7 @@ use super::upload::{self, InputFiles, Upload, UploadFolder};
 use super::waiting::until_finished;
 use super::{execute_form, outputs, processes, service};
 use crate::app::App;
+use crate::http::caller::Caller;
 use anabranch_model::description::media_type_essence;
 use anabranch_model::{Error, ExecutionMode, ProcessDescription};
 use anabranch_ogc::ogcapi::execute::{self as document, Execute};
@@ -25,13 +26,14 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// Executes a process: the results, or 201 with the job's status (OGC API - Processes §7.11).
 pub(crate) async fn execute(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let path = format!("/processes/{id}/execution");
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: &path };
     if let Some(encoding) = Encoding::of(&headers) {
         return execute_form::submit(&asked, &id, &encoding, body).await;
     }
@@ -75,12 +77,13 @@ async fn by_body(asked: &Asked<'_>, id: &str, body: Body) -> Result<Response, Er
 /// is shown the form, or told what to send: crawlers must not start anything.
 pub(crate) async fn by_get(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let path = format!("/processes/{id}/execution");
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: &path };
     let mut response = if let Some(problem) = refuse_unmeant(&headers) {
         asked.problem(problem)
     } else if query.as_ref().is_some_and(|query| query.len() > kvp::QUERY_BYTES_MAX) {
@@ -122,11 +125,12 @@ fn to_form(app: &App, process: &ProcessDescription) -> Response {
 /// Any other method; HEAD too, which would execute without showing the results.
 pub(crate) async fn refuse(
     State(app): State<App>,
+    caller: Caller,
     method: Method,
     uri: OriginalUri,
     headers: HeaderMap,
 ) -> Response {
-    let mut refused = service::method_not_allowed(State(app), method, uri, headers).await;
+    let mut refused = service::method_not_allowed(State(app), caller, method, uri, headers).await;
     refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
     refused
 }
@@ -147,7 +151,7 @@ async fn checked_or_run(
         let bound = app.engine.validate(&execute.request)?;
         answer::json(StatusCode::OK, &validation(process, &execute.request, &bound, &app.base))
     } else {
-        run(app, execute).await?
+        run(asked, execute).await?
     };
     if let Some(applied) = applied {
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
@@ -155,9 +159,10 @@ async fn checked_or_run(
     Ok(response)
 }
 
-async fn run(app: &App, execute: Execute) -> Result<Response, Error> {
+async fn run(asked: &Asked<'_>, execute: Execute) -> Result<Response, Error> {
+    let app = asked.app;
     let is_async = execute.request.mode == ExecutionMode::Async;
-    let handle = app.engine.submit(execute.request).await?;
+    let handle = app.engine.submit(execute.request, &asked.caller.submitter()).await?;
     let job = handle.id();
     if is_async {
         let status = status_info(&handle.view().job, &app.base);
@@ -168,7 +173,7 @@ async fn run(app: &App, execute: Execute) -> Result<Response, Error> {
         return Ok(response);
     }
     until_finished(app, handle).await?;
-    let mut response = outputs::of_job(app, job, None).await?;
+    let mut response = outputs::of_job(app, asked.viewer(), job, None).await?;
     let monitor = Link::new("monitor", "application/json", app.base.job(&job));
     answer::add_links(&mut response, &[monitor]);
     Ok(response)

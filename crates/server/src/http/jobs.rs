@@ -7,6 +7,7 @@ use super::pages::{JobPage, JobRow, JobsPage, OutputRow, PlainPage, log_text};
 use super::same_site::refuse_foreign;
 use super::streams;
 use crate::app::App;
+use crate::http::caller::Caller;
 use anabranch_engine::{Cursor, JobFilter, JobView, OutputLog, StateName};
 use anabranch_model::{DismissedBy, Error, Fault, FaultKind, JobId, Subject};
 use anabranch_ogc::ogcapi::job::{self, Beside, JobQuery, StatusCode as JobStatus};
@@ -27,8 +28,14 @@ const PAGE_LINES_MAX: usize = 200;
 const LOG_LINES_MAX: usize = 10_000;
 
 /// `GET /jobs`
-pub(crate) async fn list(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/jobs" };
+pub(crate) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let asked =
+        Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: "/jobs" };
     list_in(&asked).await.unwrap_or_else(|error| asked.query_error(&error))
 }
 
@@ -39,7 +46,7 @@ async fn list_in(asked: &Asked<'_>) -> Result<Response, Error> {
     let Some(filter) = filter(&query)? else {
         return Ok(listed(asked, form, &[], &job::list([], &query, &Beside::default(), &app.base)));
     };
-    let page = app.engine.jobs(filter).await?;
+    let page = app.engine.jobs(asked.viewer(), filter).await?;
     let text = |cursor: Option<Cursor>| cursor.map(|cursor| cursor.to_string());
     let beside = Beside { next: text(page.next), previous: text(page.previous) };
     let list = job::list(page.jobs.iter().map(|view| &view.job), &query, &beside, &app.base);
@@ -91,6 +98,7 @@ fn filter(query: &JobQuery) -> Result<Option<JobFilter>, Error> {
         Some(Bound::Unbounded) | None => None,
     };
     Ok(Some(JobFilter {
+        owner: None,
         processes,
         states: query.statuses.iter().map(|status| state(*status)).collect(),
         created_from: end(query.created.map(|(from, _)| from)),
@@ -115,29 +123,30 @@ fn state(status: JobStatus) -> StateName {
 /// `GET /jobs/{job}`
 pub(crate) async fn status(
     State(app): State<App>,
+    caller: Caller,
     Path(job): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let path = format!("/jobs/{job}");
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: &path };
     status_in(&asked, &job).await.unwrap_or_else(|error| asked.error(&error))
 }
 
 async fn status_in(asked: &Asked<'_>, id: &str) -> Result<Response, Error> {
     let id = parse_job(id)?;
     let form = Form::wanted(asked.query, asked.headers)?;
-    let view = asked.app.engine.job(id).await?;
+    let view = asked.app.engine.job(asked.viewer(), id).await?;
     match form {
         Form::Html => page(asked, id, &view).await,
-        Form::Json => status_json(asked.app, &view).await,
+        Form::Json => status_json(asked, &view).await,
     }
 }
 
 /// With the playlists of a job that can be followed already, and those that a job which failed has left.
-async fn status_json(app: &App, view: &JobView) -> Result<Response, Error> {
-    let mut status = job::status_info(&view.job, &app.base);
-    status.links.extend(streams::links(app, view.job.id).await?);
+async fn status_json(asked: &Asked<'_>, view: &JobView) -> Result<Response, Error> {
+    let mut status = job::status_info(&view.job, &asked.app.base);
+    status.links.extend(streams::links(asked.app, asked.viewer(), view.job.id).await?);
     Ok(answered(&status))
 }
 
@@ -149,7 +158,7 @@ fn answered(status: &job::StatusInfo) -> Response {
 
 async fn page(asked: &Asked<'_>, id: JobId, view: &JobView) -> Result<Response, Error> {
     let app = asked.app;
-    let outputs = match app.engine.results(id).await {
+    let outputs = match app.engine.results(asked.viewer(), id).await {
         Ok(results) => {
             let row = |log: &OutputLog| OutputRow::new(log, app.base.output(&id, &log.id));
             results.outputs.iter().map(row).collect()
@@ -157,12 +166,12 @@ async fn page(asked: &Asked<'_>, id: JobId, view: &JobView) -> Result<Response, 
         // Not finished, failed or dismissed: the page says so.
         Err(_no_results) => Vec::new(),
     };
-    let log = app.engine.log(id, 0, LOG_LINES_MAX).await?;
+    let log = app.engine.log(asked.viewer(), id, 0, LOG_LINES_MAX).await?;
     let skipped = log.lines.len().saturating_sub(PAGE_LINES_MAX);
     let page = JobPage {
         page: asked.page().linked(&job::status_info(&view.job, &app.base).links),
         job: JobRow::new(app, view),
-        views: streams::views(app, view).await?,
+        views: streams::views(app, asked.viewer(), view).await?,
         outputs,
         log: log.lines.iter().skip(skipped).map(log_text).collect(),
         next_line: log.next,
@@ -171,11 +180,16 @@ async fn page(asked: &Asked<'_>, id: JobId, view: &JobView) -> Result<Response, 
 }
 
 /// `DELETE /jobs/{job}`: `dismissed` once the work is known to have ended, else `running` with the message that it is being dismissed.
-pub(crate) async fn dismiss(State(app): State<App>, Path(job): Path<String>, headers: HeaderMap) -> Response {
+pub(crate) async fn dismiss(
+    State(app): State<App>,
+    caller: Caller,
+    Path(job): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     let path = format!("/jobs/{job}");
-    let asked = Asked { app: &app, headers: &headers, query: None, path: &path };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: None, path: &path };
     let dismissed = match parse_job(&job) {
-        Ok(id) => app.engine.dismiss(id, DismissedBy::Client, DISMISS_WAIT).await,
+        Ok(id) => app.engine.dismiss(asked.viewer(), id, DismissedBy::Client, DISMISS_WAIT).await,
         Err(error) => Err(error),
     };
     match dismissed {
@@ -189,21 +203,23 @@ pub(crate) async fn dismiss(State(app): State<App>, Path(job): Path<String>, hea
 /// showed the button may be old.
 pub(crate) async fn dismiss_by_form(
     State(app): State<App>,
+    caller: Caller,
     Path(job): Path<String>,
     headers: HeaderMap,
 ) -> Response {
     let path = format!("/jobs/{job}/dismiss");
-    let asked = Asked { app: &app, headers: &headers, query: None, path: &path };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: None, path: &path };
     if let Some(problem) = refuse_foreign(&headers, &app.base) {
         return asked.problem(problem);
     }
-    dismiss_unfinished(&app, &job).await.unwrap_or_else(|error| asked.error(&error))
+    dismiss_unfinished(&asked, &job).await.unwrap_or_else(|error| asked.error(&error))
 }
 
-async fn dismiss_unfinished(app: &App, job: &str) -> Result<Response, Error> {
+async fn dismiss_unfinished(asked: &Asked<'_>, job: &str) -> Result<Response, Error> {
+    let app = asked.app;
     let id = parse_job(job)?;
-    if !app.engine.job(id).await?.job.is_finished() {
-        app.engine.dismiss(id, DismissedBy::Client, DISMISS_WAIT).await?;
+    if !app.engine.job(asked.viewer(), id).await?.job.is_finished() {
+        app.engine.dismiss(asked.viewer(), id, DismissedBy::Client, DISMISS_WAIT).await?;
     }
     let mut response = StatusCode::SEE_OTHER.into_response();
     if let Ok(location) = HeaderValue::from_str(&app.base.job(&id)) {
@@ -215,12 +231,13 @@ async fn dismiss_unfinished(app: &App, job: &str) -> Result<Response, Error> {
 /// `GET /jobs/{job}/log`: lines from number `from`, counted from 0.
 pub(crate) async fn log(
     State(app): State<App>,
+    caller: Caller,
     Path(job): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let path = format!("/jobs/{job}/log");
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: &path };
     log_in(&asked, &job).await.unwrap_or_else(|error| asked.error(&error))
 }
 
@@ -237,7 +254,7 @@ async fn log_in(asked: &Asked<'_>, id: &str) -> Result<Response, Error> {
             return Err(Error::invalid(fault.with_value(text)));
         }
     };
-    let log = asked.app.engine.log(id, from, LOG_LINES_MAX).await?;
+    let log = asked.app.engine.log(asked.viewer(), id, from, LOG_LINES_MAX).await?;
     if form == Form::Html {
         let text = log.lines.iter().map(log_text).collect::<Vec<_>>().join("\n");
         let links = vec![(asked.app.base.job(&id), "The job".to_owned())];

@@ -8,10 +8,12 @@ use super::pages::{OutputRow, ResultsPage};
 use super::range::{Part, Range};
 use super::streams::{self, Addresses};
 use crate::app::App;
+use crate::http::caller::Caller;
 use anabranch_engine::{Engine, OutputLog, Results, StoredRequest};
 use anabranch_model::{
     ComplexDomain, ComplexValue, Data, DataDescription, Error, Format, JobId, JobState, LiteralDomain,
     LiteralType, Outcome, OutputDescription, OutputRequest, ProcessId, ResponseForm, Transmission, Value,
+    Viewer,
 };
 use anabranch_ogc::ogcapi::{BaseUrl, Link, Problem, query, results as document};
 use anabranch_ogc::{Output, OutputValue};
@@ -32,12 +34,13 @@ const FILE_BLOCK_BYTES: usize = 256 * 1024;
 /// `GET /jobs/{job}/results`
 pub(crate) async fn results(
     State(app): State<App>,
+    caller: Caller,
     Path(job): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let path = format!("/jobs/{job}/results");
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: &path };
     results_in(&asked, &job).await.unwrap_or_else(|error| asked.error(&error))
 }
 
@@ -48,7 +51,7 @@ async fn results_in(asked: &Asked<'_>, job: &str) -> Result<Response, Error> {
     }
     let only = query::names(asked.query.unwrap_or_default(), "outputs");
     let parts = only.as_ref().map_or_else(String::new, |only| format!("?{}", only.join(",")));
-    validated(asked, job, &parts, of_job(asked.app, job, only.as_deref())).await
+    validated(asked, job, &parts, of_job(asked.app, asked.viewer(), job, only.as_deref())).await
 }
 
 /// 304 where the client has these results; else they, with their validators.
@@ -58,7 +61,7 @@ async fn validated(
     parts: &str,
     results: impl Future<Output = Result<Response, Error>>,
 ) -> Result<Response, Error> {
-    let view = asked.app.engine.job(job).await?;
+    let view = asked.app.engine.job(asked.viewer(), job).await?;
     let is_fixed = matches!(view.job.state, JobState::Finished(Outcome::Succeeded));
     let validators = Validators::of_results(job, parts, view.job.finished).filter(|_| is_fixed);
     if let Some(not_modified) = validators.as_ref().and_then(|known| known.not_modified(asked.headers)) {
@@ -73,7 +76,7 @@ async fn validated(
 
 async fn page(asked: &Asked<'_>, job: JobId) -> Result<Response, Error> {
     let base = &asked.app.base;
-    let set = OutputSet::load(asked.app, job).await?;
+    let set = OutputSet::load(asked.app, asked.viewer(), job).await?;
     let rows = set.results.outputs.iter().zip(&set.hrefs);
     let page = ResultsPage {
         page: asked.page(),
@@ -88,24 +91,28 @@ async fn page(asked: &Asked<'_>, job: JobId) -> Result<Response, Error> {
 /// `GET /jobs/{job}/results/{output}`: the bare output.
 pub(crate) async fn output(
     State(app): State<App>,
+    caller: Caller,
     Path((job, output)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
     let path = format!("/jobs/{job}/results/{output}");
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: &path };
     output_in(&asked, &method, &job, &output).await.unwrap_or_else(|error| asked.error(&error))
 }
 
 async fn output_in(asked: &Asked<'_>, method: &Method, job: &str, id: &str) -> Result<Response, Error> {
     let job = parse_job(job)?;
-    let request = asked.app.engine.request(job).await?;
+    let request = asked.app.engine.request(asked.viewer(), job).await?;
     // A stream has something to show at any time.
     if request.outputs.iter().any(|output| output.id == id && output.is_stream()) {
         return streams::of_output(asked, job, id).await;
     }
-    let (set, results) = (OutputSet::load(asked.app, job).await?, asked.app.engine.results(job).await?);
+    let (set, results) = (
+        OutputSet::load(asked.app, asked.viewer(), job).await?,
+        asked.app.engine.results(asked.viewer(), job).await?,
+    );
     let log = results.output(id).ok_or_else(|| Error::NoSuchOutput { job, output: id.to_owned() })?;
     let has = log.chunks.first().map_or("*/*", media_type_of);
     // JSON is what clients ask for by habit, of everything.
@@ -158,8 +165,13 @@ pub(crate) fn parse_job(text: &str) -> Result<JobId, Error> {
 
 /// The results of a finished job, in the form its request asked for (§7.11.4, table 11).
 /// `only` these outputs, where it names any; none at all where it is empty (edition 2.0, `outputs`).
-pub(crate) async fn of_job(app: &App, job: JobId, only: Option<&[String]>) -> Result<Response, Error> {
-    let mut set = OutputSet::load(app, job).await?;
+pub(crate) async fn of_job(
+    app: &App,
+    viewer: &Viewer,
+    job: JobId,
+    only: Option<&[String]>,
+) -> Result<Response, Error> {
+    let mut set = OutputSet::load(app, viewer, job).await?;
     if let Some(only) = only {
         set = set.only(job, only)?;
         if only.is_empty() {
@@ -171,7 +183,7 @@ pub(crate) async fn of_job(app: &App, job: JobId, only: Option<&[String]>) -> Re
     }
     match set.results.outputs.as_slice() {
         [] => Ok(StatusCode::NO_CONTENT.into_response()),
-        [log] if log.request.transmission == Transmission::Value => bare(app, job, &set, log).await,
+        [log] if log.request.transmission == Transmission::Value => bare(app, viewer, job, &set, log).await,
         logs if logs.iter().all(|log| log.request.transmission == Transmission::Reference) => Ok(set.links()),
         _ => {
             let boundary = format!("anabranch-{}", JobId::random());
@@ -183,9 +195,15 @@ pub(crate) async fn of_job(app: &App, job: JobId, only: Option<&[String]>) -> Re
 }
 
 /// One output as it is; of a stream that is its playlist.
-pub(crate) async fn bare(app: &App, job: JobId, set: &OutputSet, log: &OutputLog) -> Result<Response, Error> {
+pub(crate) async fn bare(
+    app: &App,
+    viewer: &Viewer,
+    job: JobId,
+    set: &OutputSet,
+    log: &OutputLog,
+) -> Result<Response, Error> {
     if log.request.is_stream() {
-        return streams::body_of(app, job, &log.id).await;
+        return streams::body_of(app, viewer, job, &log.id).await;
     }
     set.raw(log).await
 }
@@ -224,17 +242,22 @@ impl OutputSet {
     ///
     /// # Errors
     /// Those of [`Engine::results`].
-    pub(crate) async fn load(app: &App, job: JobId) -> Result<Self, Error> {
-        Self::of(&app.engine, &app.base, job).await
+    pub(crate) async fn load(app: &App, viewer: &Viewer, job: JobId) -> Result<Self, Error> {
+        Self::of(&app.engine, &app.base, viewer, job).await
     }
 
     /// Loads them, also where no request is being answered.
     ///
     /// # Errors
     /// Those of [`Engine::results`].
-    pub(crate) async fn of(engine: &Engine, base: &BaseUrl, job: JobId) -> Result<Self, Error> {
-        let results = engine.results(job).await?;
-        let request = engine.request(job).await?;
+    pub(crate) async fn of(
+        engine: &Engine,
+        base: &BaseUrl,
+        viewer: &Viewer,
+        job: JobId,
+    ) -> Result<Self, Error> {
+        let results = engine.results(viewer, job).await?;
+        let request = engine.request(viewer, job).await?;
         Ok(Self::new(engine, base, job, results, &request))
     }
 
@@ -242,8 +265,8 @@ impl OutputSet {
     ///
     /// # Errors
     /// [`Error::NoSuchJob`].
-    pub(crate) async fn of_streams(app: &App, job: JobId) -> Result<Self, Error> {
-        let request = app.engine.request(job).await?;
+    pub(crate) async fn of_streams(app: &App, viewer: &Viewer, job: JobId) -> Result<Self, Error> {
+        let request = app.engine.request(viewer, job).await?;
         let streams = request.outputs.iter().filter(|output| output.is_stream());
         let log = |output: &OutputRequest| OutputLog {
             id: output.id.clone(),

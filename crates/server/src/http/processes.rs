@@ -7,6 +7,7 @@ use super::pages::{ProcessRow, ProcessesPage};
 use super::rendered::Document;
 use super::service::descriptions;
 use crate::app::App;
+use crate::http::caller::Caller;
 use anabranch_model::{Error, Process, ProcessId};
 use anabranch_ogc::ogcapi::{self, describe as document, processes, query};
 use axum::body::Body;
@@ -17,8 +18,14 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// `GET /processes`
-pub(crate) async fn list(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/processes" };
+pub(crate) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let asked =
+        Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: "/processes" };
     list_in(&asked).unwrap_or_else(|error| asked.query_error(&error))
 }
 
@@ -60,12 +67,13 @@ fn list_as_json(app: &App, page: &query::Page) -> Result<http::Response<Bytes>, 
 /// `GET /processes/{process}`
 pub(crate) async fn describe(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let path = format!("/processes/{id}");
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: &path };
     let found = find(&app, &id).and_then(|process| Ok((process, Form::wanted(asked.query, &headers)?)));
     match found {
         Err(error) => asked.error(&error),

@@ -5,6 +5,7 @@ use super::negotiate::Form;
 use super::pages::definition::DefinitionPage;
 use super::pages::{LandingPage, PlainPage};
 use crate::app::App;
+use crate::http::caller::Caller;
 use anabranch_model::{ProcessDescription, ProcessId};
 use anabranch_ogc::ogcapi::conformance::{ConformanceClass, conformance as declaration};
 use anabranch_ogc::ogcapi::{Problem, landing as document, openapi};
@@ -29,10 +30,11 @@ const CLASSES: [ConformanceClass; 8] = [
 /// `GET /`
 pub(crate) async fn landing(
     State(app): State<App>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/" };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: "/" };
     match Form::wanted(asked.query, &headers) {
         Err(error) => asked.error(&error),
         Ok(Form::Html) => {
@@ -60,10 +62,17 @@ pub(crate) async fn landing(
 /// `GET /conformance`
 pub(crate) async fn conformance(
     State(app): State<App>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/conformance" };
+    let asked = Asked {
+        app: &app,
+        caller: &caller,
+        headers: &headers,
+        query: query.as_deref(),
+        path: "/conformance",
+    };
     let declared = declaration(&CLASSES, &app.base);
     match Form::wanted(asked.query, &headers) {
         Err(error) => asked.error(&error),
@@ -81,8 +90,14 @@ pub(crate) async fn conformance(
 }
 
 /// `GET /api`
-pub(crate) async fn api(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/api" };
+pub(crate) async fn api(
+    State(app): State<App>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let asked =
+        Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: "/api" };
     let form = match Form::wanted(asked.query, &headers) {
         Ok(form) => form,
         Err(error) => return asked.error(&error),
@@ -117,21 +132,23 @@ pub(crate) fn description(app: &App, process: &ProcessId) -> Arc<ProcessDescript
 /// Any path that is none of ours.
 pub(crate) async fn not_found(
     State(app): State<App>,
+    caller: Caller,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Response {
-    let asked = Asked { app: &app, headers: &headers, query: uri.query(), path: uri.path() };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: uri.query(), path: uri.path() };
     asked.problem(Problem::http(404, "not found", format!("there is nothing at {}", uri.path())))
 }
 
 /// A method that a resource does not have. The router adds `Allow`.
 pub(crate) async fn method_not_allowed(
     State(app): State<App>,
+    caller: Caller,
     method: Method,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Response {
-    let asked = Asked { app: &app, headers: &headers, query: uri.query(), path: uri.path() };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: uri.query(), path: uri.path() };
     asked.problem(Problem::http(
         405,
         "method not allowed",

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use anabranch_engine::{JobHandle, JobView};
-use anabranch_model::{DismissedBy, Error, JobId, JobState};
+use anabranch_model::{DismissedBy, Error, JobId, JobState, Viewer};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ impl Drop for DismissOnDrop {
         let app = Arc::clone(&self.app);
         tokio::spawn(async move {
             tracing::info!(job.id = %job, "the client of a synchronous request went away");
-            let _ended_meanwhile = app.engine.dismiss(job, DismissedBy::Disconnect, Duration::ZERO).await;
+            let _ended_meanwhile =
+                app.engine.dismiss(&Viewer::Operator, job, DismissedBy::Disconnect, Duration::ZERO).await;
         });
     }
 }

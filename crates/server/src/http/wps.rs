@@ -8,6 +8,7 @@ use super::rendered::Document;
 use super::service::descriptions;
 use super::upload::{self, Begun, InputFiles, Upload, UploadFolder};
 use crate::app::App;
+use crate::http::caller::Caller;
 use anabranch_model::Error;
 use anabranch_ogc::wps::{Capabilities, MEDIA_TYPE};
 use anabranch_ogc::{ExceptionReport, WpsRequest, detect, wps_1_0};
@@ -20,13 +21,13 @@ use std::sync::Arc;
 pub(crate) use v1_0::{reported, status};
 
 /// `GET /wps?…`
-pub(crate) async fn by_get(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
+pub(crate) async fn by_get(State(app): State<App>, caller: Caller, RawQuery(query): RawQuery) -> Response {
     let request = detect::query(query.as_deref().unwrap_or_default(), &app.service);
-    answer_to(&app, request).await
+    answer_to(&app, &caller, request).await
 }
 
 /// `POST /wps`: the root element of the body says what is asked; the query string counts for nothing.
-pub(crate) async fn by_post(State(app): State<App>, body: Body) -> Response {
+pub(crate) async fn by_post(State(app): State<App>, caller: Caller, body: Body) -> Response {
     // Kept until the answer: by then its files have gone to a job, or are of no use.
     let folder = Arc::new(UploadFolder::new(&app.engine));
     let request = match upload::begin(&app, body).await {
@@ -34,7 +35,7 @@ pub(crate) async fn by_post(State(app): State<App>, body: Body) -> Response {
         Ok(Upload::Begun(begun)) => streamed(&app, &folder, begun).await,
         Err(error) => Err(of_nobody_knows_which(&error)),
     };
-    answer_to(&app, request).await
+    answer_to(&app, &caller, request).await
 }
 
 /// Parses a large body while it arrives.
@@ -54,10 +55,10 @@ fn of_nobody_knows_which(error: &Error) -> ExceptionReport {
     wps_1_0::exception_report(error)
 }
 
-async fn answer_to(app: &App, request: Result<WpsRequest, ExceptionReport>) -> Response {
+async fn answer_to(app: &App, caller: &Caller, request: Result<WpsRequest, ExceptionReport>) -> Response {
     let answered = match request {
-        Ok(WpsRequest::V1_0(request)) => v1_0::answer_to(app, request).await,
-        Ok(WpsRequest::V2_0(request)) => v2_0::answer_to(app, request).await,
+        Ok(WpsRequest::V1_0(request)) => v1_0::answer_to(app, caller, request).await,
+        Ok(WpsRequest::V2_0(request)) => v2_0::answer_to(app, caller, request).await,
         Err(report) => Err(report),
     };
     answered.unwrap_or_else(|report| exception(app, &report))

@@ -233,7 +233,7 @@ impl OutputSink for Sink {
 struct NoneOwn;
 
 impl OwnPlaylists for NoneOwn {
-    fn open(&self, _url: &Url, _first: u64) -> BoxFuture<'_, Option<Box<dyn OwnChunks>>> {
+    fn open(&self, _follower: JobId, _url: &Url, _first: u64) -> BoxFuture<'_, Option<Box<dyn OwnChunks>>> {
         Box::pin(std::future::ready(None))
     }
 }

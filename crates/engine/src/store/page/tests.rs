@@ -1,6 +1,6 @@
 use super::*;
 use crate::store::schema;
-use anabranch_model::{JobId, ProcessId};
+use anabranch_model::{JobId, ProcessId, UserName};
 use rusqlite::params;
 
 const STATES: [StateName; 5] = StateName::ALL;
@@ -31,8 +31,8 @@ fn store() -> (tempfile::TempDir, Reading) {
         let finished = ended.then(|| created + duration);
         connection
             .execute(
-                "INSERT INTO jobs (id, process, state, created, started, finished, updated, attempt, sync, detail, outputs)
-                 VALUES (?1,?2,?3,?4,?5,?6,?4,1,0,?7,'[]')",
+                "INSERT INTO jobs (id, process, state, created, started, finished, updated, attempt, sync, detail, outputs, owner)
+                 VALUES (?1,?2,?3,?4,?5,?6,?4,1,0,?7,'[]',?8)",
                 params![
                     JobId::random().as_bytes(),
                     format!("p{}", n % 3),
@@ -40,7 +40,8 @@ fn store() -> (tempfile::TempDir, Reading) {
                     created,
                     started,
                     finished,
-                    detail(state)
+                    detail(state),
+                    (n % 7 < 3).then_some("anna")
                 ],
             )
             .unwrap();
@@ -63,6 +64,7 @@ fn detail(state: StateName) -> Option<String> {
 fn filters() -> Vec<JobFilter> {
     let process = |n: i32| ProcessId::new(format!("p{n}")).unwrap();
     let second = |s: i64| Timestamp::from_second(NOW_S - 1_000_000 + s).unwrap();
+    let anna = UserName::new("anna").unwrap();
     let mut all = Vec::new();
     for processes in [vec![], vec![process(1)], vec![process(2), process(0), process(9)]] {
         for states in [
@@ -80,7 +82,7 @@ fn filters() -> Vec<JobFilter> {
                 for (min, max) in
                     [(None, None), (Some(4), None), (None, Some(4)), (Some(2), Some(100)), (Some(9), Some(3))]
                 {
-                    all.push(JobFilter {
+                    let filter = JobFilter {
                         processes: processes.clone(),
                         states: states.clone(),
                         created_from,
@@ -88,7 +90,9 @@ fn filters() -> Vec<JobFilter> {
                         duration_min: min.map(Duration::from_secs),
                         duration_max: max.map(Duration::from_secs),
                         ..JobFilter::all()
-                    });
+                    };
+                    all.push(JobFilter { owner: Some(anna.clone()), ..filter.clone() });
+                    all.push(filter);
                 }
             }
         }
@@ -101,7 +105,8 @@ fn wanted(filter: &JobFilter, stored: &StoredJob) -> bool {
     let duration = job
         .started
         .map(|started| Duration::try_from(job.finished.unwrap_or_else(now).duration_since(started)).unwrap());
-    (filter.processes.is_empty() || filter.processes.contains(&job.process))
+    filter.owner.as_ref().is_none_or(|owner| job.owner.as_ref() == Some(owner))
+        && (filter.processes.is_empty() || filter.processes.contains(&job.process))
         && (filter.states.is_empty() || filter.states.contains(&StateName::of(&job.state)))
         && filter.created_from.is_none_or(|from| job.created >= from)
         && filter.created_to.is_none_or(|to| job.created <= to)

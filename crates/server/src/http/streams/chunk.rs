@@ -5,6 +5,7 @@ use super::address::chunk_number;
 use super::log::Log;
 use crate::app::App;
 use crate::http::answer::{self, Asked};
+use crate::http::caller::Caller;
 use crate::http::conditional::Validators;
 use crate::http::outputs::{guard_stored, made_up, media_type_of, parse_job, ranged, stored};
 use anabranch_model::{ComplexValue, Data, Error, JobId, OutputRequest, Value};
@@ -30,13 +31,14 @@ const TRANSFER_ENCODING: HeaderName = HeaderName::from_static("content-transfer-
 /// The handler. With `?f=geojson` the features as a map shows them, of a raster its outline.
 pub(crate) async fn chunk(
     State(app): State<App>,
+    caller: Caller,
     Path((job, output, number)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
     let path = format!("/jobs/{job}/results/{output}/chunks/{number}");
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: &path };
     chunk_in(&asked, &method, &job, &output, &number).await.unwrap_or_else(|error| asked.error(&error))
 }
 
@@ -47,7 +49,7 @@ async fn chunk_in(
     output: &str,
     number: &str,
 ) -> Result<Response, Error> {
-    let log = Log::new(asked.app, parse_job(job)?, output, Addresses::Resources);
+    let log = Log::new(asked.app, asked.viewer(), parse_job(job)?, output, Addresses::Resources);
     let Some(found) = find(&log, number).await? else {
         let detail = format!("output '{output}' has no chunk {number}; they are counted from 1");
         return Ok(asked.problem(Problem::http(404, "no such chunk", detail)));

@@ -5,43 +5,48 @@ use super::view::can_be_shown;
 use crate::app::App;
 use crate::http::pages::StreamView;
 use anabranch_engine::JobView;
-use anabranch_model::{Error, Format, JobId, JobState, Outcome, OutputRequest};
+use anabranch_model::{Error, Format, JobId, JobState, Outcome, OutputRequest, Viewer};
 use anabranch_ogc::ogcapi::Link;
 
 /// Outputs that one map shows: more would not be told apart.
 const VIEWS_MAX: usize = 4;
 
 /// Links to the playlists of a job, by OGC API.
-pub(crate) async fn links(app: &App, job: JobId) -> Result<Vec<Link>, Error> {
+pub(crate) async fn links(app: &App, viewer: &Viewer, job: JobId) -> Result<Vec<Link>, Error> {
     let link = |output: &OutputRequest| {
         let href = format!("{}/playlist", app.base.output(&job, &output.id));
         titled(Link::new("related", "application/json", href), output)
     };
-    streams(app, job, link).await
+    streams(app, viewer, job, link).await
 }
 
 /// The same for WPS, whose documents have no place for them: for `Link` headers.
-pub(crate) async fn links_of_2012(app: &App, job: JobId) -> Result<Vec<Link>, Error> {
+pub(crate) async fn links_of_2012(app: &App, viewer: &Viewer, job: JobId) -> Result<Vec<Link>, Error> {
     let link = |output: &OutputRequest| {
         let href = Addresses::Resources.playlist(&app.base, &job, &output.id);
         titled(Link::new("related", Format::PLAYLIST, href), output)
     };
-    streams(app, job, link).await
+    streams(app, viewer, job, link).await
 }
 
 fn titled(link: Link, output: &OutputRequest) -> Link {
     link.titled(format!("playlist of output '{}'", output.id))
 }
 
-async fn streams(app: &App, job: JobId, link: impl Fn(&OutputRequest) -> Link) -> Result<Vec<Link>, Error> {
-    let request = app.engine.request(job).await?;
+async fn streams(
+    app: &App,
+    viewer: &Viewer,
+    job: JobId,
+    link: impl Fn(&OutputRequest) -> Link,
+) -> Result<Vec<Link>, Error> {
+    let request = app.engine.request(viewer, job).await?;
     Ok(request.outputs.iter().filter(|output| output.is_stream()).map(link).collect())
 }
 
 /// The outputs of a job that a map can show: streams, and others once there is something of them.
-pub(crate) async fn views(app: &App, view: &JobView) -> Result<Vec<StreamView>, Error> {
+pub(crate) async fn views(app: &App, viewer: &Viewer, view: &JobView) -> Result<Vec<StreamView>, Error> {
     let job = view.job.id;
-    let request = app.engine.request(job).await?;
+    let request = app.engine.request(viewer, job).await?;
     let is_dismissed = matches!(view.job.state, JobState::Finished(Outcome::Dismissed(_)));
     let is_there = |output: &&OutputRequest| {
         let written =

@@ -5,7 +5,7 @@ use crate::app::App;
 use anabranch_engine::{ChunkPage, JobView};
 use anabranch_formats::playlist::document::Exception;
 use anabranch_formats::playlist::{Chunk, End};
-use anabranch_model::{Error, JobId, JobState, Outcome, Value};
+use anabranch_model::{Error, JobId, JobState, Outcome, Value, Viewer};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -14,24 +14,25 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub(crate) struct Log {
     pub(crate) app: App,
+    viewer: Viewer,
     pub(crate) job: JobId,
     pub(crate) output: String,
     pub(crate) addresses: Addresses,
 }
 
 impl Log {
-    pub(crate) fn new(app: &App, job: JobId, output: &str, addresses: Addresses) -> Self {
-        Self { app: Arc::clone(app), job, output: output.to_owned(), addresses }
+    pub(crate) fn new(app: &App, viewer: &Viewer, job: JobId, output: &str, addresses: Addresses) -> Self {
+        Self { app: Arc::clone(app), viewer: viewer.clone(), job, output: output.to_owned(), addresses }
     }
 
     /// Chunks from number `first` on, counted from 0.
     pub(crate) async fn page(&self, first: u64, chunks_max: usize) -> Result<ChunkPage, Error> {
-        self.app.engine.chunks(self.job, &self.output, first, chunks_max).await
+        self.app.engine.chunks(&self.viewer, self.job, &self.output, first, chunks_max).await
     }
 
     /// Follows the job.
     pub(crate) async fn watch(&self) -> Result<watch::Receiver<Arc<JobView>>, Error> {
-        self.app.engine.watch(self.job).await
+        self.app.engine.watch(&self.viewer, self.job).await
     }
 
     /// Waits until there are more chunks than `after`, or the job has finished, or so long.

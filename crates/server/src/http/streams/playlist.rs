@@ -5,12 +5,13 @@ use super::log::Log;
 use super::{Addresses, events, features};
 use crate::app::App;
 use crate::http::answer::{self, Asked};
+use crate::http::caller::Caller;
 use crate::http::conditional::Validators;
 use crate::http::outputs::parse_job;
 use anabranch_engine::ChunkPage;
 use anabranch_formats::playlist::document::{Document, Link};
 use anabranch_formats::playlist::{End, writer};
-use anabranch_model::{Error, Fault, FaultKind, Format, JobId, Subject, Value};
+use anabranch_model::{Error, Fault, FaultKind, Format, JobId, Subject, Value, Viewer};
 use anabranch_ogc::ogcapi::job::StatusCode as JobStatus;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -62,12 +63,13 @@ impl Reload {
 /// The handler.
 pub(crate) async fn playlist(
     State(app): State<App>,
+    caller: Caller,
     Path((job, output)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let path = format!("/jobs/{job}/results/{output}/playlist");
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: &path };
+    let asked = Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: &path };
     playlist_in(&asked, &job, &output, Form::Json).await.unwrap_or_else(|error| asked.error(&error))
 }
 
@@ -79,7 +81,7 @@ pub(crate) async fn of_output(asked: &Asked<'_>, job: JobId, output: &str) -> Re
 async fn playlist_in(asked: &Asked<'_>, job: &str, output: &str, default: Form) -> Result<Response, Error> {
     let form = Form::wanted(asked.query, asked.headers, default)?;
     let reload = Reload::parse(asked.query)?;
-    let log = Log::new(asked.app, parse_job(job)?, output, Addresses::Resources);
+    let log = Log::new(asked.app, asked.viewer(), parse_job(job)?, output, Addresses::Resources);
     // Before anything is waited for: whether there is such a log at all.
     log.page(0, 0).await?;
     if let Some(wait) = reload.wait {
@@ -141,8 +143,8 @@ pub(crate) async fn text(log: &Log, form: writer::Form, headers: &HeaderMap) -> 
 }
 
 /// The playlist of 2012 as a raw output.
-pub(crate) async fn body_of(app: &App, job: JobId, output: &str) -> Result<Response, Error> {
-    let log = Log::new(app, job, output, Addresses::Resources);
+pub(crate) async fn body_of(app: &App, viewer: &Viewer, job: JobId, output: &str) -> Result<Response, Error> {
+    let log = Log::new(app, viewer, job, output, Addresses::Resources);
     text(&log, writer::Form::Plain, &HeaderMap::new()).await
 }
 

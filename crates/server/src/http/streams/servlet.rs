@@ -5,9 +5,10 @@ use super::address::Named;
 use super::log::{Log, failure};
 use super::{Addresses, chunk, playlist};
 use crate::app::App;
+use crate::http::caller::Caller;
 use crate::http::wps::{self, exception};
 use anabranch_formats::playlist::writer;
-use anabranch_model::{Error, Fault, FaultKind, JobId, Subject};
+use anabranch_model::{Error, Fault, FaultKind, JobId, Subject, Viewer};
 use anabranch_ogc::{Exception, ExceptionCode, ExceptionReport, wps_1_0};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -16,6 +17,7 @@ use axum::response::Response;
 /// The handler.
 pub(crate) async fn retrieve(
     State(app): State<App>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
@@ -30,30 +32,37 @@ pub(crate) async fn retrieve(
             "must name a playlist, a chunk or an exception report",
         )))),
         Some(id) => match Named::parse(id) {
-            Some(named) => of(&app, named, &headers).await,
+            Some(named) => of(&app, &caller, named, &headers).await,
             None => Err(unknown(id)),
         },
     };
     retrieved.unwrap_or_else(|report| exception(&app, &report))
 }
 
-async fn of(app: &App, named: Named, headers: &HeaderMap) -> Result<Response, ExceptionReport> {
+async fn of(
+    app: &App,
+    caller: &Caller,
+    named: Named,
+    headers: &HeaderMap,
+) -> Result<Response, ExceptionReport> {
     let reported = |error: Error| wps::reported(&error);
     match named {
-        Named::Job(job) => Ok(wps::status(State(App::clone(app)), Path(job.to_string())).await),
+        Named::Job(job) => {
+            Ok(wps::status(State(App::clone(app)), caller.clone(), Path(job.to_string())).await)
+        }
         Named::Playlist(job) => {
-            let log = log(app, job).await.map_err(reported)?;
+            let log = log(app, &caller.viewer, job).await.map_err(reported)?;
             playlist::text(&log, writer::Form::Plain, headers).await.map_err(reported)
         }
         Named::Chunk(job, number) => {
-            let log = log(app, job).await.map_err(reported)?;
+            let log = log(app, &caller.viewer, job).await.map_err(reported)?;
             match chunk::find(&log, &number.to_string()).await.map_err(reported)? {
                 Some(found) => found.answer_of_2012(headers).await.map_err(reported),
                 None => Err(unknown(&format!("dirplaylist{job}_chunk{number}"))),
             }
         }
         Named::Exception(job) => {
-            let view = app.engine.job(job).await.map_err(reported)?;
+            let view = app.engine.job(&caller.viewer, job).await.map_err(reported)?;
             let error = failure(&view).ok_or_else(|| unknown(&format!("playlist{job}exception")))?;
             // It is found, whatever the status of the error itself would be.
             let report =
@@ -64,14 +73,14 @@ async fn of(app: &App, named: Named, headers: &HeaderMap) -> Result<Response, Ex
 }
 
 /// The stream of a job: processes of 2012 have one output. Of several the first that was asked for as a stream, else the first.
-async fn log(app: &App, job: JobId) -> Result<Log, Error> {
-    let output = stream_of(app, job).await?;
-    Ok(Log::new(app, job, &output, Addresses::Servlet))
+async fn log(app: &App, viewer: &Viewer, job: JobId) -> Result<Log, Error> {
+    let output = stream_of(app, viewer, job).await?;
+    Ok(Log::new(app, viewer, job, &output, Addresses::Servlet))
 }
 
 /// The output that the servlet's playlist of a job is of.
-async fn stream_of(app: &App, job: JobId) -> Result<String, Error> {
-    let request = app.engine.request(job).await?;
+async fn stream_of(app: &App, viewer: &Viewer, job: JobId) -> Result<String, Error> {
+    let request = app.engine.request(viewer, job).await?;
     let stream = request.outputs.iter().find(|output| output.is_stream()).or_else(|| request.outputs.first());
     stream.map(|output| output.id.clone()).ok_or_else(|| Error::NoSuchOutput { job, output: String::new() })
 }

@@ -5,6 +5,7 @@ use super::followers::{Follower, Gone};
 use super::view::{self, View};
 use crate::app::App;
 use crate::http::answer::{self, Asked};
+use crate::http::caller::Caller;
 use crate::http::negotiate;
 use crate::http::pages::{StreamView, WatchPage};
 use anabranch_egress::{Request, parse_url};
@@ -39,8 +40,14 @@ const FAILURES_MAX: u32 = 5;
 const LOOKS_IDLE_MAX: u32 = 1800;
 
 /// The page.
-pub(crate) async fn page(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/watch" };
+pub(crate) async fn page(
+    State(app): State<App>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let asked =
+        Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: "/watch" };
     let url = address(asked.query).ok();
     let form = match negotiate::Form::wanted(asked.query, &headers) {
         Ok(form) => form,
@@ -81,10 +88,17 @@ fn address(query: Option<&str>) -> Result<Url, Error> {
 /// `GET /watch/events?url=…`: the chunks that a playlist lists, as events, as they come.
 pub(crate) async fn watch_events(
     State(app): State<App>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/watch/events" };
+    let asked = Asked {
+        app: &app,
+        caller: &caller,
+        headers: &headers,
+        query: query.as_deref(),
+        path: "/watch/events",
+    };
     let started = address(asked.query).and_then(|url| Ok((url, app.followers.admit()?)));
     let (url, place) = match started {
         Ok(started) => started,
@@ -203,10 +217,17 @@ async fn send_end(told: u64, exception: Option<Exception>, follower: &Follower) 
 /// `GET /watch/chunk?url=…&f=geojson`: a chunk as a map shows it.
 pub(crate) async fn watch_chunk(
     State(app): State<App>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let asked = Asked { app: &app, headers: &headers, query: query.as_deref(), path: "/watch/chunk" };
+    let asked = Asked {
+        app: &app,
+        caller: &caller,
+        headers: &headers,
+        query: query.as_deref(),
+        path: "/watch/chunk",
+    };
     chunk_in(&asked).await.unwrap_or_else(|error| asked.error(&error))
 }
 

@@ -5,6 +5,7 @@ mod early;
 use super::{exception, xml};
 use crate::app::App;
 use crate::http::answer;
+use crate::http::caller::Caller;
 use crate::http::jobs::DISMISS_WAIT;
 use crate::http::outputs::{OutputSet, bare, parse_job};
 use crate::http::rendered::Document;
@@ -12,7 +13,7 @@ use crate::http::service::{description, descriptions};
 use crate::http::streams;
 use crate::http::waiting::{until_finished, until_opened};
 use anabranch_engine::{JobView, StoredRequest};
-use anabranch_model::{DismissedBy, Error, ExecutionMode, JobState, Outcome};
+use anabranch_model::{DismissedBy, Error, ExecutionMode, JobState, Outcome, Viewer};
 use anabranch_ogc::ExceptionReport;
 use anabranch_ogc::wps::Capabilities;
 use anabranch_ogc::wps_1_0::{self, DescribeProcess, Execute, Request, capabilities, describe, response};
@@ -21,30 +22,34 @@ use axum::response::Response;
 use std::sync::Arc;
 
 /// `GET /wps/status/{job}`: the stored ExecuteResponse, which is written anew from the job whenever it is asked for.
-pub(crate) async fn status(State(app): State<App>, Path(job): Path<String>) -> Response {
-    stored(&app, &job, None).await.unwrap_or_else(|error| exception(&app, &reported(&error)))
+pub(crate) async fn status(State(app): State<App>, caller: Caller, Path(job): Path<String>) -> Response {
+    stored(&app, &caller.viewer, &job, None).await.unwrap_or_else(|error| exception(&app, &reported(&error)))
 }
 
 /// The same by `GetExecutionStatus`, which GeoServer's clients know.
-async fn stored(app: &App, job: &str, language: Option<&str>) -> Result<Response, Error> {
-    let view = app.engine.job(parse_job(job)?).await?;
-    execute_response(app, &view, language, true).await
+async fn stored(app: &App, viewer: &Viewer, job: &str, language: Option<&str>) -> Result<Response, Error> {
+    let view = app.engine.job(viewer, parse_job(job)?).await?;
+    execute_response(app, viewer, &view, language, true).await
 }
 
 /// GeoServer's: ends a job or removes a finished one with its results. Afterwards there is no such job, as in WPS 2.0.
-async fn dismiss(app: &App, job: &str, language: Option<&str>) -> Result<Response, Error> {
+async fn dismiss(app: &App, viewer: &Viewer, job: &str, language: Option<&str>) -> Result<Response, Error> {
     let id = parse_job(job)?;
-    let before = app.engine.job(id).await?;
+    let before = app.engine.job(viewer, id).await?;
     if matches!(before.job.state, JobState::Finished(Outcome::Dismissed(_))) {
         return Err(Error::NoSuchJob(job.to_owned()));
     }
     // Read first: with a finished job its request is removed.
-    let request = app.engine.request(id).await?;
-    let view = app.engine.dismiss(id, DismissedBy::Client, DISMISS_WAIT).await?;
-    written(app, &view, &request, language, !before.job.is_finished()).await
+    let request = app.engine.request(viewer, id).await?;
+    let view = app.engine.dismiss(viewer, id, DismissedBy::Client, DISMISS_WAIT).await?;
+    written(app, viewer, &view, &request, language, !before.job.is_finished()).await
 }
 
-pub(super) async fn answer_to(app: &App, request: Request) -> Result<Response, ExceptionReport> {
+pub(super) async fn answer_to(
+    app: &App,
+    caller: &Caller,
+    request: Request,
+) -> Result<Response, ExceptionReport> {
     match request {
         Request::GetCapabilities(request) => {
             let write = |offered: &Capabilities<'_>| capabilities::write(offered, &request);
@@ -55,13 +60,13 @@ pub(super) async fn answer_to(app: &App, request: Request) -> Result<Response, E
             }
         }
         Request::DescribeProcess(request) => describe_process(app, &request),
-        Request::Execute(request) => execute(app, *request).await,
-        Request::GetExecutionStatus(of) => {
-            stored(app, &of.job, of.language.as_deref()).await.map_err(|error| reported(&error))
-        }
-        Request::Dismiss(of) => {
-            dismiss(app, &of.job, of.language.as_deref()).await.map_err(|error| reported(&error))
-        }
+        Request::Execute(request) => execute(app, caller, *request).await,
+        Request::GetExecutionStatus(of) => stored(app, &caller.viewer, &of.job, of.language.as_deref())
+            .await
+            .map_err(|error| reported(&error)),
+        Request::Dismiss(of) => dismiss(app, &caller.viewer, &of.job, of.language.as_deref())
+            .await
+            .map_err(|error| reported(&error)),
     }
 }
 
@@ -77,15 +82,16 @@ fn describe_process(app: &App, request: &DescribeProcess) -> Result<Response, Ex
 }
 
 /// Failures before acceptance are exception reports; later ones stand in the ExecuteResponse, but for raw answers.
-async fn execute(app: &App, mut execute: Execute) -> Result<Response, ExceptionReport> {
-    let options = execute.response;
+async fn execute(app: &App, caller: &Caller, mut execute: Execute) -> Result<Response, ExceptionReport> {
+    let (options, viewer) = (execute.response, &caller.viewer);
     let language = execute.language.as_deref();
     let is_early = early::is_early(app, &execute.request);
     if is_early {
         // The client goes as soon as the streams are open: the job has to outlive it, and this server.
         execute.request.mode = ExecutionMode::Async;
     }
-    let handle = app.engine.submit(execute.request).await.map_err(|error| reported(&error))?;
+    let handle =
+        app.engine.submit(execute.request, &caller.submitter()).await.map_err(|error| reported(&error))?;
     let view = if options.store && options.status {
         handle.view()
     } else if is_early {
@@ -98,36 +104,38 @@ async fn execute(app: &App, mut execute: Execute) -> Result<Response, ExceptionR
         until_finished(app, handle).await.map_err(|error| reported(&error))?
     };
     if options.raw {
-        return raw(app, &view).await.map_err(|error| reported(&error));
+        return raw(app, viewer, &view).await.map_err(|error| reported(&error));
     }
-    execute_response(app, &view, language, options.store).await.map_err(|error| reported(&error))
+    execute_response(app, viewer, &view, language, options.store).await.map_err(|error| reported(&error))
 }
 
-async fn raw(app: &App, view: &JobView) -> Result<Response, Error> {
+async fn raw(app: &App, viewer: &Viewer, view: &JobView) -> Result<Response, Error> {
     let job = view.job.id;
-    let set = match early::opened(app, view).await? {
+    let set = match early::opened(app, viewer, view).await? {
         Some(streams) => streams,
-        None => OutputSet::load(app, job).await?,
+        None => OutputSet::load(app, viewer, job).await?,
     };
     match set.results.outputs.first() {
-        Some(log) => bare(app, job, &set, log).await,
+        Some(log) => bare(app, viewer, job, &set, log).await,
         None => Err(Error::process_failed("the process wrote no output")),
     }
 }
 
 async fn execute_response(
     app: &App,
+    viewer: &Viewer,
     view: &Arc<JobView>,
     language: Option<&str>,
     stored: bool,
 ) -> Result<Response, Error> {
-    let request = app.engine.request(view.job.id).await?;
-    written(app, view, &request, language, stored).await
+    let request = app.engine.request(viewer, view.job.id).await?;
+    written(app, viewer, view, &request, language, stored).await
 }
 
 /// `stored` tells whether the document can be fetched again.
 async fn written(
     app: &App,
+    viewer: &Viewer,
     view: &Arc<JobView>,
     request: &Arc<StoredRequest>,
     language: Option<&str>,
@@ -138,17 +146,20 @@ async fn written(
     let service_instance = format!("{}?service=WPS&version=1.0.0&request=GetCapabilities", app.wps_url());
     let status_location = stored.then(|| app.base.at(&format!("/wps/status/{job}")));
     let process = description(app, &request.request.process);
-    let early = early::opened(app, view).await?;
+    let early = early::opened(app, viewer, view).await?;
     let mut shown = view.job.clone();
     if early.is_some() {
         shown.state = JobState::Finished(Outcome::Succeeded);
     }
     let set = match shown.state {
-        JobState::Finished(Outcome::Succeeded) if early.is_none() => Some(OutputSet::load(app, job).await?),
+        JobState::Finished(Outcome::Succeeded) if early.is_none() => {
+            Some(OutputSet::load(app, viewer, job).await?)
+        }
         JobState::Accepted | JobState::Running { .. } | JobState::Finished(_) => early,
     };
     let set = set.map(|set| set.for_wps(&app.base, job));
-    let links = if view.job.is_finished() { Vec::new() } else { streams::links_of_2012(app, job).await? };
+    let links =
+        if view.job.is_finished() { Vec::new() } else { streams::links_of_2012(app, viewer, job).await? };
     let request = Arc::clone(request);
     let write = move |outputs: &[anabranch_ogc::Output<'_>], out: &mut dyn std::io::Write| {
         let document = response::Response {

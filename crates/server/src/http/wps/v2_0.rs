@@ -3,6 +3,7 @@
 use super::xml;
 use crate::app::App;
 use crate::http::answer;
+use crate::http::caller::Caller;
 use crate::http::jobs::DISMISS_WAIT;
 use crate::http::outputs::{OutputSet, bare, parse_job};
 use crate::http::rendered::Document;
@@ -13,7 +14,7 @@ use anabranch_engine::{JobHandle, JobView};
 use anabranch_model::bind::FAULTS_MAX;
 use anabranch_model::{
     DismissedBy, Error, ExecuteRequest, ExecutionMode, JobId, JobState, Outcome, ProcessDescription,
-    ResponseForm, Timestamp, Value, bind,
+    ResponseForm, Timestamp, Value, Viewer, bind,
 };
 use anabranch_ogc::wps_2_0::execute::unanswerable;
 use anabranch_ogc::wps_2_0::{self, DescribeProcess, Request, capabilities, describe, response, status};
@@ -21,16 +22,20 @@ use anabranch_ogc::{ExceptionReport, Output, OutputValue};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-pub(super) async fn answer_to(app: &App, request: Request) -> Result<Response, ExceptionReport> {
+pub(super) async fn answer_to(
+    app: &App,
+    caller: &Caller,
+    request: Request,
+) -> Result<Response, ExceptionReport> {
     let answered = match request {
         Request::GetCapabilities(_) => super::plain_capabilities(app, Document::Capabilities2_0, |offered| {
             Ok(capabilities::write(offered))
         }),
         Request::DescribeProcess(request) => return describe_process(app, &request),
-        Request::Execute(request) => execute(app, *request).await,
-        Request::GetStatus(job) => get_status(app, &job).await,
-        Request::GetResult(job) => get_result(app, &job).await,
-        Request::Dismiss(job) => dismiss(app, &job).await,
+        Request::Execute(request) => execute(app, caller, *request).await,
+        Request::GetStatus(job) => get_status(app, &caller.viewer, &job).await,
+        Request::GetResult(job) => get_result(app, &caller.viewer, &job).await,
+        Request::Dismiss(job) => dismiss(app, &caller.viewer, &job).await,
     };
     answered.map_err(|error| {
         super::log_ours(&error);
@@ -45,23 +50,24 @@ fn describe_process(app: &App, request: &DescribeProcess) -> Result<Response, Ex
 
 /// A synchronous answer holds the results, an asynchronous one the status; where the server may choose, jobs that end within the grace
 /// are answered with their results. Failures of jobs that are waited for are exception reports.
-async fn execute(app: &App, mut request: ExecuteRequest) -> Result<Response, Error> {
+async fn execute(app: &App, caller: &Caller, mut request: ExecuteRequest) -> Result<Response, Error> {
+    let viewer = &caller.viewer;
     let process = app.engine.registry().get(&request.process)?.description();
     check_answerable(&process, &request)?;
     request.mode = chosen(request.mode, &process);
     let mode = request.mode;
-    let mut handle = app.engine.submit(request).await?;
+    let mut handle = app.engine.submit(request, &caller.submitter()).await?;
     let job = handle.id();
     match mode {
         ExecutionMode::Sync => {
             until_finished(app, handle).await?;
-            results(app, job).await
+            results(app, viewer, job).await
         }
         ExecutionMode::Async => {
             let view = within(app.async_grace, &mut handle).await;
-            status_info(app, &view).await
+            status_info(app, viewer, &view).await
         }
-        ExecutionMode::Auto => results_or_status(app, handle).await,
+        ExecutionMode::Auto => results_or_status(app, viewer, handle).await,
     }
 }
 
@@ -87,40 +93,44 @@ fn chosen(mode: ExecutionMode, process: &ProcessDescription) -> ExecutionMode {
     }
 }
 
-async fn results_or_status(app: &App, mut handle: JobHandle) -> Result<Response, Error> {
+async fn results_or_status(app: &App, viewer: &Viewer, mut handle: JobHandle) -> Result<Response, Error> {
     let view = within(app.async_grace, &mut handle).await;
-    if view.job.is_finished() { results(app, view.job.id).await } else { status_info(app, &view).await }
+    if view.job.is_finished() {
+        results(app, viewer, view.job.id).await
+    } else {
+        status_info(app, viewer, &view).await
+    }
 }
 
 /// With links to the playlists of a job that goes on.
-async fn status_info(app: &App, view: &JobView) -> Result<Response, Error> {
+async fn status_info(app: &App, viewer: &Viewer, view: &JobView) -> Result<Response, Error> {
     let status = status::StatusInfo { job: &view.job, expires: view.expires, now: Timestamp::now() };
     let mut response = xml(status::write(&status));
     if !view.job.is_finished() {
-        answer::add_links(&mut response, &streams::links_of_2012(app, view.job.id).await?);
+        answer::add_links(&mut response, &streams::links_of_2012(app, viewer, view.job.id).await?);
     }
     Ok(response)
 }
 
-async fn get_status(app: &App, job: &str) -> Result<Response, Error> {
-    status_info(app, &*app.engine.job(parse_job(job)?).await?).await
+async fn get_status(app: &App, viewer: &Viewer, job: &str) -> Result<Response, Error> {
+    status_info(app, viewer, &*app.engine.job(viewer, parse_job(job)?).await?).await
 }
 
-async fn get_result(app: &App, job: &str) -> Result<Response, Error> {
-    results(app, parse_job(job)?).await
+async fn get_result(app: &App, viewer: &Viewer, job: &str) -> Result<Response, Error> {
+    results(app, viewer, parse_job(job)?).await
 }
 
 /// As the Execute request wanted them, whichever interface it came by. A raw answer holds one output: where there are more, they
 /// come as a document.
-async fn results(app: &App, job: JobId) -> Result<Response, Error> {
-    let set = OutputSet::load(app, job).await?;
+async fn results(app: &App, viewer: &Viewer, job: JobId) -> Result<Response, Error> {
+    let set = OutputSet::load(app, viewer, job).await?;
     if set.response == ResponseForm::Raw && set.results.outputs.len() == 1 {
-        return raw(app, job, &set).await;
+        return raw(app, viewer, job, &set).await;
     }
     if set.results.outputs.is_empty() {
         return Err(Error::process_failed("the process wrote no output"));
     }
-    let expires = app.engine.job(job).await?.expires;
+    let expires = app.engine.job(viewer, job).await?.expires;
     let process = description(app, &set.process);
     let set = set.for_wps(&app.base, job);
     Ok(set.written(wps_2_0::MEDIA_TYPE, move |outputs, out| {
@@ -130,7 +140,7 @@ async fn results(app: &App, job: JobId) -> Result<Response, Error> {
 }
 
 /// The only output as it is; also where a link was asked for, as raw data has no place for one.
-async fn raw(app: &App, job: JobId, set: &OutputSet) -> Result<Response, Error> {
+async fn raw(app: &App, viewer: &Viewer, job: JobId, set: &OutputSet) -> Result<Response, Error> {
     let (Some(log), Some(output)) = (set.results.outputs.first(), set.outputs().first().copied()) else {
         return Err(Error::process_failed("the process wrote no output"));
     };
@@ -141,18 +151,18 @@ async fn raw(app: &App, job: JobId, set: &OutputSet) -> Result<Response, Error> 
             response::write_raw(&output, &mut bytes).map_err(Error::internal)?;
             Ok(answer::with_type(StatusCode::OK, &response::raw_media_type(&output), bytes))
         }
-        _ => bare(app, job, set, log).await,
+        _ => bare(app, viewer, job, set, log).await,
     }
 }
 
 /// Ends a job or removes a finished one with its results; what has been dismissed is no job any more.
-async fn dismiss(app: &App, job: &str) -> Result<Response, Error> {
+async fn dismiss(app: &App, viewer: &Viewer, job: &str) -> Result<Response, Error> {
     let id = parse_job(job)?;
-    let before = app.engine.job(id).await?;
+    let before = app.engine.job(viewer, id).await?;
     if matches!(before.job.state, JobState::Finished(Outcome::Dismissed(_))) {
         return Err(Error::NoSuchJob(job.to_owned()));
     }
-    let view = app.engine.dismiss(id, DismissedBy::Client, DISMISS_WAIT).await?;
+    let view = app.engine.dismiss(viewer, id, DismissedBy::Client, DISMISS_WAIT).await?;
     // What is gone does not expire.
     let expires = view.expires.filter(|_| !before.job.is_finished());
     Ok(xml(status::write(&status::StatusInfo { job: &view.job, expires, now: Timestamp::now() })))

@@ -4,7 +4,7 @@
 use crate::app::App;
 use crate::http::outputs::OutputSet;
 use anabranch_engine::JobView;
-use anabranch_model::{Error, ExecuteRequest, JobState, Outcome};
+use anabranch_model::{Error, ExecuteRequest, JobState, Outcome, Viewer};
 
 /// The process is one of those, and nothing is asked of it but streams.
 pub(super) fn is_early(app: &App, request: &ExecuteRequest) -> bool {
@@ -16,7 +16,7 @@ pub(super) fn is_early(app: &App, request: &ExecuteRequest) -> bool {
 }
 
 /// The streams of a job that is to be shown as succeeded because they are open, or have been. `None` for all other jobs.
-pub(super) async fn opened(app: &App, view: &JobView) -> Result<Option<OutputSet>, Error> {
+pub(super) async fn opened(app: &App, viewer: &Viewer, view: &JobView) -> Result<Option<OutputSet>, Error> {
     let job = &view.job;
     if !app.early_success.contains(&job.process) {
         return Ok(None);
@@ -29,11 +29,11 @@ pub(super) async fn opened(app: &App, view: &JobView) -> Result<Option<OutputSet
     if !was_opened {
         return Ok(None);
     }
-    let request = app.engine.request(job.id).await?;
+    let request = app.engine.request(viewer, job.id).await?;
     if !request.outputs.iter().all(anabranch_model::OutputRequest::is_stream) {
         return Ok(None);
     }
-    OutputSet::of_streams(app, job.id).await.map(Some)
+    OutputSet::of_streams(app, viewer, job.id).await.map(Some)
 }
 
 /// Why a job ended before its streams were open: it then began and ended in one moment.
