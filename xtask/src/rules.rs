@@ -22,6 +22,7 @@ const DELIVERY: &str = "anabranch-delivery";
 const EGRESS: &str = "anabranch-egress";
 const ENGINE: &str = "anabranch-engine";
 const FORMATS: &str = "anabranch-formats";
+const LOGIN: &str = "anabranch-login";
 const MODEL: &str = "anabranch-model";
 const OGC: &str = "anabranch-ogc";
 const REMOTE: &str = "anabranch-remote";
@@ -31,7 +32,7 @@ const XMPP: &str = "anabranch-xmpp";
 
 /// All but `model`, which everything may use unless a rule says otherwise.
 const OURS: &[&str] =
-    &[ALGORITHMS, COMMAND, DELIVERY, EGRESS, ENGINE, FORMATS, OGC, REMOTE, SERVER, STREAMING, XMPP];
+    &[ALGORITHMS, COMMAND, DELIVERY, EGRESS, ENGINE, FORMATS, LOGIN, OGC, REMOTE, SERVER, STREAMING, XMPP];
 const XML: &[&str] = &["quick-xml", "rxml", "xso", "minidom", "xmpp-parsers", "roxmltree", "xml-rs"];
 const JSON: &[&str] = &["serde_json", "simd-json", "sonic-rs", "json"];
 const RUNTIME: &[&str] = &["tokio", "mio", "async-std", "smol"];
@@ -51,8 +52,9 @@ pub(crate) const MAY_NOT: &[MayNot] = &[
     MayNot { crate_: EGRESS,     use_: &[&[MODEL], OURS],                                            because: "it knows HTTP and one policy, nothing of jobs" },
     MayNot { crate_: DELIVERY,   use_: &[&[MODEL, ALGORITHMS, COMMAND, ENGINE, FORMATS, OGC, REMOTE, SERVER, XMPP, "axum"]], because: "a file on its way can't know which job it comes from" },
     MayNot { crate_: STREAMING,  use_: &[&["axum", ALGORITHMS, COMMAND, ENGINE, OGC, REMOTE, SERVER, XMPP]], because: "a process that runs another piece by piece can't know which one, nor who asked" },
+    MayNot { crate_: LOGIN,      use_: &[&["axum", ALGORITHMS, COMMAND, DELIVERY, ENGINE, FORMATS, OGC, REMOTE, SERVER, STREAMING, XMPP]], because: "who someone is depends on neither what they ask for nor how it came" },
     MayNot { crate_: SERVER,     use_: &[],                                                          because: "it joins all the others" },
-    MayNot { crate_: "e2e",      use_: &[&[MODEL, ALGORITHMS, COMMAND, DELIVERY, ENGINE, FORMATS, OGC, REMOTE, SERVER, STREAMING]], because: "it sees the binary from outside, as its users do; it is a client of HTTP and of XMPP" },
+    MayNot { crate_: "e2e",      use_: &[&[MODEL, ALGORITHMS, COMMAND, DELIVERY, ENGINE, FORMATS, LOGIN, OGC, REMOTE, SERVER, STREAMING]], because: "it sees the binary from outside, as its users do; it is a client of HTTP and of XMPP" },
     MayNot { crate_: "xtask",    use_: &[&[MODEL], OURS],                                            because: "it judges the others" },
 ];
 

@@ -1,8 +1,10 @@
 //! A data folder seen from outside: checked, repaired, copied while it is written to, made anew.
 
 use super::*;
-use crate::{CheckError, CopyError, Finding, JobFilter, back_up, check_store, repair_store, restore};
-use anabranch_model::{JobState, Outcome};
+use crate::{
+    CheckError, CopyError, Finding, JobFilter, Submitter, back_up, check_store, repair_store, restore,
+};
+use anabranch_model::{JobState, Outcome, Viewer};
 use std::fs;
 
 /// Puts out a file.
@@ -17,7 +19,7 @@ fn large() -> Arc<dyn Process> {
 async fn left_behind() -> (TempDir, JobId) {
     let bench = Bench::new(Limits::default()).await;
     bench.engine.registry().publish(large());
-    let mut job = bench.engine.submit(asynchronous("large")).await.unwrap();
+    let mut job = bench.engine.submit(asynchronous("large"), &Submitter::default()).await.unwrap();
     soon(job.finished()).await;
     assert!(check_store(bench.folder.path()).unwrap().in_use);
     assert!(matches!(repair_store(bench.folder.path()), Err(CheckError::InUse(_))));
@@ -76,16 +78,19 @@ async fn a_copy_made_under_load_is_whole() {
     let bench = Bench::new(Limits::default()).await;
     bench.engine.registry().publish(large());
     fs::write(bench.folder.path().join("agent-data.key"), "secret").unwrap();
-    let mut before = bench.engine.submit(asynchronous("large")).await.unwrap();
+    let mut before = bench.engine.submit(asynchronous("large"), &Submitter::default()).await.unwrap();
     soon(before.finished()).await;
     let engine = bench.engine.clone();
     // Others come, and go again.
     let load = tokio::spawn(async move {
         loop {
-            let mut job = engine.submit(asynchronous("large")).await.unwrap();
+            let mut job = engine.submit(asynchronous("large"), &Submitter::default()).await.unwrap();
             soon(job.finished()).await;
-            engine.dismiss(job.id(), anabranch_model::DismissedBy::Client, Duration::ZERO).await.unwrap();
-            drop(engine.submit(asynchronous("large")).await.unwrap());
+            engine
+                .dismiss(&Viewer::Operator, job.id(), anabranch_model::DismissedBy::Client, Duration::ZERO)
+                .await
+                .unwrap();
+            drop(engine.submit(asynchronous("large"), &Submitter::default()).await.unwrap());
         }
     });
     let place = tempfile::tempdir().unwrap();
@@ -108,15 +113,15 @@ async fn a_copy_made_under_load_is_whole() {
         let engine = open(&back, Limits::default()).await;
         engine.registry().publish(large());
         engine.recover().await.unwrap();
-        for view in engine.jobs(JobFilter::all()).await.unwrap().jobs {
-            let mut watched = engine.watch(view.job.id).await.unwrap();
+        for view in engine.jobs(&Viewer::Operator, JobFilter::all()).await.unwrap().jobs {
+            let mut watched = engine.watch(&Viewer::Operator, view.job.id).await.unwrap();
             let end = soon(watched.wait_for(|view| view.job.is_finished())).await.unwrap().clone();
             assert_eq!(end.job.state, JobState::Finished(Outcome::Succeeded));
-            let results = engine.results(view.job.id).await.unwrap();
+            let results = engine.results(&Viewer::Operator, view.job.id).await.unwrap();
             let Value::Complex(data) = &results.output("data").unwrap().chunks[0] else { panic!("complex") };
             assert_eq!(data.data.read_all(1 << 20).unwrap().len(), 50_000);
         }
-        assert_eq!(engine.job(before.id()).await.unwrap(), before.view());
+        assert_eq!(engine.job(&Viewer::Operator, before.id()).await.unwrap(), before.view());
         engine.shutdown(DEADLINE).await;
         drop(engine);
     }
