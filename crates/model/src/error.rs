@@ -17,7 +17,13 @@ pub enum Error {
     /// The client must change the request: every fault found, never only the first; not empty.
     #[error("invalid request: {}", faults_text(.0))]
     Invalid(Vec<Fault>),
-    /// The client named a process that is not published (any more).
+    /// The client has to log in, or has done so with something that is wrong.
+    #[error("a login is needed for this, or user, password or token are wrong")]
+    LoginRequired,
+    /// The client has logged in, and may not do that.
+    #[error("the roles of this login do not allow this")]
+    NotAllowed,
+    /// The client named a process that is not published (any more), or is not theirs to know.
     #[error("no process '{0}'")]
     NoSuchProcess(String),
     /// The client named a job that never was, is gone, or is not theirs to see.

@@ -340,6 +340,8 @@ fn agent_error(error: Error, agent: &str) -> Error {
         | Error::Dismissed
         | Error::NoSuchMode { .. }
         | Error::OverLimit { .. }
+        | Error::LoginRequired
+        | Error::NotAllowed
         | Error::Busy { .. } => Error::process_failed(cut(error.client_text())),
     }
 }

@@ -99,6 +99,8 @@ pub fn query_problem(error: &Error) -> Problem {
 fn kind_of(error: &Error) -> (Option<&'static str>, u16, &'static str) {
     match error {
         Error::Invalid(_) => (None, 400, "invalid request"),
+        Error::LoginRequired => (None, 401, "login required"),
+        Error::NotAllowed => (None, 403, "not allowed"),
         Error::NoSuchProcess(_) => (Some("no-such-process"), 404, "no such process"),
         Error::NoSuchJob(_) => (Some("no-such-job"), 404, "no such job"),
         Error::Gone { .. } => (Some("no-such-job"), 410, "job removed"),
@@ -184,6 +186,8 @@ mod tests {
             over(LimitKind::InputBytes, LimitOf::EachUser),
             over(LimitKind::StoredBytes, LimitOf::EachUser),
             over(LimitKind::QueueSeconds, LimitOf::Process(text("slow"))),
+            Error::LoginRequired,
+            Error::NotAllowed,
             Error::internal("SECRET"),
         ];
         let problems: Vec<_> = errors.iter().map(problem).collect();

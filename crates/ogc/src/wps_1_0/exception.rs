@@ -11,6 +11,8 @@ pub fn exception_report(error: &Error) -> ExceptionReport {
         Error::Invalid(faults) => {
             return ExceptionReport::of(400, faults.iter().map(exception_of).collect());
         }
+        Error::LoginRequired => (401, Code::NoApplicableCode, None),
+        Error::NotAllowed => (403, Code::NoApplicableCode, None),
         Error::NoSuchProcess(_) => (400, Code::InvalidParameterValue, Some("Identifier")),
         Error::NoSuchJob(_) => (404, Code::InvalidParameterValue, Some("executionId")),
         Error::Gone { .. } => (410, Code::InvalidParameterValue, Some("executionId")),

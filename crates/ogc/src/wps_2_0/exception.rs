@@ -12,6 +12,8 @@ pub fn exception_report(error: &Error) -> ExceptionReport {
             let exceptions = faults.iter().map(exception_of).collect();
             return ExceptionReport::of(400, exceptions).in_version(Version::V2_0);
         }
+        Error::LoginRequired => (401, Code::NoApplicableCode, None),
+        Error::NotAllowed => (403, Code::NoApplicableCode, None),
         Error::NoSuchProcess(process) => (400, Code::NoSuchProcess, Some(process.as_str())),
         Error::NoSuchJob(_) => (400, Code::NoSuchJob, Some("JobID")),
         Error::Gone { .. } => (410, Code::NoSuchJob, Some("JobID")),
