@@ -6,6 +6,7 @@ use anabranch_egress::{Egress, Request, parse_url};
 use anabranch_model::UserName;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
@@ -26,9 +27,9 @@ const KEYS_MAX: usize = 100;
 const FETCH_MS_MAX: u64 = 10_000;
 /// Keys are fetched again after that long.
 const KEYS_FOR: Duration = Duration::from_secs(3600);
-/// A token may name a key that is not known: then the keys are fetched again, but not more often than this, so that nobody can make this
+/// A token may be signed by a key that is not known: then the keys are fetched again, but not more often than this, so that nobody can make this
 /// server a nuisance.
-const PAUSE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// An issuer, as configured.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -154,15 +155,15 @@ impl Issuer {
         validation.set_issuer(&[&self.config.issuer]);
         validation.set_audience(&[&self.config.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        let mut last = TokenRefused::Bad("it names no key that its issuer has".into());
-        for key in self.keys(header.kid.as_deref()).await? {
-            let Ok(key) = DecodingKey::from_jwk(&key) else { continue };
-            match decode::<Map<String, Value>>(token, &key, &validation) {
-                Ok(token) => return self.bearer(&token.claims),
-                Err(error) => last = bad(error),
+        let claims = match verified(token, &self.keys(header.kid.as_deref(), false).await?, &validation) {
+            // Its key may be newer than ours.
+            Err(error) if error.as_ref().is_none_or(|error| *error.kind() == ErrorKind::InvalidSignature) => {
+                verified(token, &self.keys(header.kid.as_deref(), true).await?, &validation)
             }
-        }
-        Err(last)
+            verified => verified,
+        };
+        let unknown = || TokenRefused::Bad("it names no key that its issuer has".into());
+        self.bearer(&claims.map_err(|error| error.map_or_else(unknown, bad))?)
     }
 
     fn bearer(&self, claims: &Map<String, Value>) -> Result<Bearer, TokenRefused> {
@@ -176,13 +177,13 @@ impl Issuer {
     }
 
     /// The keys that may have signed: the one of that name, or all where the token names none.
-    async fn keys(&self, kid: Option<&str>) -> Result<Vec<Jwk>, TokenRefused> {
+    async fn keys(&self, kid: Option<&str>, renew: bool) -> Result<Vec<Jwk>, TokenRefused> {
         let mut keys = self.keys.lock().await;
         let fits = |key: &&Jwk| kid.is_none_or(|kid| key.common.key_id.as_deref() == Some(kid));
         let found = |keys: &Keys| keys.known.iter().filter(fits).cloned().collect::<Vec<_>>();
         let is_fresh = keys.fetched.is_some_and(|at| at.elapsed() < KEYS_FOR);
         let (now, rests) = (found(&keys), keys.tried.is_some_and(|at| at.elapsed() < PAUSE));
-        if (is_fresh && !now.is_empty()) || rests {
+        if (is_fresh && !now.is_empty() && !renew) || rests {
             return Ok(now);
         }
         keys.tried = Some(Instant::now());
@@ -235,6 +236,22 @@ impl Issuer {
         let body = response.bytes(DOCUMENT_BYTES_MAX).await.map_err(|error| error.to_string())?;
         serde_json::from_slice(&body).map_err(|error| format!("{place}: {error}"))
     }
+}
+
+/// The claims of a token that one of the keys has signed; no error where there is no key.
+fn verified(
+    token: &str,
+    keys: &[Jwk],
+    validation: &Validation,
+) -> Result<Map<String, Value>, Option<jsonwebtoken::errors::Error>> {
+    let mut last = None;
+    for key in keys.iter().filter_map(|key| DecodingKey::from_jwk(key).ok()) {
+        match decode::<Map<String, Value>>(token, &key, validation) {
+            Ok(token) => return Ok(token.claims),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last)
 }
 
 fn texts(value: &Value) -> Vec<String> {

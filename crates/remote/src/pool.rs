@@ -29,6 +29,11 @@ use crate::run_id::RunId;
 pub trait Publisher: Send + Sync {
     /// Makes a process known. Called again with a new one where its description has changed.
     fn publish(&self, process: Arc<dyn Process>);
+    /// Whether agents of an account, named by its bare JID, may offer a process.
+    fn may_offer(&self, account: &str, process: &ProcessId) -> bool {
+        let _anybody = (account, process);
+        true
+    }
     /// No agent offers it any more.
     fn withdraw(&self, process: &ProcessId);
 }

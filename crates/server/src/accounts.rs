@@ -89,6 +89,21 @@ pub(crate) fn create(folder: &Folder, name: &str) -> anyhow::Result<String> {
 pub(crate) fn set(folder: &Folder, name: &str, secret: &str) -> anyhow::Result<()> {
     let mut accounts = read(&folder.accounts())?;
     accounts.insert(name.to_owned(), ScramKeys::derive(secret));
+    write(folder, &accounts)
+}
+
+/// Takes an account away.
+///
+/// # Errors
+/// Where there is none of that name, or the file can't be read or written.
+pub(crate) fn remove(folder: &Folder, name: &str) -> anyhow::Result<()> {
+    check_name(name)?;
+    let mut accounts = read(&folder.accounts())?;
+    ensure!(accounts.remove(name).is_some(), "there is no account {name:?}");
+    write(folder, &accounts)
+}
+
+fn write(folder: &Folder, accounts: &BTreeMap<String, ScramKeys>) -> anyhow::Result<()> {
     let lines: String = accounts.iter().map(|(name, keys)| format!("{name} {keys}\n")).collect();
     write_private(&folder.accounts(), &lines)
 }
@@ -123,6 +138,9 @@ mod tests {
         assert!(!fs::read_to_string(folder.accounts()).unwrap().contains(&secret));
         let renewed = create(&folder, "field-1").unwrap();
         assert!(read(&folder.accounts()).unwrap()["field-1"].verify(&renewed));
+        remove(&folder, "field-1").unwrap();
+        assert!(remove(&folder, "field-1").is_err());
+        assert!(read(&folder.accounts()).unwrap().is_empty());
     }
 
     #[test]

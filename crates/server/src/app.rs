@@ -1,10 +1,13 @@
 //! What every request handler shares.
 
+use crate::audit::Audit;
 use crate::data_plane::DataPlane;
 use crate::http::rendered::Rendered;
 use crate::http::streams::Followers;
+use crate::login::Proxy;
 use anabranch_egress::Egress;
 use anabranch_engine::Engine;
+use anabranch_login::{Login, Rights};
 use anabranch_model::ProcessId;
 use anabranch_ogc::ServiceInfo;
 use anabranch_ogc::ogcapi::BaseUrl;
@@ -22,6 +25,17 @@ pub(crate) struct Parts {
     pub(crate) engine: Engine,
     pub(crate) orchestrator: Orchestrator,
     pub(crate) data_plane: Arc<DataPlane>,
+    /// Who it is.
+    pub(crate) login: Login,
+    /// What they may.
+    pub(crate) rights: Arc<Rights>,
+    /// Who says who its clients are.
+    pub(crate) proxy: Option<Proxy>,
+    pub(crate) audit: Audit,
+    /// Clients come by TLS.
+    pub(crate) is_tls: bool,
+    /// Whose pages may use the interfaces; `*` for all.
+    pub(crate) cors_origins: Vec<String>,
     pub(crate) service: ServiceInfo,
     /// How clients reach this server.
     pub(crate) base: BaseUrl,

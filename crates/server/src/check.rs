@@ -80,6 +80,8 @@ fn sort_of(file: &Path, text: &str) -> Sort {
         Sort::Agent
     } else if has(&[
         "http",
+        "login",
+        "audit",
         "xmpp",
         "limits",
         "callbacks",

@@ -14,7 +14,7 @@ pub(crate) struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 success; 1 the job, check or command failed, or serve or agent can't start; 2 wrong usage; 3 the server can't be
-reached; 4 login refused (wrong password, certificate or account); 130 ended by Ctrl-C.
+reached; 4 login refused (wrong password, certificate, account or role); 130 ended by Ctrl-C.
 Signals: SIGINT and SIGTERM end serve and agent in order (a second one at once); run dismisses its job on Ctrl-C. An agent is drained by
 SIGUSR1 (it takes no new runs and finishes those it has), and takes runs again after SIGUSR2.
 Log level: ANABRANCH_LOG (error, warn, info, debug, or a filter such as anabranch_remote=debug); ANABRANCH_LOG_FORMAT=json.";
@@ -51,6 +51,10 @@ pub(crate) enum Command {
     Log(Log),
     /// Make an account for an agent on another machine, and print the one line to paste there
     Invite(Invite),
+    /// Manage users: who may log in, with which roles; a running server takes changes up
+    User(User),
+    /// Take an agent's account away, and end its sessions at once
+    Revoke(Revoke),
     /// Encrypt or decrypt the upload password of WPS Remote's remote.config
     #[command(subcommand)]
     Password(Password),
@@ -104,7 +108,7 @@ impl XmppPorts {
 #[derive(Args)]
 pub(crate) struct Data {
     /// Folder for jobs, results, accounts and certificate [default: $XDG_DATA_HOME/anabranch or ~/.local/share/anabranch]
-    #[arg(long, env = "ANABRANCH_DATA")]
+    #[arg(long, env = "ANABRANCH_DATA", global = true)]
     pub(crate) data: Option<PathBuf>,
 }
 
@@ -186,11 +190,84 @@ pub(crate) struct Convert {
     pub(crate) output: Option<PathBuf>,
 }
 
-/// Holds the password to encrypt.
+/// Holds the password to encrypt, of a new user, or to log in with.
 pub(crate) const PASSWORD_VARIABLE: &str = "ANABRANCH_PASSWORD";
 
 /// Holds the passphrase of the private key.
 pub(crate) const PASSPHRASE_VARIABLE: &str = "ANABRANCH_PASSPHRASE";
+
+#[derive(Args)]
+pub(crate) struct Revoke {
+    /// Name of the account
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) data: Data,
+}
+
+#[derive(Args)]
+pub(crate) struct User {
+    #[command(subcommand)]
+    pub(crate) command: UserCommand,
+    /// Configuration file (TOML), which may name the users file
+    #[arg(long, env = "ANABRANCH_CONFIG", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: Data,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum UserCommand {
+    /// Add a user; password: from --password-file, $ANABRANCH_PASSWORD, or standard input. The first one turns login on
+    Add {
+        /// Name
+        name: String,
+        /// Role; repeat for more. `operator` may do everything
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        /// For users who come by token or certificate only
+        #[arg(long)]
+        no_password: bool,
+        /// File with the password
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Remove a user; the jobs stay, for operators to see
+    Remove {
+        /// Name
+        name: String,
+    },
+    /// List users with roles and tokens
+    List,
+    /// Give a user a new password: from --password-file, $ANABRANCH_PASSWORD, or standard input
+    Password {
+        /// Name
+        name: String,
+        /// File with the password
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Give a user these roles instead of those there are
+    Roles {
+        /// Name
+        name: String,
+        /// The roles
+        roles: Vec<String>,
+    },
+    /// Make a bearer token and print it once, or revoke one
+    Token {
+        /// Name of the user
+        name: String,
+        /// What it is for
+        #[arg(long, default_value = "token")]
+        label: String,
+        /// How long it can be used
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+        /// Revoke the token of that label instead
+        #[arg(long)]
+        revoke: bool,
+    },
+}
 
 #[derive(Subcommand)]
 pub(crate) enum Password {
@@ -222,6 +299,15 @@ pub(crate) struct Remote {
     /// URL of the server
     #[arg(long, env = "ANABRANCH_SERVER", default_value = "http://127.0.0.1:8080")]
     pub(crate) server: url::Url,
+    /// Log in as this user; password: from $ANABRANCH_PASSWORD, or the first line of the file in $ANABRANCH_PASSWORD_FILE
+    #[arg(long, env = "ANABRANCH_USER")]
+    pub(crate) user: Option<String>,
+    /// File with a bearer token to log in with; or the variable ANABRANCH_TOKEN
+    #[arg(long, env = "ANABRANCH_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// PEM file with certificate authorities to trust besides the built-in ones
+    #[arg(long, env = "ANABRANCH_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -1,8 +1,10 @@
 //! The configuration: a file as written ([`Config`] by serde, unknown keys refused), with every default in
 //! `default-config.toml`, which is also the documentation.
 
-use crate::geoserver;
+use crate::folder::Folder;
+use crate::http::tls;
 use crate::upload_server::UploadServer;
+use crate::{geoserver, login};
 use anabranch_egress::Policy;
 use anabranch_model::ProcessId;
 use anabranch_remote::message::{LABEL_CHARS_MAX, is_label};
@@ -26,6 +28,8 @@ pub(crate) const DEFAULT: &str = include_str!("../default-config.toml");
 pub(crate) struct Config {
     pub(crate) service: Service,
     pub(crate) http: Http,
+    pub(crate) login: login::Config,
+    pub(crate) audit: Audit,
     pub(crate) xmpp: Xmpp,
     pub(crate) services: Services,
     pub(crate) wps_remote: WpsRemote,
@@ -72,6 +76,22 @@ pub(crate) struct Http {
     pub(crate) connections_max: usize,
     pub(crate) sync_s_max: u64,
     pub(crate) async_grace_ms: u64,
+    pub(crate) cors_origins: Vec<String>,
+    pub(crate) tls: Option<tls::Config>,
+}
+
+/// The audit log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Audit {
+    pub(crate) file: PathBuf,
+}
+
+impl Audit {
+    /// The file: the configured one, or that of the data folder.
+    pub(crate) fn path(&self, folder: &Folder) -> PathBuf {
+        if self.file.as_os_str().is_empty() { folder.audit() } else { folder.path().join(&self.file) }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -83,6 +103,8 @@ pub(crate) struct Xmpp {
     pub(crate) plaintext_login: bool,
     pub(crate) room: String,
     pub(crate) service_rooms: Vec<String>,
+    #[serde(default)]
+    pub(crate) offers: BTreeMap<String, Vec<String>>,
     pub(crate) external: Option<ExternalXmpp>,
 }
 
@@ -244,6 +266,9 @@ impl Config {
                 "wps_remote.shared_folders must hold absolute paths of folders, not {folder:?}"
             );
         }
+        config.login.check()?;
+        crate::publisher::Offers::new(&config.xmpp.offers)?;
+        check_origins(&config.http.cors_origins)?;
         config.balance.check()?;
         anyhow::ensure!(
             config.streaming.chunks_parallel_max > 0,
@@ -270,6 +295,18 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+fn check_origins(origins: &[String]) -> anyhow::Result<()> {
+    for origin in origins {
+        let is_origin =
+            url::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
+        anyhow::ensure!(
+            is_origin || (origin == "*" && origins.len() == 1),
+            "http.cors_origins must hold origins such as https://maps.example.org, or \"*\" alone, not {origin:?}"
+        );
+    }
+    Ok(())
 }
 
 fn overlay(base: &mut toml::Table, over: toml::Table) {
@@ -341,6 +378,14 @@ mod tests {
         assert!(error("[wps_remote]\nshared_folders = [\"/\"]").contains("absolute paths"));
         assert!(error("[balance]\ncpu_percent_max = 101").contains("at most 100, not 101"));
         assert!(error("[balance.preferred_labels]\n\"a:b\" = [\"x y\"]").contains("\"x y\""));
+        assert!(error("[http]\ncors_origins = [\"https://h/path\"]").contains("https://h/path"));
+        assert!(error("[http]\ncors_origins = [\"*\", \"https://h\"]").contains("alone"));
+        assert!(
+            error("[[login.oidc]]\nissuer = \"http://id.example.org\"\naudience = \"a\"").contains("https")
+        );
+        assert!(
+            error("[[login.rights]]\nrole = \"x\"\nprocesses = [\"a/b\"]\nallow = [\"see\"]").contains("a/b")
+        );
         assert!(error("[http]\nasync_grace_ms = 251").contains("at most 250, not 251"));
         assert!(error("[http]\nupload_bytes_max = 1").contains("at least http.body_bytes_max, not 1"));
     }

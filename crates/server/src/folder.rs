@@ -10,6 +10,8 @@
 //! | `local.join` | the line by which an agent on this machine joins | 0600 |
 //! | `agent-data.key` | signs the URLs under which agents fetch and upload | 0600 |
 //! | `agent-data/` | what agents fetch and upload, a folder a run; `sent/` has a file for each run that was sent | |
+//! | `users.json` | who may log in: roles, hashes of passwords and tokens | 0600 |
+//! | `audit.jsonl` | who did what | 0600 |
 //! | `server.json` | where the running server listens | 0600 |
 
 use anyhow::Context as _;
@@ -45,6 +47,14 @@ impl Folder {
 
     pub(crate) fn xmpp(&self) -> PathBuf {
         self.0.join("xmpp")
+    }
+
+    pub(crate) fn users(&self) -> PathBuf {
+        self.0.join("users.json")
+    }
+
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.0.join("audit.jsonl")
     }
 
     pub(crate) fn accounts(&self) -> PathBuf {

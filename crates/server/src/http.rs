@@ -1,5 +1,6 @@
 //! The HTTP interface: one list of all routes. Handlers read parse -> call -> render.
 
+mod acting;
 mod agent_data;
 mod answer;
 mod assets;
@@ -7,6 +8,7 @@ mod body;
 mod caller;
 mod conditional;
 mod console;
+mod door;
 mod events;
 mod execute_form;
 mod execution;
@@ -23,25 +25,29 @@ pub(crate) mod rendered;
 mod same_site;
 mod service;
 pub(crate) mod streams;
+pub(crate) mod tls;
 mod upload;
 mod waiting;
 mod wps;
 
+pub(crate) use caller::Caller;
 pub(crate) use upload::UPLOADS_MAX;
 
 use crate::app::App;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware;
 use axum::routing::{get, post, put};
+use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{Any, CorsLayer};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 /// All routes of a server.
 pub(crate) fn router(app: App) -> Router {
-    let body_bytes_max = app.body_bytes_max;
-    Router::new()
+    let (body_bytes_max, cors) = (app.body_bytes_max, cors(&app.cors_origins));
+    let router = Router::new()
         .route("/", get(service::landing))
         .route("/conformance", get(service::conformance))
         .route("/api", get(service::api))
@@ -70,23 +76,42 @@ pub(crate) fn router(app: App) -> Router {
         .route("/RetrieveResultServlet", get(streams::retrieve))
         .route("/console", get(console::agents))
         .route("/console/drain", post(console::drain))
+        .route("/login", get(door::login))
         .route("/watch", get(streams::watch))
         .route("/watch/events", get(streams::watch_events))
         .route("/watch/chunk", get(streams::watch_chunk))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/assets/{name}", get(assets::asset))
         .layer(DefaultBodyLimit::max(body_bytes_max))
-        .merge(agent_routes())
         .fallback(service::not_found)
         .method_not_allowed_fallback(service::method_not_allowed)
-        .layer(cors())
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), door::door))
+        .merge(open_routes())
+        .merge(agent_routes())
+        .layer(cors)
         .layer(SetResponseHeaderLayer::if_not_present(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ))
-        .layer(CatchPanicLayer::custom(service::panicked))
-        .with_state(app)
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("same-origin"),
+        ))
+        .layer(CatchPanicLayer::custom(service::panicked));
+    let router = if app.is_tls { router.layer(strict_transport()) } else { router };
+    router.with_state(app)
+}
+
+/// Whoever came by TLS comes by TLS again (RFC 6797), for half a year.
+fn strict_transport() -> SetResponseHeaderLayer<HeaderValue> {
+    let rule = HeaderValue::from_static("max-age=15768000");
+    SetResponseHeaderLayer::overriding(header::STRICT_TRANSPORT_SECURITY, rule)
+}
+
+/// What says nothing of anyone.
+fn open_routes() -> Router<App> {
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/assets/{name}", get(assets::asset))
 }
 
 /// What agents fetch and upload: capability URLs, limited by the job's own quota instead of the request limit.
@@ -97,18 +122,26 @@ fn agent_routes() -> Router<App> {
         .layer(DefaultBodyLimit::disable())
 }
 
-/// Browsers of any origin may use the interfaces (there are no cookies to abuse) and read the headers they need.
-fn cors() -> CorsLayer {
+/// Browsers on pages of these origins may use the interfaces and read the headers they need. Nothing that a browser sends by itself
+/// counts there (no `Access-Control-Allow-Credentials`); pages of origins that are named may send tokens of their own.
+fn cors(origins: &[String]) -> CorsLayer {
+    let any = origins.iter().any(|origin| origin == "*");
+    let named: Vec<HeaderValue> =
+        origins.iter().filter(|origin| *origin != "*").filter_map(|origin| origin.parse().ok()).collect();
+    let mut allowed = vec![
+        header::ACCEPT,
+        header::CONTENT_TYPE,
+        header::RANGE,
+        HeaderName::from_static("prefer"),
+        HeaderName::from_static("last-event-id"),
+    ];
+    if !any {
+        allowed.push(header::AUTHORIZATION);
+    }
     CorsLayer::new()
-        .allow_origin(Any)
+        .allow_origin(if any { AllowOrigin::any() } else { AllowOrigin::list(named) })
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([
-            header::ACCEPT,
-            header::CONTENT_TYPE,
-            header::RANGE,
-            HeaderName::from_static("prefer"),
-            HeaderName::from_static("last-event-id"),
-        ])
+        .allow_headers(allowed)
         .expose_headers([
             header::LOCATION,
             header::LINK,

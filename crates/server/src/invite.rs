@@ -1,5 +1,6 @@
-//! `anabranch invite`: an account for an agent on another machine.
+//! `anabranch invite` and `anabranch revoke`: accounts for agents on other machines.
 
+use crate::audit::{Audit, Event};
 use crate::cli;
 use crate::folder::Folder;
 use crate::join::Join;
@@ -26,6 +27,8 @@ pub(crate) fn invite(arguments: &cli::Invite) -> anyhow::Result<()> {
     };
     let secret = accounts::create(&folder, &arguments.name)?;
     let loopback = local.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    Audit::open(folder.audit())?
+        .record_local(Event::Changed { what: "agent account made", name: &arguments.name });
     let join = Join { account: arguments.name.clone(), secret, host: host.clone(), ..local };
     terminal::line(format_args!("anabranch agent --join '{join}'"));
     let reachable =
@@ -36,5 +39,17 @@ pub(crate) fn invite(arguments: &cli::Invite) -> anyhow::Result<()> {
              reach, and http.public_url to the URL under which they reach this server.",
         );
     }
+    Ok(())
+}
+
+/// Removes the account; a running server sees that within half a second, and ends its sessions.
+///
+/// # Errors
+/// Where there is no such account, or the file can't be written.
+pub(crate) fn revoke(arguments: &cli::Revoke) -> anyhow::Result<()> {
+    let folder = Folder::open(&arguments.data.folder())?;
+    accounts::remove(&folder, &arguments.name)?;
+    Audit::open(folder.audit())?
+        .record_local(Event::Changed { what: "agent account revoked", name: &arguments.name });
     Ok(())
 }

@@ -8,6 +8,7 @@ mod agent;
 mod agent_config;
 mod agent_data;
 mod app;
+mod audit;
 mod callbacks;
 mod check;
 mod cli;
@@ -24,6 +25,7 @@ mod join;
 mod layers;
 mod load;
 mod local_services;
+mod login;
 mod password;
 mod publisher;
 mod remote_config;
@@ -36,6 +38,7 @@ mod terminal;
 mod upload_password;
 mod upload_server;
 mod uploading;
+mod user;
 mod wps_remote_agent;
 mod xmpp_server;
 mod xmpp_session;
@@ -114,9 +117,11 @@ async fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Drain(arguments) => client::listing::drain(arguments).await?,
         Command::Kill(arguments) => client::listing::kill(arguments).await?,
         Command::Log(arguments) => client::listing::log(arguments).await?,
+        Command::Revoke(arguments) => invite::revoke(arguments)?,
         Command::Invite(arguments) => invite::invite(arguments)?,
         Command::Convert(arguments) if convert::convert(arguments)? => {}
         Command::Convert(_) => return Ok(EXIT_FAILED.into()),
+        Command::User(arguments) => user::user(arguments)?,
         Command::Password(command) => password::password(command)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -128,7 +133,8 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         Some(AgentError::Session(Some(cause))) => xmpp_session::is_refusal(cause),
         _ => false,
     };
-    if refused {
+    let by_server = error.downcast_ref::<client::api::Refusal>();
+    if refused || by_server.is_some_and(client::api::Refusal::is_of_login) {
         EXIT_REFUSED.into()
     } else if error.downcast_ref::<client::api::Unreachable>().is_some() {
         EXIT_UNREACHABLE.into()

@@ -34,7 +34,7 @@ pub(crate) fn password(command: &cli::Password) -> anyhow::Result<()> {
 }
 
 /// From the file, or the variable, or a line of standard input: never from the command line, which every account can read.
-fn secret(file: Option<&Path>, variable: &str) -> anyhow::Result<String> {
+pub(crate) fn secret(file: Option<&Path>, variable: &str) -> anyhow::Result<String> {
     let text = match (file, std::env::var(variable)) {
         (Some(file), _) => read(file)?,
         (None, Ok(value)) => value,

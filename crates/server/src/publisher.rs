@@ -7,7 +7,8 @@ use anabranch_command::Service;
 use anabranch_engine::Engine;
 use anabranch_model::{Process, ProcessId};
 use anabranch_remote::Publisher;
-use std::collections::HashSet;
+use anyhow::Context as _;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Publishes and withdraws the services of the server's own folder; built-in processes keep their names.
@@ -50,21 +51,52 @@ impl LocalPublisher {
     }
 }
 
+/// Which processes the agents of an account may offer, by patterns: of accounts that are not named, any.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Offers(BTreeMap<String, Vec<glob::Pattern>>);
+
+impl Offers {
+    /// As configured.
+    ///
+    /// # Errors
+    /// Names the pattern that is none.
+    pub(crate) fn new(given: &BTreeMap<String, Vec<String>>) -> anyhow::Result<Self> {
+        let pattern = |text: &String| {
+            glob::Pattern::new(text)
+                .with_context(|| format!("xmpp.offers: {text:?} is no pattern of identifiers"))
+        };
+        let patterns = |texts: &Vec<String>| texts.iter().map(pattern).collect::<anyhow::Result<Vec<_>>>();
+        let all = given.iter().map(|(account, texts)| Ok((account.clone(), patterns(texts)?)));
+        Ok(Self(all.collect::<anyhow::Result<_>>()?))
+    }
+
+    fn may(&self, account: &str, process: &ProcessId) -> bool {
+        let name = account.split_once('@').map_or(account, |(name, _)| name);
+        let named = self.0.get(name);
+        named.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(process.as_str())))
+    }
+}
+
 /// Publishes and withdraws remote processes; built-in ones keep their names.
 pub(crate) struct RegistryPublisher {
     engine: Engine,
     publishing: Publishing,
+    offers: Offers,
     /// What agents have published: nothing else may be replaced or withdrawn by them.
     remote: Mutex<HashSet<ProcessId>>,
 }
 
 impl RegistryPublisher {
-    pub(crate) fn new(engine: Engine, publishing: Publishing) -> Self {
-        Self { engine, publishing, remote: Mutex::default() }
+    pub(crate) fn new(engine: Engine, publishing: Publishing, offers: Offers) -> Self {
+        Self { engine, publishing, offers, remote: Mutex::default() }
     }
 }
 
 impl Publisher for RegistryPublisher {
+    fn may_offer(&self, account: &str, process: &ProcessId) -> bool {
+        self.offers.may(account, process)
+    }
+
     fn publish(&self, process: Arc<dyn Process>) {
         let id = process.description().id.clone();
         let mut remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,5 +112,20 @@ impl Publisher for RegistryPublisher {
         if self.remote.lock().unwrap_or_else(PoisonError::into_inner).remove(process) {
             self.publishing.withdraw(process);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_that_are_named_offer_what_they_may() {
+        let offers = Offers::new(&[("field-1".to_owned(), vec!["default:Gdal*".to_owned()])].into()).unwrap();
+        let id = |text: &str| ProcessId::new(text).unwrap();
+        assert!(offers.may("field-1@anabranch.local", &id("default:GdalContour")));
+        assert!(!offers.may("field-1@anabranch.local", &id("default:Other")));
+        assert!(offers.may("local@anabranch.local", &id("default:Other")));
+        assert!(Offers::new(&[("x".to_owned(), vec!["[".to_owned()])].into()).is_err());
     }
 }

@@ -59,7 +59,7 @@ pub(crate) async fn replay(arguments: &cli::Replay) -> anyhow::Result<()> {
     let replay =
         Replay { recording, rate: arguments.rate, is_loop: arguments.is_loop, started: Instant::now() };
     let limits = Limits { connections_max: CONNECTIONS_MAX, head_timeout: PATIENCE, drain: PATIENCE };
-    listen::serve(listener, routes::router(Arc::new(replay), address), limits, shutdown).await;
+    listen::serve(listener, None, routes::router(Arc::new(replay), address), limits, shutdown).await;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use crate::accounts::ORCHESTRATOR;
 use crate::app::{App, Parts};
+use crate::audit::Audit;
 use crate::callbacks;
 use crate::cli;
 use crate::config::{Config, ExternalXmpp, Xmpp};
@@ -10,9 +11,10 @@ use crate::folder::{Folder, write_private};
 use crate::geoserver::GeoServer;
 use crate::http::rendered::Rendered;
 use crate::http::streams::Followers;
+use crate::http::tls::Tls;
 use crate::http::{self, UPLOADS_MAX, listen};
 use crate::layers::Layers;
-use crate::publisher::{LocalPublisher, RegistryPublisher};
+use crate::publisher::{LocalPublisher, Offers, RegistryPublisher};
 use crate::shared_folder::SharedFolders;
 use crate::streams::Publishing;
 use crate::upload_server::UploadServer;
@@ -46,6 +48,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let folder = Folder::open(&arguments.data.folder())?;
     let egress = Egress::new(config.egress.clone());
     let engine = Engine::open(engine_config(&config, &folder), egress.clone()).await?;
+    let tls = config.http.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
     let listener = bind(config.http.listen, "HTTP").await?;
     let address = listener.local_addr()?;
     let base = public_url(&config, address);
@@ -70,7 +73,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let orchestrator = Orchestrator::start(
         bus,
         orchestrator_settings(&config, &base, rooms),
-        Arc::new(RegistryPublisher::new(engine.clone(), publishing)),
+        Arc::new(RegistryPublisher::new(engine.clone(), publishing, Offers::new(&config.xmpp.offers)?)),
         Arc::clone(&data_plane) as _,
         links.clone(),
     );
@@ -84,6 +87,12 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         engine: engine.clone(),
         orchestrator: orchestrator.clone(),
         data_plane,
+        login: config.login.login(&folder, &config.egress, by_certificate(&config))?,
+        rights: Arc::new(config.login.rights()?),
+        proxy: config.login.proxy.clone(),
+        audit: Audit::open(config.audit.path(&folder))?,
+        is_tls: config.http.tls.is_some(),
+        cors_origins: config.http.cors_origins.clone(),
         service: service_info(&config),
         base: BaseUrl::new(base),
         rendered: Rendered::default(),
@@ -98,9 +107,10 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         followers: Followers::default(),
         stopping: shutdown.clone(),
     });
-    let document = json!({ "http": format!("http://{address}"), "pid": std::process::id() });
+    let scheme = scheme(&config);
+    let document = json!({ "http": format!("{scheme}://{address}"), "pid": std::process::id() });
     write_private(&folder.server_json(), &document.to_string())?;
-    terminal::line(format_args!("listening on http://{address}"));
+    terminal::line(format_args!("listening on {scheme}://{address}"));
     tracing::info!(%address, data = %folder.path().display(), "ready");
 
     let drain = Duration::from_secs(config.limits.drain_s_max);
@@ -109,7 +119,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         head_timeout: Duration::from_millis(config.http.head_ms_max),
         drain,
     };
-    let http = tokio::spawn(listen::serve(listener, http::router(app), limits, shutdown.clone()));
+    let http = tokio::spawn(listen::serve(listener, tls, http::router(app), limits, shutdown.clone()));
     shutdown.cancelled().await;
     // Runs on agents go on and are found again; everything else gets the time to drain.
     orchestrator.detach_all();
@@ -125,10 +135,19 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn scheme(config: &Config) -> &'static str {
+    if config.http.tls.is_some() { "https" } else { "http" }
+}
+
+/// Client certificates log users in.
+fn by_certificate(config: &Config) -> bool {
+    config.http.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
+}
+
 /// Where the server is, as its clients see it, without `/` at its end.
 fn public_url(config: &Config, address: SocketAddr) -> String {
     match config.http.public_url.as_str() {
-        "" => format!("http://{address}"),
+        "" => format!("{}://{address}", scheme(config)),
         url => url.trim_end_matches('/').to_owned(),
     }
 }

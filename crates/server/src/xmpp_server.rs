@@ -8,12 +8,19 @@ use crate::folder::{Folder, write_private};
 use crate::join::Join;
 use crate::serve::bind;
 use crate::{signals, terminal};
-use anabranch_xmpp::server::{Limits, Listeners, RoomConfig, Server, ServerConfig, ServerHandle};
+use anabranch_xmpp::server::{
+    AccountStore as _, Limits, Listeners, RoomConfig, Server, ServerConfig, ServerHandle,
+};
 use anabranch_xmpp::{Identity, RoomJoin};
 use anyhow::ensure;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// Between two looks at whose account has been taken away.
+const REVOKED_LOOK: Duration = Duration::from_millis(500);
 
 /// A running server.
 pub(crate) struct Embedded {
@@ -42,12 +49,13 @@ pub(crate) async fn start(
     let starttls = bind(config.listen, "XMPP").await?;
     let direct_tls = bind(config.listen_tls, "XMPP with direct TLS").await?;
     let address = loopback_of(starttls.local_addr()?);
+    let accounts = Arc::new(FileAccounts::new(folder));
     let server = ServerConfig {
         domain: config.domain.clone(),
         rooms: config.all_rooms().map(|room| RoomConfig::new(room, Some(&room_password))).collect(),
         create_rooms: false,
         owners: vec![ORCHESTRATOR.into()],
-        accounts: Arc::new(FileAccounts::new(folder)),
+        accounts: Arc::clone(&accounts) as _,
         identity: Some(identity.clone()),
         plaintext_login: config.plaintext_login,
         software_name: "Anabranch".into(),
@@ -68,7 +76,9 @@ pub(crate) async fn start(
     };
     renew_local_join(folder, join)?;
     let listeners = Listeners { starttls: vec![starttls], direct_tls: vec![direct_tls] };
-    let handle = Server::start(server, listeners, shutdown)?;
+    let handle = Server::start(server, listeners, shutdown.clone())?;
+    let ending = end_revoked(handle.clone(), accounts);
+    tokio::spawn(shutdown.run_until_cancelled_owned(ending));
     let join = |room: &str| RoomJoin {
         room: format!("{room}@{conference}"),
         nick: String::new(),
@@ -76,6 +86,25 @@ pub(crate) async fn start(
     };
     let rooms = config.all_rooms().map(join).collect();
     Ok(Embedded { handle, rooms, conference, address, pin })
+}
+
+/// Ends the sessions of accounts that have been taken away.
+async fn end_revoked(handle: ServerHandle, accounts: Arc<FileAccounts>) {
+    loop {
+        tokio::time::sleep(REVOKED_LOOK).await;
+        let (sessions, known) = (handle.sessions(), Arc::clone(&accounts));
+        // Sessions within this process need no account. The accounts may be read from their file.
+        let revoked = tokio::task::spawn_blocking(move || {
+            let is_revoked = |user: &String| known.keys(user).is_none();
+            let users =
+                sessions.into_iter().filter(|session| session.address.is_some()).map(|session| session.user);
+            users.filter(is_revoked).collect::<BTreeSet<_>>()
+        });
+        for user in revoked.await.unwrap_or_default() {
+            let ended = handle.disconnect(&user);
+            tracing::warn!(user, ended, "an agent's account was revoked: its sessions are ended");
+        }
+    }
 }
 
 /// `anabranch xmpp`: runs it until a signal asks it to stop. Writes a configuration by which servers come to it.

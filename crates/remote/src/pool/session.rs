@@ -251,6 +251,9 @@ impl Pool {
     ) -> Result<Option<Arc<ProcessDescription>>, String> {
         check_description(&register.description)?;
         let id = &register.description.id;
+        if !self.publisher.may_offer(&key.account, id) {
+            return Err(format!("agents of {} may not offer it", key.account));
+        }
         let Some(worker) = self.dispatch.worker(key) else { return Ok(None) };
         if worker.service(id).is_some_and(|service| service.revision > register.revision) {
             return Ok(None);

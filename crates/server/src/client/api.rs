@@ -1,8 +1,13 @@
 //! Requests to a server's OGC API, with its exceptions turned into errors.
 
+use crate::cli::{PASSWORD_VARIABLE, Remote};
+use crate::xmpp_session::read_secret;
 use anabranch_egress::{Egress, Method, Policy, Request, Response};
 use anyhow::{Context as _, anyhow, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use std::path::PathBuf;
 use url::Url;
 
 /// Largest JSON document read from a server, in bytes.
@@ -15,6 +20,8 @@ const EVENTS_MS_MAX: u64 = 7 * 24 * 3_600_000;
 pub(crate) struct Api {
     egress: Egress,
     base: Url,
+    /// What is sent to log in with.
+    authorization: Option<String>,
 }
 
 /// The server said no.
@@ -25,18 +32,33 @@ pub(crate) struct Refusal {
     pub(crate) detail: String,
 }
 
+impl Refusal {
+    /// For want of a login, or of a right.
+    pub(crate) fn is_of_login(&self) -> bool {
+        matches!(self.status, 401 | 403)
+    }
+}
+
 impl Api {
-    /// A server by its URL; the person named it, so its address is allowed, whatever it is.
-    pub(crate) fn new(base: &Url) -> anyhow::Result<Self> {
+    /// A server; the person named it, so its address is allowed, whatever it is.
+    pub(crate) fn new(remote: &Remote) -> anyhow::Result<Self> {
+        let base = &remote.server;
         let host = base.host_str().context("--server takes a URL with a host")?;
         let port = base.port_or_known_default().context("--server takes an http or https URL")?;
         let rule = format!("{host}:{port}").parse().map_err(|error| anyhow!("--server: {error}"))?;
-        let policy = Policy { allow: vec![rule], total_ms_max: EVENTS_MS_MAX, ..Policy::default() };
+        let ca_file = remote.ca.clone();
+        let policy = Policy {
+            allow: vec![rule],
+            total_ms_max: EVENTS_MS_MAX,
+            ca_file,
+            redirects_max: 0,
+            ..Policy::default()
+        };
         let mut base = base.clone();
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        Ok(Self { egress: Egress::new(policy), base })
+        Ok(Self { egress: Egress::new(policy), base, authorization: authorization(remote)? })
     }
 
     /// The address of a resource; every segment is encoded.
@@ -87,7 +109,12 @@ impl Api {
         Ok(Events { response: self.send(request).await?, pending: Vec::new() })
     }
 
-    async fn send(&self, request: Request) -> anyhow::Result<Response> {
+    async fn send(&self, mut request: Request) -> anyhow::Result<Response> {
+        if let Some(authorization) =
+            self.authorization.as_ref().filter(|_| request.url.origin() == self.base.origin())
+        {
+            request = request.header("Authorization", authorization.clone());
+        }
         let response =
             self.egress.fetch_any_status(request).await.with_context(|| Unreachable(self.base.clone()))?;
         if (200..300).contains(&response.status) {
@@ -102,6 +129,25 @@ impl Api {
             .unwrap_or_else(|| format!("the server answered {status}"));
         Err(Refusal { status, detail }.into())
     }
+}
+
+/// What a person logs in with: a token, or a password; never from the command line, which every account can read.
+fn authorization(remote: &Remote) -> anyhow::Result<Option<String>> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if let Some(user) = &remote.user {
+        let file = variable("ANABRANCH_PASSWORD_FILE").map(PathBuf::from);
+        let password = match (variable(PASSWORD_VARIABLE), file) {
+            (Some(password), _) => password,
+            (None, Some(file)) => read_secret(&file)?,
+            (None, None) => bail!("--user needs a password: {PASSWORD_VARIABLE} or ANABRANCH_PASSWORD_FILE"),
+        };
+        return Ok(Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))));
+    }
+    let token = match (&remote.token_file, variable("ANABRANCH_TOKEN")) {
+        (Some(file), _) => Some(read_secret(file)?),
+        (None, token) => token,
+    };
+    Ok(token.map(|token| format!("Bearer {token}")))
 }
 
 /// Nobody answers there.
@@ -176,7 +222,9 @@ mod tests {
 
     #[test]
     fn segments_are_encoded() {
-        let api = Api::new(&"http://127.0.0.1:8080".parse().unwrap()).unwrap();
+        let server = "http://127.0.0.1:8080".parse().unwrap();
+        let remote = Remote { server, user: None, token_file: None, ca: None };
+        let api = Api::new(&remote).unwrap();
         assert_eq!(
             api.url(&["processes", "default:A/b"]).as_str(),
             "http://127.0.0.1:8080/processes/default:A%2Fb"

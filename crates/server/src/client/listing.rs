@@ -19,7 +19,7 @@ fn cell(value: &Value) -> String {
 
 /// Lists jobs, newest first.
 pub(crate) async fn jobs(command: &cli::Jobs) -> anyhow::Result<()> {
-    let api = Api::new(&command.remote.server)?;
+    let api = Api::new(&command.remote)?;
     let mut url = api.url(&["jobs"]);
     url.query_pairs_mut().append_pair("limit", &command.limit.to_string());
     for (name, value) in [
@@ -45,7 +45,7 @@ fn job_row(job: &Value) -> [String; 6] {
 
 /// Lists connected agents.
 pub(crate) async fn agents(command: &cli::Remote) -> anyhow::Result<()> {
-    let api = Api::new(&command.server)?;
+    let api = Api::new(command)?;
     let mut url = api.url(&["console"]);
     url.query_pairs_mut().append_pair("f", "json");
     let list = api.get(url).await?;
@@ -60,7 +60,7 @@ pub(crate) async fn agents(command: &cli::Remote) -> anyhow::Result<()> {
 
 /// Has an agent take no new runs, or take them again.
 pub(crate) async fn drain(command: &cli::Drain) -> anyhow::Result<()> {
-    let api = Api::new(&command.remote.server)?;
+    let api = Api::new(&command.remote)?;
     let order = json!({ "agent": command.agent, "drain": !command.undo });
     let name = cell(&api.post(api.url(&["console", "drain"]), &order).await?["agent"]);
     if command.undo {
@@ -112,7 +112,7 @@ fn agent_row(agent: &Value) -> [String; 6] {
 
 /// Dismisses a job.
 pub(crate) async fn kill(command: &cli::Kill) -> anyhow::Result<()> {
-    let api = Api::new(&command.remote.server)?;
+    let api = Api::new(&command.remote)?;
     let status = api.delete(api.url(&["jobs", &command.job])).await?;
     line(format_args!("{} {}", command.job, cell(&status["status"])));
     Ok(())
@@ -120,7 +120,7 @@ pub(crate) async fn kill(command: &cli::Kill) -> anyhow::Result<()> {
 
 /// Prints the log of a job, to its end if asked.
 pub(crate) async fn log(command: &cli::Log) -> anyhow::Result<()> {
-    let api = Api::new(&command.remote.server)?;
+    let api = Api::new(&command.remote)?;
     if !command.follow {
         let mut url = api.url(&["jobs", &command.job, "log"]);
         url.query_pairs_mut().append_pair("f", "json");

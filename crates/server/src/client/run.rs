@@ -24,7 +24,7 @@ pub(crate) enum Ended {
 /// # Errors
 /// Where the server can't be reached or refuses, or a file can't be read or written.
 pub(crate) async fn run(command: &cli::Run) -> anyhow::Result<Ended> {
-    let api = Api::new(&command.remote.server)?;
+    let api = Api::new(&command.remote)?;
     let description = api.get(api.url(&["processes", &command.process])).await?;
     let wanted = outputs(&description, &command.outputs)?;
     let mut body = json!({ "inputs": values::inputs(&description, &command.inputs, &command.by_reference)?, "response": "document" });

@@ -82,7 +82,7 @@ impl Asked<'_> {
 
     /// The page of this resource; its JSON is that of the same query.
     pub(crate) fn page(&self) -> Page {
-        Page::new(self.app, self.path, self.query)
+        Page::new(self.app, self.caller, self.path, self.query)
     }
 
     /// The form wanted; a wrong `f` counts as JSON here, as it is refused by [`Form::wanted`] where it matters.

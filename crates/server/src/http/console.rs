@@ -5,8 +5,10 @@ use super::negotiate::Form;
 use super::pages::{AgentRow, AgentsPage};
 use super::same_site::refuse_foreign;
 use crate::app::App;
+use crate::audit::Event;
 use crate::http::caller::Caller;
 use anabranch_engine::Counts;
+use anabranch_login::Operation;
 use anabranch_model::description::media_type_essence;
 use anabranch_ogc::ogcapi::Problem;
 use anabranch_remote::{AgentInfo, DrainError, WaitingRuns};
@@ -27,6 +29,9 @@ pub(crate) async fn agents(
 ) -> Response {
     let asked =
         Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: "/console" };
+    if let Err(error) = caller.check_any(Operation::Operate) {
+        return asked.error(&error);
+    }
     let (agents, counts) = (app.orchestrator.agents(), app.engine.counts());
     match Form::wanted(asked.query, &headers) {
         Err(error) => asked.error(&error),
@@ -95,11 +100,17 @@ pub(crate) async fn drain(
     if let Some(problem) = refuse_foreign(&headers, &app.base) {
         return asked.problem(problem);
     }
+    if let Err(error) = caller.check_any(Operation::Operate) {
+        return asked.error(&error);
+    }
     let order = match read_order(&headers, &body) {
         Ok(order) => order,
         Err(detail) => return asked.problem(Problem::http(400, "no order", detail)),
     };
-    match (app.orchestrator.drain(&order.agent, order.drain).await, Form::wanted(None, &headers)) {
+    let drained = app.orchestrator.drain(&order.agent, order.drain).await;
+    let outcome = drained.as_ref().map_or_else(ToString::to_string, |_name| "taken".into());
+    app.audit.record(&caller, Event::Drained { agent: &order.agent, drain: order.drain, outcome: &outcome });
+    match (drained, Form::wanted(None, &headers)) {
         (Ok(_), Ok(Form::Html)) => Redirect::to(&app.base.at("/console")).into_response(),
         (Ok(name), _) => answer::json(StatusCode::OK, &json!({ "agent": name, "draining": order.drain })),
         (Err(error), _) => {

@@ -8,7 +8,8 @@ use super::negotiate::Form;
 use super::pages::process::ProcessPage;
 use super::same_site::refuse_foreign;
 use super::waiting::until_finished;
-use super::{body, processes};
+use super::{acting, body, processes};
+use anabranch_login::Operation;
 use anabranch_model::{
     DataDescription, Error, ExecuteRequest, ExecutionMode, Fault, FaultKind, FormatHint, InputData,
     InputDescription, InputItem, LiteralType, ProcessDescription, Reference, ResponseForm, Subject, TextForm,
@@ -58,7 +59,7 @@ pub(crate) async fn submit(asked: &Asked<'_>, id: &str, encoding: &Encoding, bod
 
 async fn submit_in(asked: &Asked<'_>, id: &str, encoding: &Encoding, body: Body) -> Result<Response, Error> {
     let app = asked.app;
-    let process = processes::find(app, id)?.description();
+    let process = processes::find(asked, Operation::Execute, id)?.description();
     let body = body::read(body, app.body_bytes_max).await?;
     let fields = encoding.parse(body).await?;
     if !fields.names().any(is_ours) {
@@ -70,7 +71,7 @@ async fn submit_in(asked: &Asked<'_>, id: &str, encoding: &Encoding, body: Body)
         return Ok(answer::html(StatusCode::OK, &page));
     }
     let handle = match request(&process, &fields) {
-        Ok(request) => app.engine.submit(request, &asked.caller.submitter()).await,
+        Ok(request) => acting::submit(app, asked.caller, request).await,
         Err(error) => Err(error),
     };
     let handle = match handle {

@@ -6,9 +6,10 @@ use super::negotiate::Form;
 use super::same_site::refuse_unmeant;
 use super::upload::{self, InputFiles, Upload, UploadFolder};
 use super::waiting::until_finished;
-use super::{execute_form, outputs, processes, service};
+use super::{acting, execute_form, outputs, processes, service};
 use crate::app::App;
 use crate::http::caller::Caller;
+use anabranch_login::Operation;
 use anabranch_model::description::media_type_essence;
 use anabranch_model::{Error, ExecutionMode, ProcessDescription};
 use anabranch_ogc::ogcapi::execute::{self as document, Execute};
@@ -54,7 +55,7 @@ fn wrong_media_type(headers: &HeaderMap) -> Option<Problem> {
 }
 
 async fn by_body(asked: &Asked<'_>, id: &str, body: Body) -> Result<Response, Error> {
-    let process = processes::find(asked.app, id)?.description();
+    let process = processes::find(asked, Operation::Execute, id)?.description();
     let prefer = prefer(asked.headers);
     if prefer.handling_strict {
         query::refuse_others(asked.query.unwrap_or_default(), &["validate", "f"])?;
@@ -99,7 +100,7 @@ pub(crate) async fn by_get(
 }
 
 async fn by_query(asked: &Asked<'_>, id: &str) -> Result<Response, Error> {
-    let process = processes::find(asked.app, id)?.description();
+    let process = processes::find(asked, Operation::Execute, id)?.description();
     let query = asked.query.unwrap_or_default();
     let form = Form::wanted(asked.query, asked.headers)?;
     if query::says_only(query, "f") {
@@ -162,7 +163,7 @@ async fn checked_or_run(
 async fn run(asked: &Asked<'_>, execute: Execute) -> Result<Response, Error> {
     let app = asked.app;
     let is_async = execute.request.mode == ExecutionMode::Async;
-    let handle = app.engine.submit(execute.request, &asked.caller.submitter()).await?;
+    let handle = acting::submit(app, asked.caller, execute.request).await?;
     let job = handle.id();
     if is_async {
         let status = status_info(&handle.view().job, &app.base);

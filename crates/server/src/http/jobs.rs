@@ -1,5 +1,6 @@
 //! The list of jobs, their status, dismissal and log.
 
+use super::acting;
 use super::answer::{self, Asked};
 use super::negotiate::Form;
 use super::outputs::parse_job;
@@ -9,7 +10,7 @@ use super::streams;
 use crate::app::App;
 use crate::http::caller::Caller;
 use anabranch_engine::{Cursor, JobFilter, JobView, OutputLog, StateName};
-use anabranch_model::{DismissedBy, Error, Fault, FaultKind, JobId, Subject};
+use anabranch_model::{Error, Fault, FaultKind, JobId, Subject};
 use anabranch_ogc::ogcapi::job::{self, Beside, JobQuery, StatusCode as JobStatus};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -189,7 +190,7 @@ pub(crate) async fn dismiss(
     let path = format!("/jobs/{job}");
     let asked = Asked { app: &app, caller: &caller, headers: &headers, query: None, path: &path };
     let dismissed = match parse_job(&job) {
-        Ok(id) => app.engine.dismiss(asked.viewer(), id, DismissedBy::Client, DISMISS_WAIT).await,
+        Ok(id) => acting::dismiss(&app, asked.caller, id).await,
         Err(error) => Err(error),
     };
     match dismissed {
@@ -219,7 +220,7 @@ async fn dismiss_unfinished(asked: &Asked<'_>, job: &str) -> Result<Response, Er
     let app = asked.app;
     let id = parse_job(job)?;
     if !app.engine.job(asked.viewer(), id).await?.job.is_finished() {
-        app.engine.dismiss(asked.viewer(), id, DismissedBy::Client, DISMISS_WAIT).await?;
+        acting::dismiss(app, asked.caller, id).await?;
     }
     let mut response = StatusCode::SEE_OTHER.into_response();
     if let Ok(location) = HeaderValue::from_str(&app.base.job(&id)) {

@@ -1,11 +1,14 @@
 //! The accept loop: connections limited in number, slow in their head cut off, ended in order.
 
+use super::tls::Tls;
 use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +17,20 @@ use tower::ServiceExt as _;
 
 /// Pause after the system refused a connection (no file descriptors left): without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who is at the other end of a connection; every request has it as an extension.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    /// The user that a client certificate of a trusted authority names.
+    pub(crate) certificate: Option<String>,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), certificate: None }
+    }
+}
 
 /// Limits of the loop.
 #[derive(Clone, Copy)]
@@ -28,6 +45,7 @@ pub(crate) struct Limits {
 /// Serves until `shutdown`; then takes no more requests, and waits for the answers under way, bounded by [`Limits::drain`].
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     router: Router,
     limits: Limits,
     shutdown: CancellationToken,
@@ -45,8 +63,10 @@ pub(crate) async fn serve(
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let serving = connection(stream, router.clone(), limits.head_timeout, shutdown.clone());
+            Ok((stream, address)) => {
+                let peer = Peer { address: address.ip(), certificate: None };
+                let serving =
+                    secured(stream, tls.clone(), peer, router.clone(), limits.head_timeout, shutdown.clone());
                 connections.spawn(async move {
                     serving.await;
                     drop(place);
@@ -65,10 +85,37 @@ pub(crate) async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, head_timeout: Duration, shutdown: CancellationToken) {
+/// By TLS, where that is configured; who takes longer for its handshake than for the head of a request is cut off.
+async fn secured(
+    stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+    peer: Peer,
+    router: Router,
+    head_timeout: Duration,
+    shutdown: CancellationToken,
+) {
     // Small answers must not wait for the acknowledgement of earlier ones.
     let _works_without = stream.set_nodelay(true);
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+    let Some(tls) = tls else { return connection(stream, peer, router, head_timeout, shutdown).await };
+    match tokio::time::timeout(head_timeout, tls.accept(stream)).await {
+        Ok(Ok((stream, certificate))) => {
+            let peer = Peer { certificate, ..peer };
+            connection(stream, peer, router, head_timeout, shutdown).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "a connection did not become one by TLS"),
+        Err(_elapsed) => tracing::debug!("a connection took too long to become one by TLS"),
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: Peer,
+    router: Router,
+    head_timeout: Duration,
+    shutdown: CancellationToken,
+) {
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request.map(axum::body::Body::new))
     });
     let connection = http1::Builder::new()

@@ -3,6 +3,7 @@
 pub(crate) mod definition;
 pub(crate) mod process;
 
+use super::caller::Caller;
 use crate::app::App;
 use anabranch_engine::{JobView, LogEntry, OutputLog};
 use anabranch_formats::playlist::Chunk;
@@ -25,12 +26,16 @@ pub(crate) struct Page {
     /// The same resource as JSON.
     pub(crate) json: String,
     pub(crate) version: &'static str,
+    /// Who reads it, where they have logged in.
+    pub(crate) user: Option<String>,
+    /// Who reads it could log in.
+    pub(crate) could_log_in: bool,
     /// Those of the same resource as JSON.
     pub(crate) links: Vec<Link>,
 }
 
 impl Page {
-    pub(crate) fn new(app: &App, path: &str, query: Option<&str>) -> Self {
+    pub(crate) fn new(app: &App, caller: &Caller, path: &str, query: Option<&str>) -> Self {
         let base = app.base.at("");
         let kept =
             query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("f="));
@@ -39,6 +44,8 @@ impl Page {
             service: app.service.title.clone(),
             json: format!("{base}{path}?{query}f=json"),
             base,
+            user: caller.user.as_ref().map(ToString::to_string),
+            could_log_in: caller.could_log_in(),
             version: env!("CARGO_PKG_VERSION"),
             links: Vec::new(),
         }

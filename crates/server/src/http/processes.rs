@@ -8,6 +8,7 @@ use super::rendered::Document;
 use super::service::descriptions;
 use crate::app::App;
 use crate::http::caller::Caller;
+use anabranch_login::Operation;
 use anabranch_model::{Error, Process, ProcessId};
 use anabranch_ogc::ogcapi::{self, describe as document, processes, query};
 use axum::body::Body;
@@ -34,7 +35,7 @@ fn list_in(asked: &Asked<'_>) -> Result<Response, Error> {
     let page = query::Page::parse(asked.query.unwrap_or_default())?;
     match Form::wanted(asked.query, asked.headers)? {
         Form::Html => {
-            let published = descriptions(app);
+            let published = descriptions(app, asked.caller);
             let list = processes::list(&published, &page, &app.base)?;
             let href = |rel| {
                 list.links.iter().find(|link| link.rel == rel).map(|link| format!("{}&f=html", link.href))
@@ -49,15 +50,16 @@ fn list_in(asked: &Asked<'_>) -> Result<Response, Error> {
         }
         Form::Json if page == query::Page::default() => {
             let registry = app.engine.registry();
-            app.rendered.answer(Document::Processes, registry, || list_as_json(app, &page))
+            let key = asked.caller.list_key();
+            app.rendered.answer(Document::Processes, &key, registry, || list_as_json(asked, &page))
         }
-        Form::Json => Ok(list_as_json(app, &page)?.map(Body::from)),
+        Form::Json => Ok(list_as_json(asked, &page)?.map(Body::from)),
     }
 }
 
-fn list_as_json(app: &App, page: &query::Page) -> Result<http::Response<Bytes>, Error> {
-    let published = descriptions(app);
-    let list = processes::list(&published, page, &app.base)?;
+fn list_as_json(asked: &Asked<'_>, page: &query::Page) -> Result<http::Response<Bytes>, Error> {
+    let published = descriptions(asked.app, asked.caller);
+    let list = processes::list(&published, page, &asked.app.base)?;
     let bytes = serde_json::to_vec(&list).map_err(Error::internal)?;
     let mut response = answer::typed(StatusCode::OK, ogcapi::MEDIA_TYPE, bytes.into());
     answer::add_links(&mut response, &list.links);
@@ -74,7 +76,8 @@ pub(crate) async fn describe(
 ) -> Response {
     let path = format!("/processes/{id}");
     let asked = Asked { app: &app, caller: &caller, headers: &headers, query: query.as_deref(), path: &path };
-    let found = find(&app, &id).and_then(|process| Ok((process, Form::wanted(asked.query, &headers)?)));
+    let found = find(&asked, Operation::See, &id)
+        .and_then(|process| Ok((process, Form::wanted(asked.query, &headers)?)));
     match found {
         Err(error) => asked.error(&error),
         Ok((process, Form::Html)) => {
@@ -87,8 +90,10 @@ pub(crate) async fn describe(
     }
 }
 
-/// A process by the text of its identifier.
-pub(crate) fn find(app: &App, id: &str) -> Result<Arc<dyn Process>, Error> {
+/// A process by the text of its identifier, for whoever may do that with it.
+pub(crate) fn find(asked: &Asked<'_>, operation: Operation, id: &str) -> Result<Arc<dyn Process>, Error> {
     let known: ProcessId = id.parse().map_err(|_no_identifier| Error::NoSuchProcess(id.to_owned()))?;
-    app.engine.registry().get(&known)
+    let process = asked.app.engine.registry().get(&known)?;
+    asked.caller.check(operation, &known)?;
+    Ok(process)
 }

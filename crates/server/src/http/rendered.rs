@@ -5,9 +5,13 @@ use axum::body::Body;
 use axum::http;
 use axum::response::Response;
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-/// What is kept: one answer each, to requests that name no choices.
+/// Sorts of callers whose answers are kept: sites have a handful of roles, and some combinations of them.
+const KEYS_MAX: usize = 64;
+
+/// What is kept: one answer each for every sort of caller, to requests that name no choices.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Document {
     /// The first page of the list of processes, as JSON.
@@ -18,7 +22,7 @@ pub(crate) enum Document {
 
 /// The answers that are kept.
 #[derive(Default)]
-pub(crate) struct Rendered([RwLock<Option<Kept>>; 3]);
+pub(crate) struct Rendered([RwLock<HashMap<String, Kept>>; 3]);
 
 struct Kept {
     /// Changes of the registry that the answer has, or fewer.
@@ -27,25 +31,29 @@ struct Kept {
 }
 
 impl Rendered {
-    /// The answer: the one that is kept where nothing was published or withdrawn since, else what `write` makes of the registry.
+    /// The answer to callers who see the same (`key`): the one that is kept where nothing was published or withdrawn since, else what `write` makes of the registry.
     pub(crate) fn answer<E>(
         &self,
         document: Document,
+        key: &str,
         registry: &Registry,
         write: impl FnOnce() -> Result<http::Response<Bytes>, E>,
     ) -> Result<Response, E> {
         let kept = &self.0[document as usize];
         // Read before the processes are: what changes meanwhile makes the answer newer than it says, and it is written again.
         let changes = registry.changes();
-        if let Some(kept) = kept.read().unwrap_or_else(PoisonError::into_inner).as_ref()
+        if let Some(kept) = kept.read().unwrap_or_else(PoisonError::into_inner).get(key)
             && kept.changes == changes
         {
             return Ok(kept.response.clone().map(Body::from));
         }
         let response = write()?;
         let mut kept = kept.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.as_ref().is_none_or(|kept| kept.changes <= changes) {
-            *kept = Some(Kept { changes, response: response.clone() });
+        if kept.len() >= KEYS_MAX && !kept.contains_key(key) {
+            kept.clear();
+        }
+        if kept.get(key).is_none_or(|kept| kept.changes <= changes) {
+            kept.insert(key.to_owned(), Kept { changes, response: response.clone() });
         }
         Ok(response.map(Body::from))
     }
@@ -75,7 +83,7 @@ mod tests {
     /// What a client reads, and whether it was written for it.
     async fn read(rendered: &Rendered, document: Document, registry: &Registry) -> (String, bool) {
         let mut written = false;
-        let answer = rendered.answer(document, registry, || {
+        let answer = rendered.answer(document, "", registry, || {
             written = true;
             let mut response = http::Response::new(names(registry).into());
             response.headers_mut().insert(http::header::LINK, http::HeaderValue::from_static("<next>"));
@@ -109,7 +117,7 @@ mod tests {
         let (_folder, engine) = engine().await;
         let (registry, rendered) = (engine.registry(), Rendered::default());
         let process = anabranch_algorithms::all_processes().remove(0);
-        let answer = rendered.answer(Document::Processes, registry, || {
+        let answer = rendered.answer(Document::Processes, "", registry, || {
             let old = names(registry);
             registry.publish(Arc::clone(&process));
             Ok::<_, Infallible>(http::Response::new(old.into()))

@@ -4,6 +4,7 @@
 //! act for themselves.
 
 use anabranch_ogc::ogcapi::{BaseUrl, Problem};
+use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 
 /// The problem, where a form was sent by a page of another site.
@@ -30,6 +31,20 @@ pub(crate) fn refuse_unmeant(headers: &HeaderMap) -> Option<Problem> {
     let detail =
         "this address executes a process: it is neither fetched in advance nor shown in pages of other sites";
     Some(Problem::http(403, "not meant", detail))
+}
+
+/// The problem, where a page of another site has a browser act in its user's name: passwords and certificates are sent by browsers
+/// themselves, whoever asks. Links from elsewhere may be followed, but for those that execute something.
+pub(crate) fn refuse_ambient(request: &Request, base: &BaseUrl, origins: &[String]) -> Option<Problem> {
+    let (headers, path) = (request.headers(), request.uri().path());
+    let acts = !request.method().is_safe() || path.ends_with("/execution") || matches!(path, "/wps" | "/ows");
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    let is_named = origin.is_some_and(|origin| origins.iter().any(|named| named == origin));
+    if !acts || is_named || is_own(headers, base) {
+        return None;
+    }
+    let detail = "pages of other sites act here by bearer tokens only, or where http.cors_origins names them";
+    Some(Problem::http(403, "request of another site", detail))
 }
 
 fn is_own(headers: &HeaderMap, base: &BaseUrl) -> bool {
@@ -68,6 +83,24 @@ mod tests {
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             assert_eq!(refuse_foreign(&pairs.collect(), &base).is_none(), own, "{headers:?}");
         }
+    }
+
+    #[test]
+    fn what_a_browser_adds_counts_on_our_own_pages() {
+        let base = BaseUrl::new("https://example.org");
+        let origins = ["https://maps.example.net".to_owned()];
+        let refused = |method: &str, path: &str, name: &str, value: &str| {
+            let request = Request::builder().method(method).uri(path).header(name, value);
+            refuse_ambient(&request.body(axum::body::Body::empty()).unwrap(), &base, &origins).is_some()
+        };
+        assert!(refused("POST", "/wps", "sec-fetch-site", "cross-site"));
+        assert!(refused("GET", "/wps?request=Execute", "sec-fetch-site", "same-site"));
+        assert!(refused("GET", "/processes/echo/execution?x=1", "sec-fetch-site", "cross-site"));
+        assert!(refused("DELETE", "/jobs/1", "origin", "https://evil.example"));
+        assert!(!refused("GET", "/jobs/1", "sec-fetch-site", "cross-site"), "a link in a letter");
+        assert!(!refused("POST", "/wps", "sec-fetch-site", "same-origin"));
+        assert!(!refused("POST", "/wps", "user-agent", "QGIS"));
+        assert!(!refused("POST", "/wps", "origin", "https://maps.example.net"));
     }
 
     #[test]

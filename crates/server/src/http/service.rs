@@ -43,7 +43,7 @@ pub(crate) async fn landing(
             let page = LandingPage {
                 page: asked.page().linked(&landing.links),
                 about: app.service.description.clone(),
-                processes: app.engine.registry().list().len(),
+                processes: descriptions(&app, &caller).len(),
                 queued: counts.queued,
                 running: counts.running,
                 agents: app.orchestrator.agents().iter().filter(|agent| agent.connected).count(),
@@ -102,7 +102,7 @@ pub(crate) async fn api(
         Ok(form) => form,
         Err(error) => return asked.error(&error),
     };
-    let document = openapi::document(&descriptions(&app), &app.service, &app.base);
+    let document = openapi::document(&descriptions(&app, &caller), &app.service, &app.base);
     match form {
         Form::Json => match serde_json::to_vec(&document) {
             Ok(bytes) => {
@@ -116,9 +116,10 @@ pub(crate) async fn api(
     }
 }
 
-/// Descriptions of everything published.
-pub(crate) fn descriptions(app: &App) -> Vec<Arc<ProcessDescription>> {
-    app.engine.registry().list().iter().map(|process| process.description()).collect()
+/// Descriptions of everything published that stands in the caller's lists.
+pub(crate) fn descriptions(app: &App, caller: &Caller) -> Vec<Arc<ProcessDescription>> {
+    let all = app.engine.registry().list();
+    all.iter().map(|process| process.description()).filter(|process| caller.lists(&process.id)).collect()
 }
 
 /// What a process says of itself, or its identifier alone where it is not published any more: its jobs are still there.

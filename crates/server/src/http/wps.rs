@@ -9,8 +9,9 @@ use super::service::descriptions;
 use super::upload::{self, Begun, InputFiles, Upload, UploadFolder};
 use crate::app::App;
 use crate::http::caller::Caller;
+use anabranch_login::Operation;
 use anabranch_model::Error;
-use anabranch_ogc::wps::{Capabilities, MEDIA_TYPE};
+use anabranch_ogc::wps::{Capabilities, MEDIA_TYPE, Processes};
 use anabranch_ogc::{ExceptionReport, WpsRequest, detect, wps_1_0};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -32,7 +33,10 @@ pub(crate) async fn by_post(State(app): State<App>, caller: Caller, body: Body) 
     let folder = Arc::new(UploadFolder::new(&app.engine));
     let request = match upload::begin(&app, body).await {
         Ok(Upload::Whole(body)) => detect::body(&body, &app.service),
-        Ok(Upload::Begun(begun)) => streamed(&app, &folder, begun).await,
+        Ok(Upload::Begun(begun)) => match caller.check_any(Operation::Execute) {
+            Ok(()) => streamed(&app, &folder, begun).await,
+            Err(error) => Err(of_nobody_knows_which(&error)),
+        },
         Err(error) => Err(of_nobody_knows_which(&error)),
     };
     answer_to(&app, &caller, request).await
@@ -85,21 +89,36 @@ fn log_ours(error: &Error) {
 }
 
 /// Gives a writer what capabilities documents are made of.
-fn with_capabilities<T>(app: &App, write: impl FnOnce(&Capabilities<'_>) -> T) -> T {
+fn with_capabilities<T>(app: &App, caller: &Caller, write: impl FnOnce(&Capabilities<'_>) -> T) -> T {
     // First, so that no document claims to be newer than it is.
     let update_sequence = app.engine.registry().changes();
-    let (processes, url) = (descriptions(app), app.wps_url());
+    let (processes, url) = (descriptions(app, caller), app.wps_url());
     write(&Capabilities { service: &app.service, url: &url, processes: &processes, update_sequence })
+}
+
+/// Whether the caller may see all processes that are asked for by name; those that they are not to know of are unknown by themselves, as
+/// they stand in none of the caller's lists.
+fn check_described(app: &App, caller: &Caller, asked: &Processes) -> Result<(), Error> {
+    let Processes::Named(names) = asked else { return Ok(()) };
+    let known = names.iter().filter_map(|name| name.parse().ok());
+    for process in known.filter(|process| app.engine.registry().get(process).is_ok()) {
+        match caller.check(Operation::See, &process) {
+            Ok(()) | Err(Error::NoSuchProcess(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The capabilities that clients get who name no choices.
 fn plain_capabilities<E>(
     app: &App,
+    caller: &Caller,
     document: Document,
     write: impl FnOnce(&Capabilities<'_>) -> Result<Vec<u8>, E>,
 ) -> Result<Response, E> {
-    app.rendered.answer(document, app.engine.registry(), || {
-        let bytes = with_capabilities(app, write)?;
+    app.rendered.answer(document, &caller.list_key(), app.engine.registry(), || {
+        let bytes = with_capabilities(app, caller, write)?;
         Ok(answer::typed(StatusCode::OK, MEDIA_TYPE, bytes.into()))
     })
 }

@@ -12,6 +12,7 @@ use anabranch_egress::{Request, parse_url};
 use anabranch_formats::playlist::document::Exception;
 use anabranch_formats::playlist::events::{self, HEAD, KEEP_ALIVE, MEDIA_TYPE};
 use anabranch_formats::playlist::{Chunk, Playlist, exception_text, read};
+use anabranch_login::Operation;
 use anabranch_model::{ComplexValue, Data, Error, Fault, FaultKind, Format, Subject, Value};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -99,6 +100,10 @@ pub(crate) async fn watch_events(
         query: query.as_deref(),
         path: "/watch/events",
     };
+    // What is fetched for people is fetched in the name of this server.
+    if let Err(error) = caller.check_any(Operation::Execute) {
+        return asked.error(&error);
+    }
     let started = address(asked.query).and_then(|url| Ok((url, app.followers.admit()?)));
     let (url, place) = match started {
         Ok(started) => started,
@@ -228,6 +233,10 @@ pub(crate) async fn watch_chunk(
         query: query.as_deref(),
         path: "/watch/chunk",
     };
+    // What is fetched for people is fetched in the name of this server.
+    if let Err(error) = caller.check_any(Operation::Execute) {
+        return asked.error(&error);
+    }
     chunk_in(&asked).await.unwrap_or_else(|error| asked.error(&error))
 }
 

@@ -4,16 +4,16 @@ mod early;
 
 use super::{exception, xml};
 use crate::app::App;
+use crate::http::acting;
 use crate::http::answer;
 use crate::http::caller::Caller;
-use crate::http::jobs::DISMISS_WAIT;
 use crate::http::outputs::{OutputSet, bare, parse_job};
 use crate::http::rendered::Document;
 use crate::http::service::{description, descriptions};
 use crate::http::streams;
 use crate::http::waiting::{until_finished, until_opened};
 use anabranch_engine::{JobView, StoredRequest};
-use anabranch_model::{DismissedBy, Error, ExecutionMode, JobState, Outcome, Viewer};
+use anabranch_model::{Error, ExecutionMode, JobState, Outcome, Viewer};
 use anabranch_ogc::ExceptionReport;
 use anabranch_ogc::wps::Capabilities;
 use anabranch_ogc::wps_1_0::{self, DescribeProcess, Execute, Request, capabilities, describe, response};
@@ -33,7 +33,8 @@ async fn stored(app: &App, viewer: &Viewer, job: &str, language: Option<&str>) -
 }
 
 /// GeoServer's: ends a job or removes a finished one with its results. Afterwards there is no such job, as in WPS 2.0.
-async fn dismiss(app: &App, viewer: &Viewer, job: &str, language: Option<&str>) -> Result<Response, Error> {
+async fn dismiss(app: &App, caller: &Caller, job: &str, language: Option<&str>) -> Result<Response, Error> {
+    let viewer = &caller.viewer;
     let id = parse_job(job)?;
     let before = app.engine.job(viewer, id).await?;
     if matches!(before.job.state, JobState::Finished(Outcome::Dismissed(_))) {
@@ -41,7 +42,7 @@ async fn dismiss(app: &App, viewer: &Viewer, job: &str, language: Option<&str>) 
     }
     // Read first: with a finished job its request is removed.
     let request = app.engine.request(viewer, id).await?;
-    let view = app.engine.dismiss(viewer, id, DismissedBy::Client, DISMISS_WAIT).await?;
+    let view = acting::dismiss(app, caller, id).await?;
     written(app, viewer, &view, &request, language, !before.job.is_finished()).await
 }
 
@@ -54,19 +55,19 @@ pub(super) async fn answer_to(
         Request::GetCapabilities(request) => {
             let write = |offered: &Capabilities<'_>| capabilities::write(offered, &request);
             if request.language.is_none() && request.update_sequence.is_none() {
-                super::plain_capabilities(app, Document::Capabilities1_0, write)
+                super::plain_capabilities(app, caller, Document::Capabilities1_0, write)
             } else {
-                super::with_capabilities(app, write).map(xml)
+                super::with_capabilities(app, caller, write).map(xml)
             }
         }
-        Request::DescribeProcess(request) => describe_process(app, &request),
+        Request::DescribeProcess(request) => describe_process(app, caller, &request),
         Request::Execute(request) => execute(app, caller, *request).await,
         Request::GetExecutionStatus(of) => stored(app, &caller.viewer, &of.job, of.language.as_deref())
             .await
             .map_err(|error| reported(&error)),
-        Request::Dismiss(of) => dismiss(app, &caller.viewer, &of.job, of.language.as_deref())
-            .await
-            .map_err(|error| reported(&error)),
+        Request::Dismiss(of) => {
+            dismiss(app, caller, &of.job, of.language.as_deref()).await.map_err(|error| reported(&error))
+        }
     }
 }
 
@@ -76,8 +77,13 @@ pub(crate) fn reported(error: &Error) -> ExceptionReport {
     wps_1_0::exception_report(error)
 }
 
-fn describe_process(app: &App, request: &DescribeProcess) -> Result<Response, ExceptionReport> {
-    let picked = describe::pick(&request.processes, &descriptions(app))?;
+fn describe_process(
+    app: &App,
+    caller: &Caller,
+    request: &DescribeProcess,
+) -> Result<Response, ExceptionReport> {
+    super::check_described(app, caller, &request.processes).map_err(|error| reported(&error))?;
+    let picked = describe::pick(&request.processes, &descriptions(app, caller))?;
     Ok(xml(describe::write(&picked, request.language.as_deref().unwrap_or_else(|| app.service.language()))))
 }
 
@@ -90,8 +96,7 @@ async fn execute(app: &App, caller: &Caller, mut execute: Execute) -> Result<Res
         // The client goes as soon as the streams are open: the job has to outlive it, and this server.
         execute.request.mode = ExecutionMode::Async;
     }
-    let handle =
-        app.engine.submit(execute.request, &caller.submitter()).await.map_err(|error| reported(&error))?;
+    let handle = acting::submit(app, caller, execute.request).await.map_err(|error| reported(&error))?;
     let view = if options.store && options.status {
         handle.view()
     } else if is_early {

@@ -2,19 +2,20 @@
 
 use super::xml;
 use crate::app::App;
+use crate::http::acting;
 use crate::http::answer;
 use crate::http::caller::Caller;
-use crate::http::jobs::DISMISS_WAIT;
 use crate::http::outputs::{OutputSet, bare, parse_job};
 use crate::http::rendered::Document;
 use crate::http::service::{description, descriptions};
 use crate::http::streams;
 use crate::http::waiting::{until_finished, within};
 use anabranch_engine::{JobHandle, JobView};
+use anabranch_login::Operation;
 use anabranch_model::bind::FAULTS_MAX;
 use anabranch_model::{
-    DismissedBy, Error, ExecuteRequest, ExecutionMode, JobId, JobState, Outcome, ProcessDescription,
-    ResponseForm, Timestamp, Value, Viewer, bind,
+    Error, ExecuteRequest, ExecutionMode, JobId, JobState, Outcome, ProcessDescription, ResponseForm,
+    Timestamp, Value, Viewer, bind,
 };
 use anabranch_ogc::wps_2_0::execute::unanswerable;
 use anabranch_ogc::wps_2_0::{self, DescribeProcess, Request, capabilities, describe, response, status};
@@ -28,14 +29,16 @@ pub(super) async fn answer_to(
     request: Request,
 ) -> Result<Response, ExceptionReport> {
     let answered = match request {
-        Request::GetCapabilities(_) => super::plain_capabilities(app, Document::Capabilities2_0, |offered| {
-            Ok(capabilities::write(offered))
-        }),
-        Request::DescribeProcess(request) => return describe_process(app, &request),
+        Request::GetCapabilities(_) => {
+            super::plain_capabilities(app, caller, Document::Capabilities2_0, |offered| {
+                Ok(capabilities::write(offered))
+            })
+        }
+        Request::DescribeProcess(request) => return describe_process(app, caller, &request),
         Request::Execute(request) => execute(app, caller, *request).await,
         Request::GetStatus(job) => get_status(app, &caller.viewer, &job).await,
         Request::GetResult(job) => get_result(app, &caller.viewer, &job).await,
-        Request::Dismiss(job) => dismiss(app, &caller.viewer, &job).await,
+        Request::Dismiss(job) => dismiss(app, caller, &job).await,
     };
     answered.map_err(|error| {
         super::log_ours(&error);
@@ -43,8 +46,14 @@ pub(super) async fn answer_to(
     })
 }
 
-fn describe_process(app: &App, request: &DescribeProcess) -> Result<Response, ExceptionReport> {
-    let picked = describe::pick(&request.processes, &descriptions(app))?;
+fn describe_process(
+    app: &App,
+    caller: &Caller,
+    request: &DescribeProcess,
+) -> Result<Response, ExceptionReport> {
+    super::check_described(app, caller, &request.processes)
+        .map_err(|error| wps_2_0::exception_report(&error))?;
+    let picked = describe::pick(&request.processes, &descriptions(app, caller))?;
     Ok(xml(describe::write(&picked, request.language.as_deref().unwrap_or_else(|| app.service.language()))))
 }
 
@@ -53,10 +62,11 @@ fn describe_process(app: &App, request: &DescribeProcess) -> Result<Response, Ex
 async fn execute(app: &App, caller: &Caller, mut request: ExecuteRequest) -> Result<Response, Error> {
     let viewer = &caller.viewer;
     let process = app.engine.registry().get(&request.process)?.description();
+    caller.check(Operation::Execute, &request.process)?;
     check_answerable(&process, &request)?;
     request.mode = chosen(request.mode, &process);
     let mode = request.mode;
-    let mut handle = app.engine.submit(request, &caller.submitter()).await?;
+    let mut handle = acting::submit(app, caller, request).await?;
     let job = handle.id();
     match mode {
         ExecutionMode::Sync => {
@@ -156,13 +166,14 @@ async fn raw(app: &App, viewer: &Viewer, job: JobId, set: &OutputSet) -> Result<
 }
 
 /// Ends a job or removes a finished one with its results; what has been dismissed is no job any more.
-async fn dismiss(app: &App, viewer: &Viewer, job: &str) -> Result<Response, Error> {
+async fn dismiss(app: &App, caller: &Caller, job: &str) -> Result<Response, Error> {
+    let viewer = &caller.viewer;
     let id = parse_job(job)?;
     let before = app.engine.job(viewer, id).await?;
     if matches!(before.job.state, JobState::Finished(Outcome::Dismissed(_))) {
         return Err(Error::NoSuchJob(job.to_owned()));
     }
-    let view = app.engine.dismiss(viewer, id, DismissedBy::Client, DISMISS_WAIT).await?;
+    let view = acting::dismiss(app, caller, id).await?;
     // What is gone does not expire.
     let expires = view.expires.filter(|_| !before.job.is_finished());
     Ok(xml(status::write(&status::StatusInfo { job: &view.job, expires, now: Timestamp::now() })))
