@@ -33,6 +33,16 @@ need_moto() {
   "$folder/bin/pip" install --quiet 'moto[server]==5.*'
 }
 
+# An OpenID Connect server, of PyPI: likewise.
+need_oidc() {
+  local folder; folder="$(dirname "$0")/../target/tools/oidc"
+  if [ -x "$folder/bin/oidc-provider-mock" ]; then return; fi
+  if ! python3 -c 'import ensurepip' 2>/dev/null; then apt_need "python3 module venv" python3-venv; fi
+  echo "installing oidc-provider-mock in target/tools/oidc"
+  python3 -m venv "$folder"
+  "$folder/bin/pip" install --quiet 'oidc-provider-mock==0.3.*'
+}
+
 command -v cargo >/dev/null 2>&1 || { echo "needs Rust: https://rustup.rs" >&2; exit 1; }
 apt_need cc build-essential
 
@@ -41,7 +51,7 @@ case "${1:-}" in
   test) apt_need ogr2ogr gdal-bin; apt_need bwrap bubblewrap; apt_need munged munge; apt_need slurmctld slurmctld; apt_need slurmd slurmd; apt_need sbatch slurm-client
     # Servers that uploads go to.
     apt_need sshd openssh-server; apt_need python3 python3; apt_need_python pyftpdlib python3-pyftpdlib; apt_need_python OpenSSL python3-openssl; need_moto ;;
-  e2e) apt_need gdal_contour gdal-bin; apt_need prosody prosody; apt_need ejabberdctl ejabberd; apt_need chromium chromium; apt_need chromedriver chromium-driver; apt_need openssl openssl; apt_need curl curl; apt_need python3 python3; apt_need_python slixmpp python3-slixmpp; apt_need_python pyftpdlib python3-pyftpdlib; apt_need_python OpenSSL python3-openssl; apt_need faketime faketime ;;
+  e2e) apt_need gdal_contour gdal-bin; apt_need prosody prosody; apt_need ejabberdctl ejabberd; apt_need chromium chromium; apt_need chromedriver chromium-driver; apt_need openssl openssl; apt_need curl curl; apt_need python3 python3; apt_need_python slixmpp python3-slixmpp; apt_need_python pyftpdlib python3-pyftpdlib; apt_need_python OpenSSL python3-openssl; apt_need faketime faketime; need_oidc ;;
   venv) apt_need python3 python3; echo "installing python3-venv"; as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null ;;
   deny)

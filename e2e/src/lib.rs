@@ -378,7 +378,17 @@ pub struct Reply {
 }
 
 /// Headers that tests look at, beside those that have a field of their own.
-const HEADERS: [&str; 6] = ["accept-ranges", "cache-control", "content-range", "etag", "link", "retry-after"];
+const HEADERS: [&str; 9] = [
+    "accept-ranges",
+    "access-control-allow-origin",
+    "cache-control",
+    "content-range",
+    "content-security-policy",
+    "etag",
+    "link",
+    "retry-after",
+    "www-authenticate",
+];
 
 impl Reply {
     /// One of [`HEADERS`].
@@ -428,6 +438,13 @@ pub async fn try_post(url: &str, headers: &[(&str, &str)], body: &str) -> Result
     let request = Request::post(url.parse().unwrap(), body.to_owned());
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     send(request).await
+}
+
+/// Any method with headers and no body.
+pub async fn ask(method: Method, url: &str, headers: &[(&str, &str)]) -> Reply {
+    let request = Request::new(method, url.parse().unwrap());
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    send(request).await.unwrap()
 }
 
 async fn send(request: Request) -> Result<Reply, String> {

@@ -333,3 +333,53 @@ async fn the_other_pages_are_looked_at_too() {
     }
     assert!(tokio::time::timeout(Duration::from_secs(10), browser.close()).await.is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_never_runs() {
+    let server = Server::start().await;
+    let program = "<html xmlns='http://www.w3.org/1999/xhtml'><head><title>quiet</title></head>\
+                   <body><script>document.title = 'ran'</script><p>shown</p></body></html>";
+    let input = json!({ "value": program, "mediaType": "application/xml" });
+    let job = server.submit("echo", &json!({ "inputs": { "complexInput": input } })).await;
+    server.job_in(&job, &["successful"], DEADLINE).await;
+    let browser = Browser::start().await;
+    for path in
+        [format!("/jobs/{job}/results/complexOutput"), format!("/jobs/{job}/results/complexOutput/chunks/1")]
+    {
+        browser.see(&server.url(&path)).await;
+        assert_eq!(browser.client.title().await.unwrap(), "quiet", "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_logs_in_and_pages_of_other_sites_can_not_act_with_that() {
+    let server = Server::start().await;
+    let added = command(e2e::binary())
+        .args(["user", "add", "anna", "--data"])
+        .arg(server.data_folder())
+        .env("ANABRANCH_PASSWORD", "correct horse")
+        .status()
+        .await
+        .unwrap();
+    assert!(added.success());
+    eventually("login is on", DEADLINE, async || (server.get("/console").await.status == 401).then_some(()))
+        .await;
+    let browser = Browser::start().await;
+    browser.see(&server.url("/")).await;
+    browser.shows("nav", "Log in").await;
+    let with_password = server.url("/login").replace("http://", "http://anna:correct%20horse@");
+    browser.see(&with_password).await;
+    browser.shows("nav", "anna").await;
+    // A page of another site sends a form here, and the browser adds the password.
+    let form = format!(
+        "<form method=post enctype=text/plain action='{}'><input name='<x a' value='b'></form>\
+         <script>document.forms[0].submit()</script>",
+        server.url("/wps")
+    );
+    let page = format!(
+        "data:text/html,{}",
+        url::form_urlencoded::byte_serialize(form.as_bytes()).collect::<String>().replace('+', "%20")
+    );
+    browser.see(&page).await;
+    browser.shows("body", "another site").await;
+}
