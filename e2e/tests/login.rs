@@ -170,7 +170,20 @@ async fn is_known(server: &Server, authorization: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_may_what_their_rights_say_and_guessing_is_slow() {
-    let server = Server::with_config(RIGHTS).await;
+    let secrets = tempfile::tempdir().unwrap();
+    let file = |name: &str| {
+        let path = secrets.path().join(name);
+        std::fs::write(&path, format!("{name}-Xq7-secret")).unwrap();
+        path.display().to_string()
+    };
+    let config = format!(
+        "[callbacks]\nsecret_file = {:?}\n[geoserver]\nurl = \"http://127.0.0.1:1/g\"\nuser = \"u\"\nworkspace = \"w\"\n\
+         password_file = {:?}\n[upload]\nprotocol = \"ftp\"\nhost = \"127.0.0.1\"\nuser = \"u\"\npassword_file = {:?}\n{RIGHTS}",
+        file("callback"),
+        file("geoserver"),
+        file("upload")
+    );
+    let server = Server::with_config(&config).await;
     assert_eq!(get(&server, "/console", "").await.status, 200, "without users everyone is an operator");
     user(&server, &["add", "anna"], "correct horse").await;
     let (anna, boss) =
@@ -252,7 +265,8 @@ async fn roles_may_what_their_rights_say_and_guessing_is_slow() {
     })
     .await;
     let sent = &anna["Basic ".len()..];
-    nothing_tells(&server, &["correct horse", "gu3ss-Wr0ng", sent, &boss["Bearer ".len()..]]);
+    let secrets = ["correct horse", "gu3ss-Wr0ng", "Xq7-secret", sent, &boss["Bearer ".len()..]];
+    nothing_tells(&server, &secrets);
     let audit = std::fs::read_to_string(server.data_folder().join("audit.jsonl")).unwrap();
     for event in ["user added", "user removed", "token made", "login", "submit"] {
         assert!(audit.contains(&format!("\"event\":\"{event}\"")), "{event}: {audit}");
@@ -420,20 +434,24 @@ fn certificate(folder: &Path, number: u8) {
     std::fs::write(folder.join("certificate.pem"), certificate.pem()).unwrap();
 }
 
-/// An authority, and a certificate of it that names a user.
-fn client_certificate(folder: &Path, user: &str) {
+/// An authority, and two certificates of it: one names a user, the other an address of e-mail too.
+fn client_certificates(folder: &Path) {
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::default();
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let certificate = authority.clone().self_signed(&authority_key).unwrap();
     std::fs::write(folder.join("clients.pem"), certificate.pem()).unwrap();
     let issuer = rcgen::Issuer::new(authority, authority_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut parameters = rcgen::CertificateParams::default();
-    parameters.distinguished_name.push(rcgen::DnType::CommonName, user);
-    parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    let certificate = parameters.signed_by(&key, &issuer).unwrap();
-    std::fs::write(folder.join("client.pem"), certificate.pem() + &key.serialize_pem()).unwrap();
+    for (name, email) in [("carla", None), ("dora", Some("dora@example.org"))] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let email = email.map(|email| rcgen::SanType::Rfc822Name(email.try_into().unwrap()));
+        parameters.subject_alt_names.extend(email);
+        parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = parameters.signed_by(&key, &issuer).unwrap();
+        std::fs::write(folder.join(name), certificate.pem() + &key.serialize_pem()).unwrap();
+    }
 }
 
 /// What curl gets, with the headers.
@@ -447,7 +465,7 @@ async fn tls_takes_up_new_certificates_and_knows_clients_by_theirs() {
     let files = tempfile::tempdir().unwrap();
     let file = |name: &str| files.path().join(name).display().to_string();
     certificate(files.path(), 1);
-    client_certificate(files.path(), "carla");
+    client_certificates(files.path());
     let config = format!(
         "[http.tls]\ncertificate = {:?}\nkey = {:?}\nclient_ca = {:?}\n",
         file("certificate.pem"),
@@ -471,21 +489,22 @@ async fn tls_takes_up_new_certificates_and_knows_clients_by_theirs() {
     let url = |path: &str| format!("https://{http}{path}");
     let old = std::fs::read(file("certificate.pem")).unwrap();
     std::fs::write(file("old.pem"), &old).unwrap();
-    let (old, client) = (file("old.pem"), file("client.pem"));
+    let old = file("old.pem");
     eventually("the server answers by TLS", DEADLINE, async || {
         curl(&["--cacert", &old, &url("/readyz")]).await.contains(" 200 ").then_some(())
     })
     .await;
     let nobody = curl(&["--cacert", &old, &url("/console")]).await;
     assert!(nobody.contains(" 401 ") && nobody.contains("strict-transport-security"), "{nobody}");
-    let body = r#"{"inputs":{"literalInput":"x"}}"#;
     let execution = url("/processes/echo/execution");
-    let by_certificate =
-        ["--cacert", &old, "--cert", &client, "-H", "Content-Type: application/json", "-d", body, &execution];
-    let carla = curl(&by_certificate).await;
-    assert!(carla.contains(" 200 "), "{carla}");
-    let audit = std::fs::read_to_string(data.path().join("data/audit.jsonl")).unwrap();
-    assert!(audit.contains("\"user\":\"carla\""), "{audit}");
+    for (certificate, user) in [("carla", "carla"), ("dora", "dora@example.org")] {
+        let (client, body) = (file(certificate), r#"{"inputs":{"literalInput":"x"}}"#);
+        let json = "Content-Type: application/json";
+        let answer = curl(&["--cacert", &old, "--cert", &client, "-H", json, "-d", body, &execution]).await;
+        assert!(answer.contains(" 200 "), "{answer}");
+        let audit = std::fs::read_to_string(data.path().join("data/audit.jsonl")).unwrap();
+        assert!(audit.contains(&format!("\"user\":\"{user}\"")), "{audit}");
+    }
     assert_eq!(curl(&[&format!("http://{http}/readyz")]).await, "", "no plain HTTP on this port");
 
     certificate(files.path(), 2);

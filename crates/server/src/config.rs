@@ -357,6 +357,18 @@ mod tests {
     }
 
     #[test]
+    fn the_commented_keys_of_login_can_be_taken_as_they_are() {
+        let (_, login) = DEFAULT.split_once("\n[login]\n").unwrap();
+        let (login, _) = login.split_once("\n[audit]\n").unwrap();
+        let is_prose = |line: &str| line.is_empty() || line.starts_with("# ");
+        let lines = login.lines().filter(|line| !is_prose(line)).map(|line| line.trim_start_matches('#'));
+        let login =
+            Config::parse(&format!("[login]\n{}", lines.collect::<Vec<_>>().join("\n"))).unwrap().login;
+        assert_eq!((login.rights.len(), login.oidc.len(), login.proxy.is_some()), (1, 1, true));
+        assert_eq!(login.oidc[0].user_claim, "preferred_username");
+    }
+
+    #[test]
     fn a_file_changes_what_it_names_and_nothing_else() {
         let config =
             Config::parse("[limits]\nresults_keep_s = 60\n[egress]\nallow = [\"127.0.0.1:8099\"]").unwrap();
