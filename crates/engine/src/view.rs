@@ -1,7 +1,7 @@
 //! What others see of a job: snapshots, requests, results. All of it immutable.
 
 use crate::live::Live;
-use anabranch_model::{Error, ExecuteRequest, Job, JobId, OutputRequest, Timestamp, Value};
+use anabranch_model::{Error, ExecuteRequest, InputData, Job, JobId, OutputRequest, Timestamp, Value};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -35,6 +35,28 @@ pub struct StoredRequest {
     pub request: ExecuteRequest,
     /// Outputs after binding: formats resolved, all of them where the request named none.
     pub outputs: Vec<OutputRequest>,
+}
+
+impl StoredRequest {
+    /// Without the headers and bodies of references, which may hold credentials and are of no use once the job has finished; `None` where
+    /// there are none.
+    pub(crate) fn without_credentials(&self) -> Option<Self> {
+        let told = |data: &InputData| match data {
+            InputData::Reference(reference) => !reference.headers.is_empty() || reference.body.is_some(),
+            InputData::Text { .. } | InputData::Bytes(_) | InputData::BoundingBox(_) => false,
+        };
+        if !self.request.inputs.iter().any(|item| told(&item.data)) {
+            return None;
+        }
+        let mut rest = self.clone();
+        for item in &mut rest.request.inputs {
+            if let InputData::Reference(reference) = &mut item.data {
+                reference.headers.clear();
+                reference.body = None;
+            }
+        }
+        Some(rest)
+    }
 }
 
 /// The outputs of a job that succeeded.

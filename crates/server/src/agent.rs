@@ -84,6 +84,7 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
             .clone()
             .map(|path| RulesFile { path, read: |file| AgentFile::load(file).map(|config| config.rules()) }),
     );
+    let data = Arc::new(HttpData::new(arguments.ca.clone()));
     let serving = async {
         let settings =
             AgentSettings { capacity, labels, drain, ..AgentSettings::new(Vec::new(), name.clone(), folder) };
@@ -95,11 +96,11 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
             }
             Some(config) if config.has_session() => {
                 let (config, orchestrator) = config.session(&name, &rooms, backoff())?;
-                serve(config, orchestrator, settings, offered, machine, shutdown).await
+                serve(config, orchestrator, settings, data, offered, machine, shutdown).await
             }
             Some(_) | None => {
                 let (config, orchestrator) = session(arguments, &name)?;
-                serve(config, orchestrator, settings, offered, machine, shutdown).await
+                serve(config, orchestrator, settings, data, offered, machine, shutdown).await
             }
         }
     };
@@ -115,6 +116,7 @@ async fn serve(
     config: ClientConfig,
     orchestrator_account: String,
     settings: AgentSettings,
+    data: Arc<HttpData>,
     offered: watch::Receiver<Vec<AgentService>>,
     load: Arc<dyn LoadSource>,
     shutdown: CancellationToken,
@@ -129,7 +131,7 @@ async fn serve(
         settings.instance, config.host, config.port
     ));
     let bus = anabranch_xmpp::client::connect(config)?;
-    Agent::run(bus, offered, settings, Arc::new(HttpData::new()), load, shutdown).await?;
+    Agent::run(bus, offered, settings, data, load, shutdown).await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use anabranch_egress::{Egress, EgressError, Policy, Request, parse_url};
 use anabranch_model::BoxFuture;
 use anabranch_remote::{AgentData, DataError};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use url::Url;
 
@@ -17,11 +17,13 @@ const TRANSFER_MS_MAX: u64 = 24 * 3_600_000;
 /// allowed whatever it is (mostly a private one), redirects to others are not.
 pub(crate) struct HttpData {
     by_origin: Mutex<HashMap<String, Egress>>,
+    /// Authorities to trust besides the built-in ones.
+    ca: Option<PathBuf>,
 }
 
 impl HttpData {
-    pub(crate) fn new() -> Self {
-        Self { by_origin: Mutex::default() }
+    pub(crate) fn new(ca: Option<PathBuf>) -> Self {
+        Self { by_origin: Mutex::default(), ca }
     }
 
     fn egress(&self, url: &str) -> Result<(Egress, Url), DataError> {
@@ -48,6 +50,7 @@ impl HttpData {
             body_bytes_max: u64::MAX,
             request_body_bytes_max: u64::MAX,
             total_ms_max: TRANSFER_MS_MAX,
+            ca_file: self.ca.clone(),
             ..Policy::default()
         };
         let egress = Egress::new(policy);

@@ -143,6 +143,9 @@ pub(crate) struct Agent {
     /// Runs at once over all services, by their weights [default: capacity in the configuration, or number of processors]
     #[arg(long, env = "ANABRANCH_CAPACITY")]
     pub(crate) capacity: Option<u32>,
+    /// PEM file with certificate authorities to trust besides the built-in ones, where the server is reached by HTTPS
+    #[arg(long, env = "ANABRANCH_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// Folder for the runs [default: `runs/NAME` in the data folder]
     #[arg(long, env = "ANABRANCH_WORK")]
     pub(crate) work: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use super::database::Writing;
 use super::inbox::{Inbox, Removal, Rows, Work};
-use super::row::{detail, event_code, on_restart_code, to_json, write_value};
+use super::row::{detail, event_code, on_restart_code, to_json, write_request, write_value};
 use super::sql::{Param, Statement, StoreError};
 use crate::board::Board;
 use crate::folders;
@@ -23,6 +23,8 @@ const INSERT: &str = "INSERT INTO jobs (sequence, id, process, state, created, s
 const UPDATE: &str = "UPDATE jobs SET state=?2, started=?3, finished=?4, updated=?5, expires=?6, attempt=?7, \
                       on_restart=?8, agent=?9, requeued=?10, detail=?11, outputs=?12 WHERE sequence=?1";
 const INSERT_REQUEST: &str = "INSERT INTO requests (sequence, request) VALUES (?1,?2)";
+/// What a finished job came from, without what only its run needed.
+const UPDATE_REQUEST: &str = "UPDATE requests SET request=?2 WHERE sequence=?1";
 const INSERT_CHUNK: &str = "INSERT INTO chunks (sequence, output, number, value) VALUES (?1,?2,?3,?4)";
 const CLEAR_CHUNKS: &str = "DELETE FROM chunks WHERE sequence=?1";
 const INSERT_CALLBACK: &str = "INSERT INTO callbacks (sequence, event) VALUES (?1,?2)";
@@ -166,6 +168,11 @@ fn write_job<'a>(
         }
     } else {
         say(UPDATE, updated(live, snapshot)?);
+    }
+    if snapshot.view.job.is_finished()
+        && let Some(request) = live.request.without_credentials()
+    {
+        say(UPDATE_REQUEST, vec![sequence.into(), write_request(&request, root)?.into()]);
     }
     if snapshot.clear {
         say(CLEAR_CHUNKS, vec![sequence.into()]);

@@ -95,6 +95,29 @@ async fn references_are_read_in_order_and_removed_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn credentials_are_forgotten_when_the_job_has_finished() {
+    let (server, folder) = (serve(), tempfile::tempdir().unwrap());
+    let engine = engine(folder.path(), &server, true).await;
+    let with_credentials = Reference {
+        headers: vec![("Authorization".into(), "Bearer secret".into())],
+        ..Reference::get(format!("{server}/literal"))
+    };
+    let mut request = asynchronous("reads");
+    request.inputs = vec![reference("text", with_credentials)];
+    let mut job = engine.submit(request, &Submitter::default()).await.unwrap();
+    let id = job.id();
+    soon(job.finished()).await;
+    assert_eq!(job.results().unwrap().outputs[0].chunks, [text("/literal")]);
+    drop(job);
+    engine.shutdown(DEADLINE).await;
+    drop(engine);
+    let again = open(folder.path(), Limits::default()).await;
+    let kept = again.request(&Viewer::Operator, id).await.unwrap();
+    let expected = reference("text", Reference::get(format!("{server}/literal")));
+    assert_eq!(kept.request.inputs, [expected]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_read_fails_the_job_with_the_input_named() {
     let (server, folder) = (serve(), tempfile::tempdir().unwrap());
     let engine = engine(folder.path(), &server, true).await;
