@@ -53,9 +53,11 @@ impl Board {
         live.or_else(|| lock(&self.cache).jobs.get(&id).map(|(live, _)| Arc::clone(live)))
     }
 
-    /// Every job that lives.
+    /// Every job that lives, in order of acceptance.
     pub(crate) fn living(&self) -> Vec<Arc<Live>> {
-        lock(&self.live).values().cloned().collect()
+        let mut living: Vec<_> = lock(&self.live).values().cloned().collect();
+        living.sort_by_key(|live| live.sequence);
+        living
     }
 
     pub(crate) fn insert(&self, live: Arc<Live>) {

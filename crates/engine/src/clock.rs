@@ -5,6 +5,9 @@ use std::time::Duration;
 
 /// Now, to the microsecond: the store keeps no finer times, and a job must look the same from memory and from disk.
 pub(crate) fn now() -> Timestamp {
+    #[cfg(test)]
+    let now = crate::tests::simulation::now().unwrap_or_else(Timestamp::now);
+    #[cfg(not(test))]
     let now = Timestamp::now();
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }

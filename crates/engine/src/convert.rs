@@ -261,6 +261,7 @@ impl Workshop {
             }
         };
         let turn = tokio::select! {
+            biased;
             turn = self.conversions.turns.acquire() => turn,
             () = self.sink.cancelled() => return Err(Error::Dismissed),
         };

@@ -39,6 +39,7 @@ impl CpuPool {
         work: impl FnOnce(&BlockingSink<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let slot = tokio::select! {
+            biased;
             slot = Arc::clone(&self.slots).acquire_owned() => {
                 slot.map_err(|_closed| Error::internal("the CPU pool is closed"))?
             }

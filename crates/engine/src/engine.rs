@@ -130,7 +130,7 @@ impl Engine {
     pub async fn open(config: EngineConfig, egress: Egress) -> Result<Self, OpenError> {
         let runtime = Handle::current();
         let data = config.data.clone();
-        let opened = tokio::task::spawn_blocking(move || Inner::open(config, egress, runtime)).await;
+        let opened = blocking(move || Inner::open(config, egress, runtime)).await;
         let lost = |error| OpenError::Folder { path: data, source: std::io::Error::other(error) };
         let inner = Arc::new(opened.map_err(lost)??);
         let failed = |error: Error| OpenError::Store(error.to_string());

@@ -139,6 +139,11 @@ pub(crate) fn io_error(what: &str, path: &Path, error: &io::Error) -> Error {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
+    #[cfg(test)]
+    if crate::tests::simulation::is_on() {
+        crate::tests::simulation::disturb().await;
+        return Ok(work());
+    }
     let lost = |error| Error::internal(format!("blocking work was lost: {error}"));
     tokio::task::spawn_blocking(work).await.map_err(lost)
 }

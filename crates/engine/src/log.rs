@@ -232,6 +232,8 @@ pub(crate) struct LogWriter {
 struct Queue {
     /// Each job in memory at most once.
     logs: Vec<Arc<JobLog>>,
+    /// Those that are being written now.
+    writing: Vec<Arc<JobLog>>,
     closed: bool,
 }
 
@@ -247,9 +249,23 @@ impl LogWriter {
     /// Takes a line for a job's log.
     pub(crate) fn append(&self, log: &Arc<JobLog>, line: &LogLine) {
         if log.append(line) {
+            #[cfg(test)]
+            if crate::tests::simulation::is_on() {
+                return log.flush();
+            }
             lock(&self.queue).logs.push(Arc::clone(log));
             self.wake.notify_one();
         }
+    }
+
+    /// These logs are removed: nothing that is on its way to them may make them anew. Blocking.
+    pub(crate) fn forget(&self, paths: &[PathBuf]) {
+        let on_their_way: Vec<_> = {
+            let queue = lock(&self.queue);
+            let all = queue.logs.iter().chain(&queue.writing);
+            all.filter(|log| paths.contains(&log.path)).cloned().collect()
+        };
+        on_their_way.iter().for_each(|log| log.remove());
     }
 
     /// Ends the thread when all is written.
@@ -262,13 +278,15 @@ impl LogWriter {
         loop {
             let logs = {
                 let mut queue = lock(&self.queue);
+                queue.writing.clear();
                 while queue.logs.is_empty() && !queue.closed {
                     queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 }
                 if queue.logs.is_empty() {
                     return;
                 }
-                std::mem::take(&mut queue.logs)
+                queue.writing = std::mem::take(&mut queue.logs);
+                queue.writing.clone()
             };
             for log in logs {
                 log.flush();

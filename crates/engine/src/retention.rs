@@ -21,6 +21,7 @@ pub(crate) async fn keep_sweeping(engine: Weak<Inner>) {
         let (stop, pause) = (engine.stop.clone(), Duration::from_secs(engine.limits.sweep_s.max(1)));
         drop(engine);
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => return,
         }
@@ -51,9 +52,11 @@ impl Inner {
         for id in &ids {
             self.board.remove(*id);
         }
-        let folders = self.folders.clone();
+        let (folders, writer) = (self.folders.clone(), Arc::clone(&self.logs));
         blocking(move || {
             logs.iter().for_each(|log| log.remove());
+            let paths: Vec<_> = ids.iter().map(|id| folders.log(*id)).collect();
+            writer.forget(&paths);
             ids.iter().for_each(|id| folders.remove_job(*id));
         })
         .await?;

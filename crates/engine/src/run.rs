@@ -66,6 +66,7 @@ async fn attempt(engine: &Arc<Inner>, live: &Arc<Live>) -> Ended {
         }
     };
     tokio::select! {
+        biased;
         result = execute(engine, live, process, &description, on_restart) => Ended::With(result, description),
         () = detached => Ended::Detached,
     }
@@ -130,6 +131,7 @@ async fn inputs(
         return Ok(references::at_hand(&bound));
     }
     tokio::select! {
+        biased;
         inputs = references::resolve(engine, live, description, &bound) => inputs,
         () = live.cancel.cancelled() => Err(Error::Dismissed),
         () = cancel.cancelled() => Err(Error::Dismissed),
@@ -158,6 +160,7 @@ async fn within(
         return result;
     }
     tokio::select! {
+        biased;
         result = &mut run => result,
         () = tokio::time::sleep(Duration::from_secs(seconds_max)) => {
             cancel.cancel();
@@ -273,6 +276,7 @@ async fn repeat(engine: &Arc<Inner>, live: &Arc<Live>, error: &Error, again: Aga
     tokio::spawn(async move {
         let place = engine.dispatcher.wait_outside();
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => place.enqueue(Arc::clone(&live)),
             () = live.cancel.cancelled() => return,
             () = engine.stop.cancelled() => return,
@@ -302,6 +306,7 @@ async fn wait_for_process(engine: Arc<Inner>, live: Arc<Live>) {
     };
     let ms_max = engine.limits.reattach_ms_max;
     tokio::select! {
+        biased;
         () = published => {
             place.enqueue(Arc::clone(&live));
             engine.pump();

@@ -156,6 +156,7 @@ impl Attempt {
 
     async fn cancelled(&self) {
         tokio::select! {
+            biased;
             () = self.live.cancel.cancelled() => {}
             () = self.cancel.cancelled() => {}
         }
@@ -210,6 +211,7 @@ impl OutputSink for RunSink {
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(duration) => {}
                 () = self.0.cancelled() => {}
             }

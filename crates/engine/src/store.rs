@@ -42,6 +42,9 @@ pub(crate) struct Store {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// The writer of a simulation, which has no thread of its own.
+    #[cfg(test)]
+    by_hand: Mutex<Option<writer::ByHand>>,
 }
 
 impl Store {
@@ -51,11 +54,23 @@ impl Store {
         let inbox = Arc::new(Inbox::default());
         let root = folders.root().to_owned();
         let writer = writer::Writer::new(database.open()?, Arc::clone(&inbox), board, root);
+        #[cfg(test)]
+        if crate::tests::simulation::is_on() {
+            let by_hand = Mutex::new(Some(writer.by_hand(&folders.database())));
+            let readers = Readers::new(database, folders, readers_max);
+            return Ok(Self { inbox, readers, writer: Mutex::default(), by_hand });
+        }
         let thread = std::thread::Builder::new().name("anabranch-store".into()).spawn(move || writer.run());
         let thread =
             thread.map_err(|source| OpenError::Folder { path: folders.root().to_owned(), source })?;
         let readers = Readers::new(database, folders, readers_max);
-        Ok(Self { inbox, readers, writer: Mutex::new(Some(thread)) })
+        Ok(Self {
+            inbox,
+            readers,
+            writer: Mutex::new(Some(thread)),
+            #[cfg(test)]
+            by_hand: Mutex::default(),
+        })
     }
 
     /// Removes rows; tells how many jobs or callbacks that were.
@@ -68,10 +83,27 @@ impl Store {
     /// Writes everything down, syncs, and ends the writer. Blocking.
     pub(crate) fn close(&self) {
         self.inbox.close();
+        #[cfg(test)]
+        while self.step() {}
         let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the store's writer has panicked");
         }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Writes what waits; false where nothing does, or this is no simulation.
+    pub(crate) fn step(&self) -> bool {
+        let mut writer = self.by_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.as_mut().is_some_and(writer::ByHand::step)
+    }
+
+    /// How much of the write-ahead log a power failure leaves.
+    pub(crate) fn synced_bytes(&self) -> u64 {
+        let writer = self.by_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.as_ref().map_or(0, writer::ByHand::synced_bytes)
     }
 }
 

@@ -13,6 +13,7 @@ mod outputs;
 mod owners;
 mod recovery;
 mod references;
+pub(crate) mod simulation;
 mod streams;
 
 use crate::{Engine, EngineConfig, JobView, Limits};

@@ -80,6 +80,7 @@ impl Followed {
     ) -> Result<Arc<JobView>, Stopped> {
         let reached = self.view.wait_for(|view| wanted(CallbackEvent::of(&view.job.state)));
         tokio::select! {
+            biased;
             reached = reached => reached.map(|view| Arc::clone(&view)).map_err(|_gone| Stopped),
             () = self.stop.cancelled() => Err(Stopped),
         }
@@ -122,6 +123,7 @@ impl Followed {
         event: CallbackEvent,
     ) -> Result<ControlFlow<(), (String, Option<Duration>)>, Stopped> {
         let _slot = tokio::select! {
+            biased;
             slot = self.callbacks.slots.acquire() => slot.map_err(|_closed| Stopped)?,
             () = self.stop.cancelled() => return Err(Stopped),
         };
@@ -147,6 +149,7 @@ impl Followed {
             }
         };
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => Ok(false),
             () = ended => Ok(true),
             () = self.stop.cancelled() => Err(Stopped),

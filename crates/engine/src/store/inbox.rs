@@ -139,6 +139,13 @@ impl Inbox {
         }
     }
 
+    /// What waits, at once.
+    #[cfg(test)]
+    pub(crate) fn take(&self) -> Option<Work> {
+        let mut queue = self.queue();
+        queue.has_work().then(|| queue.take())
+    }
+
     fn wait<'a>(&self, queue: MutexGuard<'a, Queue>, time: Option<Duration>) -> MutexGuard<'a, Queue> {
         match time {
             None => self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),

@@ -54,12 +54,12 @@ impl Writer {
         Self { database, inbox, board, root }
     }
 
-    /// Writes until the inbox is closed and empty.
+    /// Writes until the inbox is closed and empty, or closed and can't be written: what is left then is lost, as by a crash.
     pub(crate) fn run(mut self) {
         loop {
             match self.inbox.next(self.database.unsynced()) {
                 Work::Write { changed, removals, durable } => {
-                    if !self.write(changed, removals, durable) {
+                    if !self.write(changed, removals, durable) && self.inbox.rest(RETRY) {
                         return;
                     }
                 }
@@ -74,7 +74,7 @@ impl Writer {
         }
     }
 
-    /// False where the store is closed and can't be written: what is left is lost, as by a crash.
+    /// False where the store can't be written; all but new jobs is in the inbox again.
     fn write(&mut self, changed: Vec<Arc<Live>>, removals: Vec<Removal>, durable: bool) -> bool {
         let snapshots: Snapshots = changed
             .into_iter()
@@ -99,11 +99,14 @@ impl Writer {
                 }
                 true
             }
-            Err(error) => self.failed(snapshots, removals, error),
+            Err(error) => {
+                self.failed(snapshots, removals, error);
+                false
+            }
         }
     }
 
-    fn failed(&mut self, snapshots: Snapshots, removals: Vec<Removal>, error: StoreError) -> bool {
+    fn failed(&mut self, snapshots: Snapshots, removals: Vec<Removal>, error: StoreError) {
         tracing::error!(%error, jobs = snapshots.len(), "the job store can't be written; it is tried again");
         self.board.set_failing(true);
         let error = Error::from(error);
@@ -113,7 +116,6 @@ impl Writer {
         for (live, snapshot) in snapshots {
             live.not_committed(snapshot, &error);
         }
-        !self.inbox.rest(RETRY)
     }
 
     fn commit(
@@ -251,6 +253,46 @@ fn remove(statements: &mut Vec<Statement<'_>>, rows: &Rows) -> usize {
         Rows::Callbacks { sequence, event: Some(event) } => {
             say(REMOVE_CALLBACK, vec![(*sequence).into(), event_code(*event).into()]);
             1
+        }
+    }
+}
+
+/// A writer that writes when it is told to.
+#[cfg(test)]
+pub(crate) struct ByHand {
+    writer: Writer,
+    log: PathBuf,
+    synced_bytes: u64,
+}
+
+#[cfg(test)]
+impl Writer {
+    pub(super) fn by_hand(self, database: &Path) -> ByHand {
+        let log = database.with_extension("sqlite-wal");
+        let mut by_hand = ByHand { writer: self, log, synced_bytes: 0 };
+        by_hand.note_synced();
+        by_hand
+    }
+}
+
+#[cfg(test)]
+impl ByHand {
+    /// Writes what waits; false where nothing does.
+    pub(crate) fn step(&mut self) -> bool {
+        let Some(Work::Write { changed, removals, durable }) = self.writer.inbox.take() else { return false };
+        self.writer.write(changed, removals, durable);
+        self.note_synced();
+        true
+    }
+
+    /// How much of the write-ahead log a power failure leaves.
+    pub(crate) fn synced_bytes(&self) -> u64 {
+        self.synced_bytes
+    }
+
+    fn note_synced(&mut self) {
+        if self.writer.database.unsynced().is_none() {
+            self.synced_bytes = std::fs::metadata(&self.log).map_or(0, |log| log.len());
         }
     }
 }
