@@ -1,6 +1,7 @@
 //! The agent's side: announces processes and runs them for the server.
 
 mod buffer;
+mod feed;
 mod home;
 mod owner;
 mod registrations;

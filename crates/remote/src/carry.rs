@@ -6,7 +6,7 @@ use anabranch_model::{
 };
 use bytes::Bytes;
 
-use crate::message::{CarriedValue, Execute, Payload, WantedOutput};
+use crate::message::{CarriedValue, Execute, Payload, Piece, WantedOutput};
 use crate::pool::ServerData;
 use crate::run_id::RunId;
 use crate::wire::{BODY_BYTES_MAX, INLINE_BYTES_MAX};
@@ -33,7 +33,24 @@ pub(crate) async fn execute(
         request: request.clone(),
         upload_url: data.upload_url(run, &request.id),
     });
-    Ok(Execute { process, offer: 1, inputs, outputs: outputs.collect() })
+    let fed = execution.feed.as_ref().map(|feed| feed.input.clone());
+    Ok(Execute { process, offer: 1, inputs, outputs: outputs.collect(), fed })
+}
+
+/// Piece number `n` of what a run is fed.
+pub(crate) async fn piece(
+    run: RunId,
+    input: &str,
+    n: u64,
+    value: Option<ComplexValue>,
+    data: &dyn ServerData,
+) -> Result<Piece, Error> {
+    let Some(value) = value else { return Ok(Piece { n, value: None }) };
+    // Who wants a piece has the one before it: two places are enough.
+    let place = usize::from(n % 2 == 1);
+    let mut left = INLINE_TOTAL_MAX;
+    let value = offer(run, input, place, &Value::Complex(value), &mut left, data).await?;
+    Ok(Piece { n, value: Some(value) })
 }
 
 async fn offer_inputs(

@@ -27,6 +27,7 @@ pub mod run_id;
 pub mod wire;
 
 mod carry;
+mod feed;
 mod post;
 mod recent;
 

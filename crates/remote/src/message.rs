@@ -46,6 +46,8 @@ pub enum Message {
     Execute(Box<Execute>),
     /// S→A, run: I am a new server and take the run over; say again what I have not acknowledged.
     Attach,
+    /// S→A, run: a piece of what it is fed, as it was wanted.
+    Piece(Piece),
     /// S→A, run: end it; answered by `Aborted`, or by the end that was quicker.
     Abort,
     /// S→A, run: nothing more is wanted of it: end it if it is alive, forget it and its folder.
@@ -61,6 +63,8 @@ pub enum Message {
     Progress(Progress),
     /// A→S, run: lines for the job's log.
     Log(Log),
+    /// A→S, run: the next piece of what it is fed is wanted; answered by `Piece`. One is wanted at a time.
+    Want(Want),
     /// A→S, run: one chunk of one output.
     Output(Output),
     /// A→S, run: ended well; all outputs have been said before.
@@ -196,6 +200,25 @@ pub struct Execute {
     /// In the order of the description.
     pub inputs: Vec<(String, Vec<CarriedValue>)>,
     pub outputs: Vec<WantedOutput>,
+    /// The input that is fed piece by piece, and not among `inputs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fed: Option<String>,
+}
+
+/// Which piece of its feed a run wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// From 0.
+    pub n: u64,
+}
+
+/// A piece of a feed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Piece {
+    /// As it was wanted.
+    pub n: u64,
+    /// `None` where no more will come.
+    pub value: Option<CarriedValue>,
 }
 
 /// An output asked for.
@@ -364,6 +387,8 @@ impl Message {
             | Self::NotUnderstood(_) => false,
             Self::Execute(_)
             | Self::Attach
+            | Self::Piece(_)
+            | Self::Want(_)
             | Self::Abort
             | Self::Finish
             | Self::Accepted

@@ -10,6 +10,7 @@ use anabranch_model::{
 use tokio::sync::mpsc;
 
 use crate::carry;
+use crate::feed::{Feeding, WantedPiece};
 use crate::message::{Execute, Log, Message, Output};
 use crate::pool::command::{Ending, MAILBOX_MAX, PoolCommand, PoolHandle, RunEvent, Submission, Task};
 use crate::run_id::RunId;
@@ -68,6 +69,8 @@ struct Run {
     pool: PoolHandle,
     sink: Arc<dyn OutputSink>,
     mailbox: mpsc::Receiver<RunEvent>,
+    /// What it is fed.
+    feed: Option<Feeding>,
     /// The agent it was sent to.
     agent: Option<String>,
     /// Outputs asked for: what else an agent gives is taken from nowhere.
@@ -91,7 +94,7 @@ enum Step {
 }
 
 impl Run {
-    async fn submit(process: &RemoteProcess, execution: Execution) -> Result<Self, Error> {
+    async fn submit(process: &RemoteProcess, mut execution: Execution) -> Result<Self, Error> {
         let pool = process.pool.clone();
         let id = RunId::of(&execution);
         let process = process.description.id.clone();
@@ -103,6 +106,7 @@ impl Run {
             check_size(id, &execute)?;
             Task::Start(execute)
         };
+        let feed = execution.feed.take().map(Feeding::new);
         // Holds a whole window, so that the pool never has to wait for a run.
         let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
         pool.send(PoolCommand::Submit(Submission { run: id, process, task, mailbox: sender })).await?;
@@ -111,6 +115,7 @@ impl Run {
             pool,
             sink: execution.sink,
             mailbox,
+            feed,
             agent: None,
             outputs: execution.outputs.into_iter().map(|request| request.id).collect(),
             stored: None,
@@ -127,6 +132,10 @@ impl Run {
         loop {
             let event = tokio::select! {
                 event = self.mailbox.recv() => event,
+                piece = Feeding::next(&mut self.feed), if self.ending.is_none() => {
+                    self.give(piece).await?;
+                    continue;
+                }
                 () = sink.cancelled(), if self.ending.is_none() => {
                     if self.pool.detached.is_cancelled() {
                         return self.detach().await;
@@ -171,6 +180,11 @@ impl Run {
             Message::Started => self.sink.started(self.agent.as_deref()),
             Message::Progress(progress) => self.sink.progress(progress.percent, progress.message.as_deref()),
             Message::Log(log) => self.take_log(log),
+            Message::Want(want) => {
+                if let Some(feed) = &mut self.feed {
+                    feed.want(want.n);
+                }
+            }
             Message::Output(output) if self.ending.is_none() && self.outputs.contains(&output.id) => {
                 if let Err(error) = self.take_output(output).await {
                     if self.pool.detached.is_cancelled() {
@@ -193,6 +207,19 @@ impl Run {
         }
         self.pool.send(PoolCommand::Done { run: self.id, seq }).await?;
         Ok(Step::GoOn)
+    }
+
+    /// Sends what was wanted of the feed; what is wrong with that ends the run.
+    async fn give(&mut self, piece: WantedPiece) -> Result<(), Error> {
+        let WantedPiece { input, n, value } = piece;
+        let piece = match value {
+            Ok(value) => carry::piece(self.id, &input, n, value, self.pool.data.as_ref()).await,
+            Err(error) => Err(error),
+        };
+        match piece {
+            Ok(piece) => self.pool.send(PoolCommand::Piece { run: self.id, piece }).await,
+            Err(error) => self.end_early(error).await,
+        }
     }
 
     async fn take_output(&mut self, output: Output) -> Result<(), Error> {

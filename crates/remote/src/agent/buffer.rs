@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anabranch_model::LogLine;
 use tokio::sync::Semaphore;
 
-use crate::message::{CarriedValue, Log, Message, Output, Progress, text_cost};
+use crate::message::{CarriedValue, Log, Message, Output, Progress, Want, text_cost};
 
 /// Outputs of a run that wait for the link or for their acknowledgement, together, in KiB: 46 of the largest that go inline,
 /// or thousands of small ones while there is no server. When they are used up, the process waits in `write`.
@@ -36,6 +36,7 @@ pub(super) struct RunBuffer {
 struct Waiting {
     accepted: bool,
     started: bool,
+    wanted: Option<u64>,
     outputs: VecDeque<Output>,
     progress: Option<Progress>,
     progress_after: Option<Instant>,
@@ -54,6 +55,11 @@ impl RunBuffer {
 
     pub(super) fn started(&self) {
         self.lock().started = true;
+    }
+
+    /// The run wants that piece of its feed.
+    pub(super) fn want(&self, n: u64) {
+        self.lock().wanted = Some(n);
     }
 
     pub(super) fn progress(&self, percent: f32, message: Option<&str>) {
@@ -93,6 +99,9 @@ impl RunBuffer {
         }
         if std::mem::take(&mut waiting.started) {
             return Some(Message::Started);
+        }
+        if let Some(n) = waiting.wanted.take() {
+            return Some(Message::Want(Want { n }));
         }
         if let Some(output) = waiting.outputs.pop_front() {
             return Some(Message::Output(output));

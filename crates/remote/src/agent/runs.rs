@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use anabranch_model::{Error, Execution, Process, ProcessId};
-use tokio::sync::Notify;
+use anabranch_model::{Error, Execution, Feed, Process, ProcessId};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::buffer::{RunBuffer, kib};
+use super::feed::{AgentFeed, PIECES_MAX};
 use super::owner::Owner;
 use super::sink::AgentSink;
 use super::values::fetch_inputs;
 use super::{AgentData, AgentError};
 use crate::link::{Link, Segment};
-use crate::message::{CannotExecute, Execute, Message, RUNS_HELD_MAX};
+use crate::message::{CannotExecute, Execute, Message, Piece, RUNS_HELD_MAX};
 use crate::post::{envelope, now};
 use crate::run_id::RunId;
 use crate::wire::Envelope;
@@ -30,6 +31,8 @@ pub(super) struct Run {
     weight: u32,
     pub(super) link: Link<Message>,
     buffer: Arc<RunBuffer>,
+    /// Where pieces of its feed go.
+    pieces: Option<mpsc::Sender<Piece>>,
     cancel: CancellationToken,
     /// Its process has ended; messages may be left.
     ended: bool,
@@ -94,6 +97,13 @@ impl Owner {
             Message::Attach => {
                 if let Some(run) = self.runs.get_mut(&id) {
                     run.link.resend_all();
+                }
+            }
+            Message::Piece(piece) => {
+                // One that nobody waits for was wanted by nobody.
+                let pieces = self.runs.get(&id).and_then(|run| run.pieces.as_ref());
+                if pieces.is_none_or(|pieces| pieces.try_send(piece).is_err()) {
+                    tracing::warn!(run = %id, "the server gave a piece that was not wanted");
                 }
             }
             Message::Abort => {
@@ -175,16 +185,19 @@ impl Owner {
     }
 
     fn start(&mut self, id: RunId, execute: Execute, now: Instant) {
-        let Some(run) = self.runs.get(&id) else { return };
+        let Some(run) = self.runs.get_mut(&id) else { return };
         let Some(process) =
             self.registrations.service(&execute.process).map(|service| Arc::clone(&service.process))
         else {
             return;
         };
+        let (sender, pieces) = mpsc::channel(PIECES_MAX);
+        run.pieces = execute.fed.is_some().then_some(sender);
         let task = RunTask {
             id,
             process,
             execute,
+            pieces,
             folder: self.settings.folder.join(id.to_string()),
             data: Arc::clone(&self.data),
             buffer: Arc::clone(&run.buffer),
@@ -269,6 +282,7 @@ impl Run {
             weight,
             link: Link::default(),
             buffer: Arc::new(RunBuffer::accepted()),
+            pieces: None,
             cancel: CancellationToken::new(),
             ended: false,
             unwanted: false,
@@ -293,6 +307,7 @@ struct RunTask {
     id: RunId,
     process: Arc<dyn Process>,
     execute: Execute,
+    pieces: mpsc::Receiver<Piece>,
     folder: PathBuf,
     data: Arc<dyn AgentData>,
     buffer: Arc<RunBuffer>,
@@ -303,10 +318,23 @@ struct RunTask {
 impl RunTask {
     async fn run(self) -> Result<(), Error> {
         tokio::fs::create_dir_all(&self.folder).await.map_err(Error::internal)?;
-        let Execute { inputs, outputs, .. } = self.execute;
+        let Execute { inputs, outputs, fed, .. } = self.execute;
         let inputs = fetch_inputs(inputs, &self.folder, self.data.as_ref(), &self.cancel).await?;
         let uploads: BTreeMap<_, _> =
             outputs.iter().map(|wanted| (wanted.request.id.clone(), wanted.upload_url.clone())).collect();
+        let feed = fed.map(|input| {
+            let reader = AgentFeed {
+                input: input.clone(),
+                pieces: self.pieces,
+                n: 0,
+                buffer: Arc::clone(&self.buffer),
+                wake: Arc::clone(&self.wake),
+                cancel: self.cancel.clone(),
+                data: Arc::clone(&self.data),
+                folder: self.folder.clone(),
+            };
+            Feed::new(input, Box::new(reader))
+        });
         let sink = AgentSink {
             buffer: self.buffer,
             wake: self.wake,
@@ -322,7 +350,7 @@ impl RunTask {
             part: self.id.part,
             resume: false,
             written: 0,
-            feed: None,
+            feed,
             inputs,
             outputs: outputs.into_iter().map(|wanted| wanted.request).collect(),
             sink: Arc::new(sink),

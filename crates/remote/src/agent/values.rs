@@ -38,7 +38,7 @@ pub(super) async fn fetch_inputs(
     Ok(Inputs::new(fetched))
 }
 
-async fn fetch_value(
+pub(super) async fn fetch_value(
     id: &str,
     value: CarriedValue,
     file: &Path,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DrainError, ServerData};
 use crate::link::WINDOW_MESSAGES_MAX;
-use crate::message::{Execute, Message};
+use crate::message::{Execute, Message, Piece};
 use crate::run_id::RunId;
 
 /// Commands that may wait for the pool: a burst of acknowledgements of all runs. When it is full, runs wait, and the
@@ -36,6 +36,11 @@ pub(crate) enum PoolCommand {
     Done {
         run: RunId,
         seq: u64,
+    },
+    /// What it wanted of its feed.
+    Piece {
+        run: RunId,
+        piece: Piece,
     },
     /// Have the agent end it. Answered by `NeverSent`, by the message that it ended, or by `Lost`.
     Abort {

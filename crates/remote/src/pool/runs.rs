@@ -40,6 +40,13 @@ impl Pool {
                 self.flush_run(run, now);
                 self.with_wps_run(run, now, |run| run.done(seq));
             }
+            PoolCommand::Piece { run, piece } => {
+                if let Some(Run { phase: Phase::Sent { link, .. }, .. }) = self.runs.get_mut(&run) {
+                    // One at a time, so there is always room.
+                    let _ = link.send(Message::Piece(piece));
+                }
+                self.flush_run(run, now);
+            }
             PoolCommand::Abort { run } => self.abort(run, now),
             PoolCommand::Ended { run, seq, ending } => self.ended(run, seq, ending, now),
             PoolCommand::Detach { run } => self.detach(run),

@@ -203,6 +203,8 @@ fn write(body: &Body) -> Result<String, String> {
         | Message::Aborted
         | Message::Forgotten
         | Message::Acknowledge
+        | Message::Piece(_)
+        | Message::Want(_)
         | Message::NotUnderstood(_) => return Err("WPS Remote has no such message".into()),
     })
 }
@@ -282,6 +284,7 @@ fn read(
                 offer: 1,
                 inputs: request::read(&unpercent_bytes(fields.need("message")?))?,
                 outputs: Vec::new(),
+                fed: None,
             };
             of_run("id", vec![Message::Execute(Box::new(execute))])?
         }

@@ -193,6 +193,13 @@ impl Server {
         begin_with(process, JobId::random(), inputs, Sink::new(), false)
     }
 
+    /// Executes a process when it is published, and feeds it its input `text`.
+    pub(crate) async fn execute_fed(&self, process: &str, pieces: impl ChunkReader + 'static) -> Job {
+        let process = self.registry.published(process).await;
+        let feed = Feed::new("text", Box::new(pieces));
+        begin_fed(process, JobId::random(), Inputs::new(vec![]), Some(feed), Sink::new(), false)
+    }
+
     /// Goes on with a job from before a restart, when its process is published again.
     pub(crate) async fn resume(&self, process: &str, id: JobId, sink: Arc<Sink>) -> Job {
         let process = self.registry.published(process).await;
@@ -216,8 +223,19 @@ fn begin(process: Arc<dyn Process>, id: JobId, inputs: Vec<Value>, sink: Arc<Sin
     begin_with(process, id, Inputs::new(vec![("text".into(), inputs)]), sink, resume)
 }
 
-/// All outputs are asked for.
 fn begin_with(process: Arc<dyn Process>, id: JobId, inputs: Inputs, sink: Arc<Sink>, resume: bool) -> Job {
+    begin_fed(process, id, inputs, None, sink, resume)
+}
+
+/// All outputs are asked for.
+fn begin_fed(
+    process: Arc<dyn Process>,
+    id: JobId,
+    inputs: Inputs,
+    feed: Option<Feed>,
+    sink: Arc<Sink>,
+    resume: bool,
+) -> Job {
     let output = |output: &OutputDescription| OutputRequest {
         id: output.id.clone(),
         format: FormatHint::default(),
@@ -231,7 +249,7 @@ fn begin_with(process: Arc<dyn Process>, id: JobId, inputs: Inputs, sink: Arc<Si
         part: None,
         resume: resume && process.may_live_on(id, 1),
         written: 0,
-        feed: None,
+        feed,
         inputs,
         outputs: process.description().outputs.iter().map(output).collect(),
         sink: Arc::clone(&sink) as Arc<dyn OutputSink>,

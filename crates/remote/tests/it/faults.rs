@@ -278,7 +278,8 @@ async fn an_agent_listens_to_the_account_of_the_server_only() {
     entered(&mut intruder).await;
     let run = RunId::whole(JobId::random(), 1);
     let process = ProcessId::new("default:Clock").unwrap();
-    let execute = Message::Execute(Box::new(Execute { process, offer: 1, inputs: vec![], outputs: vec![] }));
+    let execute =
+        Message::Execute(Box::new(Execute { process, offer: 1, inputs: vec![], outputs: vec![], fed: None }));
     cluster.room.inject("intruder", "a1", about(run, 1, execute));
     holds_for(Duration::from_secs(1), "the agent begins nothing", || agent.folders() == 0).await;
 }

@@ -15,6 +15,7 @@ mod bad_agents;
 mod balance;
 mod drain;
 mod faults;
+mod feed;
 mod happy;
 mod restart;
 mod storm;

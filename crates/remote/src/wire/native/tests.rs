@@ -104,6 +104,7 @@ fn execute() -> Execute {
         process: ProcessId::new("default:Upper").unwrap(),
         inputs: vec![("text".into(), vec![literal]), ("box".into(), vec![bbox]), ("dem".into(), vec![dem])],
         outputs: vec![WantedOutput { request, upload_url: Some("http://x/up".into()) }],
+        fed: Some("features".into()),
     }
 }
 
@@ -116,6 +117,15 @@ fn run_messages() -> Vec<Message> {
     vec![
         Message::Execute(Box::new(execute())),
         Message::Attach,
+        Message::Want(Want { n: 7 }),
+        Message::Piece(Piece { n: 8, value: None }),
+        Message::Piece(Piece {
+            n: 7,
+            value: Some(CarriedValue::Complex {
+                data: Payload::Inline(bytes::Bytes::from_static(b"{}")),
+                format: Format::new("application/geo+json"),
+            }),
+        }),
         Message::Abort,
         Message::Finish,
         Message::Accepted,

@@ -46,7 +46,7 @@ fn string(text: &str) -> CarriedValue {
 
 fn request(execution: &str, base_url: &str, inputs: Vec<(&str, Vec<CarriedValue>)>) -> Body {
     let inputs = inputs.into_iter().map(|(id, values)| (id.to_owned(), values)).collect();
-    let execute = Execute { process: service(), offer: 1, inputs, outputs: vec![] };
+    let execute = Execute { process: service(), offer: 1, inputs, outputs: vec![], fed: None };
     Body { base_url: base_url.into(), ..Body::run(id(execution), Message::Execute(Box::new(execute))) }
 }
 
