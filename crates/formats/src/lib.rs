@@ -12,7 +12,9 @@ mod chunks;
 mod convert;
 pub mod crs;
 pub mod detect;
+mod facts;
 pub mod geojson;
+mod meant;
 pub mod playlist;
 pub mod raster;
 mod room;
@@ -22,6 +24,8 @@ pub mod vector;
 pub use chunks::{Spread, chunk_sizes};
 pub use convert::{Convertible, convert};
 pub use detect::{DETECT_BYTES, detect};
+pub use facts::{LOOK_BYTES_MAX, can_be_looked_at, look};
+pub use meant::meant;
 
 #[doc(hidden)]
 pub use geojson::fuzz_geojson;

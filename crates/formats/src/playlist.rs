@@ -14,6 +14,7 @@ pub mod writer;
 pub use reader::{Playlist, read, single_address};
 pub use report::exception_text;
 
+use anabranch_model::Timestamp;
 use serde::Serialize;
 
 /// Comes first in the playlists of 2012.
@@ -45,9 +46,12 @@ pub struct Chunk {
     /// Its size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// How long it took to make; for m3u8 only.
-    #[serde(skip)]
-    pub seconds: Option<f64>,
+    /// When it was stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Timestamp>,
+    /// How long the run took that made it, in milliseconds.
+    #[serde(rename = "runMs", skip_serializing_if = "Option::is_none")]
+    pub run_ms: Option<u64>,
 }
 
 /// Whether more chunks will come.

@@ -121,7 +121,7 @@ impl Feed {
 /// Gives chunks one after the other, as they come: the other end of [`OutputSink::write`].
 pub trait ChunkReader: Send {
     /// The next chunk, as soon as it is there; `None` once no more will come. A chunk's file is kept until the next one is asked for.
-    /// Dropping the future loses no chunk.
+    /// A future that is dropped before it has answered may take a chunk with it.
     ///
     /// # Errors
     /// What the stream ended with.
@@ -142,6 +142,11 @@ pub trait OutputSink: Send + Sync {
     fn write_uploaded(&self, output: &str, chunk: Value, path: &str) -> BoxFuture<'_, Result<(), Error>> {
         let _only_bytes = path;
         self.write(output, chunk)
+    }
+
+    /// Each output keeps its last so many chunks only, 1 at least; older ones are removed as new ones come.
+    fn keep(&self, chunks: u64) {
+        let _all = chunks;
     }
 
     /// Why the work has not begun; told again when that changes. Of no account once it has.
@@ -182,6 +187,10 @@ impl<S: SinkAround> OutputSink for S {
 
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
         SinkAround::write(self, output, chunk)
+    }
+
+    fn keep(&self, chunks: u64) {
+        self.inner().keep(chunks);
     }
 
     fn waiting(&self, reason: &str) {

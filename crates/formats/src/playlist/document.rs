@@ -19,6 +19,9 @@ pub struct Document {
     pub media_type: Option<String>,
     /// Number of the first chunk that is listed here.
     pub media_sequence: u64,
+    /// How many chunks were removed again, of a stream that keeps the last ones only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed: Option<u64>,
     /// How many chunks there will be, where that is known before the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<u64>,
@@ -84,6 +87,7 @@ mod tests {
             status: "successful".into(),
             media_type: Some("text/xml; subtype=gml/2.1.2".into()),
             media_sequence: 1,
+            removed: None,
             expected: Some(2),
             chunks: vec![chunk(1, 2, 612, [3.0, 1.0, 5.0, 5.0]), chunk(2, 3, 804, [2.0, 0.0, 12.0, 11.5])],
             end: true,

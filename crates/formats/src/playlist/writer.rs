@@ -13,6 +13,7 @@
 
 use super::{Chunk, END, EXCEPTION, End, HEADER};
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// Which text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +58,18 @@ pub fn head(form: Form, out: &mut dyn Write) -> io::Result<()> {
 pub fn entry(form: Form, chunk: &Chunk, out: &mut dyn Write) -> io::Result<()> {
     if form == Form::M3u8 {
         let seq = chunk.seq;
-        match chunk.seconds {
-            Some(seconds) => writeln!(out, "#EXTINF:{seconds:.2},chunk {seq}")?,
+        match chunk.run_ms {
+            // No duration may be longer than the target (section 4.3.3.1); the whole time is told below.
+            Some(ms) => {
+                writeln!(out, "#EXTINF:{:.2},chunk {seq}", Duration::from_millis(ms.min(1000)).as_secs_f64())?
+            }
             None => writeln!(out, "#EXTINF:0,chunk {seq}")?,
         }
+        if let Some(stored) = chunk.stored {
+            writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{stored:.3}")?;
+        }
         write!(out, "#EXT-X-GEO-CHUNK:SEQ={seq}")?;
-        for (name, number) in [("COUNT", chunk.count), ("BYTES", chunk.bytes)] {
+        for (name, number) in [("COUNT", chunk.count), ("BYTES", chunk.bytes), ("RUN-MS", chunk.run_ms)] {
             if let Some(number) = number {
                 write!(out, ",{name}={number}")?;
             }

@@ -4,7 +4,8 @@ use super::Samples;
 use super::geotiff::GeoKeys;
 use super::limits::CELLS_BYTES_MAX;
 use super::samples::SampleType;
-use crate::crs::{Crs, Unit, UnsupportedCrs};
+use crate::crs::{self, Crs, Unit, UnsupportedCrs};
+use crate::vector::Position;
 
 /// How far apart places may be that are the same, in cells: what rounding of coordinates makes of them.
 const MOVED_CELLS_MAX: f64 = 0.01;
@@ -153,6 +154,33 @@ impl Grid {
     #[must_use]
     pub fn window(&self) -> Window {
         Window { column: 0, row: 0, width: self.width, height: self.height }
+    }
+
+    /// The outer corners, the first one again at the end, as longitudes and latitudes; `None` where they are not known.
+    #[must_use]
+    pub fn outline_in_degrees(&self) -> Option<[[f64; 2]; 5]> {
+        let (transform, crs) = (self.transform?, self.crs.as_ref()?.crs().ok()?);
+        let to_degrees = crs::Transform::new(crs, Crs::Crs84).ok()?;
+        let (width, height) = (f64::from(self.width), f64::from(self.height));
+        let mut corners = [[0.0; 2]; 5];
+        let places = [(0.0, 0.0), (0.0, height), (width, height), (width, 0.0), (0.0, 0.0)];
+        for (corner, (column, row)) in corners.iter_mut().zip(places) {
+            let [x, y] = transform.at(column, row);
+            let mut position = Position { x, y, z: None };
+            to_degrees.position(&mut position).ok()?;
+            *corner = [position.x, position.y];
+        }
+        Some(corners)
+    }
+
+    /// The box around [`Grid::outline_in_degrees`]: west, south, east, north.
+    #[must_use]
+    pub fn bbox_in_degrees(&self) -> Option<[f64; 4]> {
+        let corners = self.outline_in_degrees()?;
+        let start = [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY];
+        Some(corners.iter().fold(start, |[west, south, east, north], [x, y]| {
+            [west.min(*x), south.min(*y), east.max(*x), north.max(*y)]
+        }))
     }
 
     /// Bytes of the cells of a window, or `None` where they may not be held together.

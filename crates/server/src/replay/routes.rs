@@ -94,7 +94,7 @@ pub(super) fn render(
             href: format!("{base}/chunks/{seq}"),
             count: Some(chunk.features),
             bytes: Some(chunk.bytes),
-            seconds: Some(chunk.features as f64 / replay.rate),
+            run_ms: Some((1000.0 * chunk.features as f64 / replay.rate) as u64),
             ..Chunk::default()
         };
         writer::entry(form, &chunk, out)?;

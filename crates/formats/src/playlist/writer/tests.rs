@@ -33,17 +33,18 @@ fn playlists_of_2012_are_the_same_to_the_byte() {
 
 #[test]
 fn m3u8_is_written_as_agreed() {
-    let chunk = |seq, seconds, count, bytes, bbox| Chunk {
+    let chunk = |seq: u64, run_ms, count, bytes, bbox| Chunk {
         seq,
         href: format!("http://wps.example/jobs/3f/chunks/{seq}.gml"),
         media_type: None,
         count: Some(count),
         bbox: Some(bbox),
         bytes: Some(bytes),
-        seconds: Some(seconds),
+        stored: Some("2026-11-28T12:00:00.5Z".parse().unwrap()),
+        run_ms: Some(run_ms),
     };
     let chunks =
-        [chunk(1, 0.42, 2, 612, [3.0, 1.0, 5.0, 5.0]), chunk(2, 0.4, 3, 804, [2.0, 0.0, 12.0, 11.5])];
+        [chunk(1, 420, 2, 612, [3.0, 1.0, 5.0, 5.0]), chunk(2, 4000, 3, 804, [2.0, 0.0, 12.0, 11.5])];
     let golden = include_str!("../../../testdata/playlist/stream.m3u8");
     assert_eq!(playlist(Form::M3u8, &chunks, &End::Complete), golden);
 }

@@ -2,9 +2,8 @@
 
 use crate::app::App;
 use crate::http::answer;
-use anabranch_formats::crs::{Crs, Transform};
 use anabranch_formats::raster::{self, Grid, GridReader, RasterFormat};
-use anabranch_formats::vector::{Position, VectorFormat};
+use anabranch_formats::vector::VectorFormat;
 use anabranch_formats::{Convertible, DETECT_BYTES, FormatError, Room, convert, detect};
 use anabranch_model::{ComplexValue, Data, Error, Fault, FaultKind, Format, Subject, Value};
 use axum::body::Body;
@@ -100,28 +99,13 @@ async fn of_raster<T: Send + 'static>(
 
 /// Where the cells of a raster lie, as a feature; of one in an unknown system without a geometry.
 fn outline_of(grid: &Grid) -> serde_json::Value {
-    let geometry = corners(grid).map(|corners| json!({ "type": "Polygon", "coordinates": [corners] }));
+    let geometry =
+        grid.outline_in_degrees().map(|corners| json!({ "type": "Polygon", "coordinates": [corners] }));
     json!({
         "type": "Feature",
         "geometry": geometry,
         "properties": { "width": grid.width, "height": grid.height, "bands": grid.bands.len() },
     })
-}
-
-/// The outer corners, the first one again at the end; longitudes and latitudes.
-fn corners(grid: &Grid) -> Option<[[f64; 2]; 5]> {
-    let (transform, crs) = (grid.transform?, grid.crs.as_ref()?.crs().ok()?);
-    let to_degrees = Transform::new(crs, Crs::Crs84).ok()?;
-    let (width, height) = (f64::from(grid.width), f64::from(grid.height));
-    let mut corners = [[0.0; 2]; 5];
-    let places = [(0.0, 0.0), (0.0, height), (width, height), (width, 0.0), (0.0, 0.0)];
-    for (corner, (column, row)) in corners.iter_mut().zip(places) {
-        let [x, y] = transform.at(column, row);
-        let mut position = Position { x, y, z: None };
-        to_degrees.position(&mut position).ok()?;
-        *corner = [position.x, position.y];
-    }
-    Some(corners)
 }
 
 /// Data of this type can be shown on a map.
