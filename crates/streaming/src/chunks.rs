@@ -4,15 +4,18 @@ use crate::Context;
 use crate::fetch;
 use crate::part::PartSink;
 use crate::source::{Piece, PieceData};
+use crate::tile::TilePlace;
 use anabranch_formats::raster::Window;
+use anabranch_formats::{can_be_looked_at, look, meant};
 use anabranch_model::{
-    ComplexValue, Error, Execution, Format, FormatHint, Inputs, JobId, OutputRequest, OutputSink, Process,
-    Transmission, Value,
+    ComplexValue, Error, Execution, Facts, Format, FormatHint, Inputs, JobId, OutputRequest, OutputSink,
+    Process, Transmission, Value,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Pause before a lost run is repeated, times the attempts so far: an agent needs a moment to come back.
@@ -46,36 +49,33 @@ pub(crate) struct Chunk {
     pub(crate) window: Option<Window>,
 }
 
+impl Chunk {
+    /// Without the cells that belong to other tiles.
+    async fn trimmed(self, place: TilePlace) -> Result<Self, Error> {
+        let Self { value, folder, .. } = self;
+        let own = folder.clone();
+        let trimmed = tokio::task::spawn_blocking(move || place.trim(value, &own)).await;
+        match trimmed.map_err(Error::internal)? {
+            Ok(value) => Ok(Self { value, folder, window: Some(place.own) }),
+            Err(error) => {
+                remove(folder).await;
+                Err(error)
+            }
+        }
+    }
+}
+
 /// What a chunk is asked for as, and what it is called then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChunkFormat {
-    asked: Format,
-    named: Format,
+    pub(crate) asked: Format,
+    pub(crate) named: Format,
 }
 
 impl ChunkFormat {
     /// Clients of 2012 say `text/xml` and a schema, and call a GeoTIFF what they like: such names stay, and mean what the process knows.
     pub(crate) fn new(named: Format) -> Self {
         Self { asked: meant(&named), named }
-    }
-}
-
-/// The format that a name of 2012 means.
-pub(crate) fn meant(named: &Format) -> Format {
-    let media_type = named.media_type.trim().to_ascii_lowercase();
-    let gml = named.schema.as_deref().and_then(|schema| schema.split("/gml/").nth(1)?.split('/').next());
-    match (media_type.as_str(), gml) {
-        ("text/xml", Some(version)) => {
-            let version = if version.starts_with("2.") { "2.1.2" } else { version };
-            Format { media_type: format!("text/xml; subtype=gml/{version}"), ..named.clone() }
-        }
-        ("text/xml; subtype=gml/2.1.2.1", _) => {
-            Format { media_type: "text/xml; subtype=gml/2.1.2".into(), ..named.clone() }
-        }
-        ("image/tiff" | "image/geotiff" | "application/geotiff" | "application/x-geotiff", _) => {
-            Format::base64(Format::GEOTIFF)
-        }
-        _ => named.clone(),
     }
 }
 
@@ -87,7 +87,7 @@ impl Runner {
     pub(crate) async fn run(&self, piece: Piece) -> Result<Chunk, Error> {
         let number = piece.position + 1;
         let name = format!("chunk {number}");
-        let window = piece.window;
+        let place = piece.place;
         let fetched = self.sink.scratch().join(format!("chunk-{number}"));
         let inputs = self.inputs(&name, piece, &fetched).await?;
         let mut attempt = 1;
@@ -105,7 +105,11 @@ impl Runner {
             }
         };
         remove(fetched).await;
-        chunk.map(|chunk| Chunk { window, ..chunk }).map_err(|error| numbered(&name, error))
+        let chunk = match (chunk, place) {
+            (Ok(chunk), Some(place)) => chunk.trimmed(place).await,
+            (chunk, _) => chunk,
+        };
+        chunk.map_err(|error| numbered(&name, error))
     }
 
     fn is_repeated(&self, error: &Error, attempt: u32) -> bool {
@@ -150,6 +154,7 @@ impl Runner {
 
     async fn once(&self, name: &str, inputs: &Inputs) -> Result<Chunk, Error> {
         let part = self.parts.fetch_add(1, Ordering::Relaxed);
+        let begun = Instant::now();
         let sink = PartSink::new(&self.sink, &format!("part-{part}"), name.to_owned(), self.cancel.clone());
         let Format { media_type, encoding, schema } = self.format.asked.clone();
         let execution = Execution {
@@ -183,11 +188,12 @@ impl Runner {
             }
         };
         match value {
-            Ok(value) => Ok(Chunk {
-                value: ComplexValue { format: self.format.named.clone(), ..value },
-                folder,
-                window: None,
-            }),
+            Ok(value) => {
+                let run_ms = u64::try_from(begun.elapsed().as_millis()).ok();
+                let facts = Facts { run_ms, ..looked_at(&value).await };
+                let value = ComplexValue { format: self.format.named.clone(), facts, ..value };
+                Ok(Chunk { value, folder, window: None })
+            }
             Err(error) => {
                 remove(folder).await;
                 Err(error)
@@ -199,6 +205,15 @@ impl Runner {
         let source = anabranch_model::LogSource::System;
         self.sink.log(anabranch_model::LogLine { source, text: text.to_owned() });
     }
+}
+
+/// What is known of a chunk. Here and not when it is stored, because chunks are made side by side and stored one after the other.
+async fn looked_at(value: &ComplexValue) -> Facts {
+    if !can_be_looked_at(value) {
+        return value.facts;
+    }
+    let seen = value.clone();
+    tokio::task::spawn_blocking(move || look(&seen)).await.unwrap_or(value.facts)
 }
 
 /// Says which chunk it was. What is wrong with a chunk is no fault of the request, which was accepted long ago.
@@ -220,27 +235,4 @@ fn numbered(name: &str, error: Error) -> Error {
 pub(crate) async fn remove(folder: PathBuf) {
     // What can't be removed now goes with the stream's own folder.
     let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_2012_mean_what_is_known() {
-        let schema = |schema: &str, media_type: &str| Format {
-            schema: Some(format!("http://schemas.opengis.net/gml/{schema}/feature.xsd")),
-            ..Format::new(media_type)
-        };
-        for (named, media_type) in [
-            (schema("2.1.2.1", "text/xml"), "text/xml; subtype=gml/2.1.2"),
-            (schema("2.1.2", "text/xml; subtype=gml/2.1.2"), "text/xml; subtype=gml/2.1.2"),
-            (schema("2.1.2.1", "text/xml; subtype=gml/2.1.2.1"), "text/xml; subtype=gml/2.1.2"),
-            (schema("3.1.1", "text/xml"), "text/xml; subtype=gml/3.1.1"),
-            (Format::base64("application/x-geotiff"), Format::GEOTIFF),
-            (Format::new("application/geo+json"), "application/geo+json"),
-        ] {
-            assert_eq!(ChunkFormat::new(named).asked.media_type, media_type);
-        }
-    }
 }

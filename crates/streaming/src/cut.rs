@@ -7,7 +7,7 @@ use crate::parameters::{self, NUMBER_OF_CHUNKS, refused};
 use crate::settings::Settings;
 use crate::source::{Piece, PieceData, Source};
 use crate::stream::Stream;
-use anabranch_formats::raster::Window;
+use crate::tile::TilePlace;
 use anabranch_formats::{Spread, chunk_sizes};
 use anabranch_model::{BoxFuture, ComplexValue, Cut as Kind, Error};
 use features::{Features, Plan, count_features};
@@ -29,7 +29,7 @@ struct Cut {
     /// A value for each input.
     values: Vec<(String, ComplexValue)>,
     /// Where it was, in a raster.
-    window: Option<Window>,
+    place: Option<TilePlace>,
 }
 
 /// The pieces of a stream's inputs.
@@ -38,7 +38,7 @@ struct Cut {
 /// What is wrong with the parameters of the cutting, or with the beginning of the data.
 pub(crate) async fn open(stream: &Stream, settings: &Settings) -> Result<Box<dyn Source>, Error> {
     let mut inputs = stream.cut_inputs()?;
-    let kind = stream.chunking.cut;
+    let (kind, overlap) = (stream.chunking.cut, stream.chunking.overlap);
     let legacy_cut = settings.legacy_cut;
     let (count, tiles) =
         (parameters::count(stream.inputs(), NUMBER_OF_CHUNKS)?, parameters::tiles(stream.inputs())?);
@@ -64,7 +64,7 @@ pub(crate) async fn open(stream: &Stream, settings: &Settings) -> Result<Box<dyn
                 };
                 Ok(Box::new(Features::new(id, &value, plan, sink)?))
             }
-            Kind::Tiles => Ok(Box::new(Tiles::new(inputs, tiles, sink)?)),
+            Kind::Tiles => Ok(Box::new(Tiles::new(inputs, tiles, overlap, sink)?)),
         }
     };
     let cutter = tokio::task::spawn_blocking(opened).await.map_err(Error::internal)??;
@@ -86,12 +86,12 @@ impl Source for Cutting {
             // A thread for each piece, not for the whole stream: streams wait long, and threads are few.
             let cut = tokio::task::spawn_blocking(move || (cutter.next(), cutter)).await;
             let (cut, cutter) = cut.map_err(Error::internal)?;
-            let Some(Cut { values, window }) = cut? else { return Ok(None) };
+            let Some(Cut { values, place }) = cut? else { return Ok(None) };
             self.cutter = Some(cutter);
             let position = self.position;
             self.position += 1;
             let inputs = values.into_iter().map(|(id, value)| (id, PieceData::Here(value))).collect();
-            Ok(Some(Piece { position, inputs, window }))
+            Ok(Some(Piece { position, inputs, place }))
         })
     }
 

@@ -1,8 +1,11 @@
 //! What clients see of streaming processes.
 
 use crate::parameters::{
-    ALL, CHUNKS_BY_COLUMN, CHUNKS_BY_ROW, MAX_TIME_IDLE, MAX_TIME_IDLE_DEFAULT, NUMBER_OF_CHUNKS,
+    ALL, CHUNKS_BY_COLUMN, CHUNKS_BY_ROW, MAX_CHUNKS_KEPT, MAX_TIME_IDLE, MAX_TIME_IDLE_DEFAULT,
+    NUMBER_OF_CHUNKS,
 };
+use anabranch_formats::Convertible;
+use anabranch_formats::raster::RasterFormat;
 use anabranch_model::{
     AllowedValue, Chunking, ComplexDomain, Cut, DataDescription, Format, InputDescription, LiteralDomain,
     LiteralType, Occurs, OutputDescription, ProcessDescription, ProcessId, RangeClosure,
@@ -21,9 +24,15 @@ const MAX_TIME_IDLE_MAX: u64 = 2_147_483_647;
 /// The process that cuts its input. `None` where the process can't be run piece by piece.
 pub(crate) fn output_streaming(base: &ProcessDescription) -> Option<ProcessDescription> {
     let (chunking, domain) = streamable(base)?;
+    // One run that reads all there is puts out chunks by itself.
+    if chunking.is_fed {
+        return None;
+    }
     let mut described = variant(base, chunking, domain, OUTPUT)?;
     for input in &mut described.inputs {
         if chunking.inputs.contains(&input.id) {
+            // What a process takes where it is given none lies with the process, and can't be cut here.
+            input.occurs = Occurs::ONE;
             // Cut is what lies here in the format that the cutting knows; the engine converts everything else into that.
             input.data =
                 DataDescription::Complex(ComplexDomain { formats: whole(chunking.cut), bytes_max: None });
@@ -47,11 +56,16 @@ pub(crate) fn output_streaming(base: &ProcessDescription) -> Option<ProcessDescr
 /// The process whose input arrives in chunks. `None` where the process can't be run piece by piece.
 pub(crate) fn full_streaming(base: &ProcessDescription, poll_ms: u64) -> Option<ProcessDescription> {
     let (chunking, domain) = streamable(base)?;
+    // Tiles that arrive one by one come without their neighbours.
+    if chunking.overlap > 0 {
+        return None;
+    }
     let mut described = variant(base, chunking, domain, FULL)?;
     for input in &mut described.inputs {
         if let (true, DataDescription::Complex(domain)) =
             (chunking.inputs.contains(&input.id), &mut input.data)
         {
+            input.occurs = Occurs::ONE;
             domain.formats = playlists(domain);
             // Who says no more than that it is a playlist leaves it to the chunks to say what they are.
             domain.formats.push(Format::new(Format::PLAYLIST));
@@ -67,6 +81,10 @@ pub(crate) fn full_streaming(base: &ProcessDescription, poll_ms: u64) -> Option<
             ..between(poll_ms, Some(MAX_TIME_IDLE_MAX))
         },
     ));
+    described.inputs.push(count(
+        MAX_CHUNKS_KEPT,
+        "How many chunks the result keeps: for streams without end. Older ones are removed, and are gone (410). Without it, all are kept.",
+    ));
     Some(described)
 }
 
@@ -75,9 +93,7 @@ fn streamable(base: &ProcessDescription) -> Option<(&Chunking, &ComplexDomain)> 
     let chunking = base.chunking.as_ref()?;
     let is_cut = |id: &String| {
         base.input(id).is_some_and(|input| {
-            matches!(input.data, DataDescription::Complex(_))
-                && input.occurs.min == 1
-                && input.occurs.max == Some(1)
+            matches!(input.data, DataDescription::Complex(_)) && input.occurs.max == Some(1)
         })
     };
     let taken = base.inputs.iter().any(|input| ALL.contains(&input.id.as_str()));
@@ -101,14 +117,20 @@ fn variant(
     kind: &str,
 ) -> Option<ProcessDescription> {
     let mut formats = playlists(domain);
+    if chunking.overlap > 0 {
+        // What tiles have in common is cut off GeoTIFFs.
+        formats.retain(|format| format.of_chunks().is_some_and(|chunks| is_geotiff(&chunks)));
+    }
     // Tiles that arrive one by one don't say which raster they are a partition of.
-    if kind == OUTPUT || chunking.cut == Cut::Features {
+    if (kind == OUTPUT || chunking.cut == Cut::Features) && !chunking.is_fed {
         formats.extend(whole(chunking.cut).into_iter().take(1));
     }
     let result = OutputDescription {
         description: "A playlist: the addresses of the chunks, one after the other, as they come. Asked for in a format that is no playlist: \
                       all chunks joined, once the last one is there."
             .into(),
+        // What becomes a layer is the joined whole.
+        publication: base.output(&chunking.output).and_then(|output| output.publication.clone()),
         ..OutputDescription::new(RESULT, DataDescription::Complex(ComplexDomain { formats, bytes_max: None }))
     };
     let mut keywords = base.keywords.clone();
@@ -144,6 +166,10 @@ fn variant_id(base: &ProcessId, kind: &str) -> Option<ProcessId> {
 /// A playlist of chunks in each of the formats.
 fn playlists(domain: &ComplexDomain) -> Vec<Format> {
     domain.formats.iter().map(Format::playlist_of).collect()
+}
+
+fn is_geotiff(format: &Format) -> bool {
+    Convertible::of(&format.media_type) == Some(Convertible::Raster(RasterFormat::GeoTiff))
 }
 
 /// The formats of data that is cut here; chunks are joined in the first.

@@ -137,7 +137,7 @@ impl Source for Following {
             }
             let position = self.position;
             self.position += 1;
-            Ok(Some(Piece { position, inputs: pieces, window: None }))
+            Ok(Some(Piece { position, inputs: pieces, place: None }))
         })
     }
 

@@ -13,6 +13,7 @@
 mod chunks;
 mod cut;
 mod describe;
+mod fed;
 mod fetch;
 mod flow;
 mod follow;
@@ -26,8 +27,10 @@ mod renamed;
 mod settings;
 mod source;
 mod stream;
+mod tile;
 
 pub use own::{OwnChunks, OwnPlaylists};
+pub use parameters::MAX_CHUNKS_KEPT;
 pub use settings::Settings;
 
 use anabranch_egress::Egress;

@@ -1,7 +1,7 @@
 //! The processes of 52°North's Streaming based WPS of 2012, and the plain ones they were made of, under their names: ours, with the identifiers,
 //! formats and cardinalities that clients of that time know.
 
-use crate::parameters::ALL;
+use crate::parameters::OF_2012;
 use crate::renamed::{Names, Renamed};
 use anabranch_model::{
     ComplexDomain, DataDescription, Format, LiteralDomain, Occurs, Process, ProcessDescription, ProcessId,
@@ -58,7 +58,7 @@ impl Old {
         described.chunking = None;
         // What was not there in 2012 keeps its default.
         described.inputs.retain(|input| {
-            ALL.contains(&input.id.as_str()) || self.inputs.iter().any(|(_, inner)| *inner == input.id)
+            OF_2012.contains(&input.id.as_str()) || self.inputs.iter().any(|(_, inner)| *inner == input.id)
         });
         for input in &mut described.inputs {
             if let Some((outer, _)) = self.inputs.iter().find(|(_, inner)| *inner == input.id) {

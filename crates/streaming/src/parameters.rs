@@ -11,8 +11,15 @@ pub(crate) const CHUNKS_BY_COLUMN: &str = "chunksByColumn";
 /// Longest time without a new chunk in the input, milliseconds.
 pub(crate) const MAX_TIME_IDLE: &str = "MaxTimeIdle";
 
+/// How many chunks a playlist that slides keeps.
+pub const MAX_CHUNKS_KEPT: &str = "MaxChunksKept";
+
 /// All of them.
-pub(crate) const ALL: [&str; 4] = [NUMBER_OF_CHUNKS, CHUNKS_BY_ROW, CHUNKS_BY_COLUMN, MAX_TIME_IDLE];
+pub(crate) const ALL: [&str; 5] =
+    [NUMBER_OF_CHUNKS, CHUNKS_BY_ROW, CHUNKS_BY_COLUMN, MAX_TIME_IDLE, MAX_CHUNKS_KEPT];
+
+/// Those that were there in 2012.
+pub(crate) const OF_2012: [&str; 4] = [NUMBER_OF_CHUNKS, CHUNKS_BY_ROW, CHUNKS_BY_COLUMN, MAX_TIME_IDLE];
 
 /// Taken where the client gives none, milliseconds.
 pub(crate) const MAX_TIME_IDLE_DEFAULT: u64 = 60_000;

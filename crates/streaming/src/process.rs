@@ -41,9 +41,11 @@ impl Process for StreamingProcess {
         Arc::clone(&self.description)
     }
 
-    /// A stream that may not be run again from the start can't be gone on with either: its chunks under way may have done something.
+    /// A stream that may not be run again from the start can't be gone on with either: its chunks under way may have done something. Nor can
+    /// one that a single run takes.
     fn on_restart(&self) -> OnRestart {
-        if self.description.idempotent { OnRestart::Continue } else { OnRestart::Fail }
+        let is_fed = self.base.description().chunking.as_ref().is_some_and(|chunking| chunking.is_fed);
+        if self.description.idempotent && !is_fed { OnRestart::Continue } else { OnRestart::Fail }
     }
 
     fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {

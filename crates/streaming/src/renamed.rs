@@ -1,6 +1,6 @@
 //! A process under other names: those of its identifier, inputs and outputs, and those of its formats.
 
-use crate::chunks::meant;
+use anabranch_formats::meant;
 use anabranch_model::{
     BoxFuture, ComplexValue, Error, Execution, Format, FormatHint, Inputs, JobId, OnRestart, OutputSink,
     Process, ProcessDescription, SinkAround, Value,

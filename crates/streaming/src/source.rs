@@ -1,6 +1,6 @@
 //! Where pieces come from: cut out of data that is all there, or listed by playlists that grow.
 
-use anabranch_formats::raster::Window;
+use crate::tile::TilePlace;
 use anabranch_model::{BoxFuture, ComplexValue, Error, Format};
 use url::Url;
 
@@ -23,7 +23,7 @@ pub(crate) struct Piece {
     /// One value for each input that is cut.
     pub(crate) inputs: Vec<(String, PieceData)>,
     /// Its place in the raster that it was cut out of.
-    pub(crate) window: Option<Window>,
+    pub(crate) place: Option<TilePlace>,
 }
 
 /// The value of one input in a piece.

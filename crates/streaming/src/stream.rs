@@ -2,9 +2,10 @@
 
 use crate::Context;
 use crate::chunks::{ChunkFormat, Runner};
+use crate::fed::FedRun;
 use crate::flow::{Delivery, flow};
 use crate::join::Joined;
-use crate::parameters::ALL;
+use crate::parameters::{self, ALL, MAX_CHUNKS_KEPT};
 use crate::part::PartSink;
 use crate::source::Source;
 use anabranch_model::{
@@ -95,17 +96,39 @@ impl Stream {
     /// What ended it.
     pub(crate) async fn run(self, source: Box<dyn Source>) -> Result<(), Error> {
         let Execution { job, attempt, written, inputs, sink, .. } = self.execution;
+        let kept = parameters::count(&inputs, MAX_CHUNKS_KEPT)?;
         let is_shared = |id: &str| !ALL.contains(&id) && !self.chunking.inputs.iter().any(|cut| cut == id);
         let shared = inputs.iter().filter(|(id, _)| is_shared(id));
         let shared = Inputs::new(shared.map(|(id, values)| (id.to_owned(), values.to_vec())).collect());
         let cancel = CancellationToken::new();
         let preparing = PartSink::new(&sink, "shared", "inputs of all chunks".into(), cancel.clone());
         let prepared = self.base.prepare(shared, preparing).await?;
+        if let Some(chunks) = kept {
+            sink.keep(chunks);
+        }
         // All that can be wrong with the request has been looked at: from here on the playlist is open.
         sink.started(None);
+        let process = prepared.process.unwrap_or(self.base);
+        if let (true, Delivery::Chunks(named), Some(input)) =
+            (self.chunking.is_fed, &self.delivery, self.chunking.inputs.first())
+        {
+            let run = FedRun {
+                context: self.context,
+                process,
+                shared: prepared.shared,
+                input: input.clone(),
+                output: self.chunking.output,
+                named: named.clone(),
+                format: self.format,
+                job,
+                attempt,
+                sink,
+            };
+            return run.run(source).await;
+        }
         let runner = Runner {
             context: self.context,
-            process: prepared.process.unwrap_or(self.base),
+            process,
             shared: prepared.shared,
             output: self.chunking.output,
             format: self.format,

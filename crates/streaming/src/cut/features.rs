@@ -15,7 +15,7 @@ use std::sync::Arc;
 const FIRST_CHUNK_BYTES: usize = 64 << 10;
 
 /// Chunks double up to here, in bytes: some ten milliseconds of work for a fast process, some seconds for a slow one.
-const CHUNK_BYTES_MAX: usize = 8 << 20;
+const CHUNK_BYTES_MAX: usize = 2 << 20;
 
 /// Chunks up to here stay in memory, in bytes; larger ones, which come from small numbers of chunks, are files.
 const MEMORY_BYTES_MAX: usize = 16 << 20;
@@ -138,7 +138,7 @@ impl Cutter for Features {
         self.chunks += 1;
         chunk.write(&[b"\n]}\n"])?;
         let value = ComplexValue::new(chunk.finish()?, self.format.clone());
-        Ok(Some(Cut { values: vec![(self.id.clone(), value)], window: None }))
+        Ok(Some(Cut { values: vec![(self.id.clone(), value)], place: None }))
     }
 
     fn total(&self) -> Option<u64> {

@@ -2,6 +2,7 @@
 
 use super::{Cut, Cutter};
 use crate::parameters::{CHUNKS_BY_COLUMN, CHUNKS_BY_ROW, refused};
+use crate::tile::{TILE_BYTES_MAX, TilePlace};
 use anabranch_formats::raster::geotiff::{self, Compression, Reader};
 use anabranch_formats::raster::{Grid, GridReader as _, Window, growing_tiles, tiles};
 use anabranch_formats::{FormatError, Room};
@@ -10,27 +11,27 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
-/// Largest tile as a file, in bytes: what lies on the disk for each run under way.
-const TILE_BYTES_MAX: u64 = 4 << 30;
-
 /// Cuts one raster of each input.
 pub(super) struct Tiles {
     /// By identifier; all of one grid.
     rasters: Vec<(String, Reader)>,
     windows: Vec<Window>,
+    /// Cells that are given beyond each edge.
+    overlap: u32,
     next: usize,
     sink: Arc<dyn OutputSink>,
 }
 
 impl Tiles {
     /// Reads what the files say of themselves. With `counts` there are so many tiles in a row and in a column; without, tiles keep to the
-    /// blocks of the first file.
+    /// blocks of the first file. `overlap` cells more are given on each side.
     ///
     /// # Errors
     /// Where a file is no GeoTIFF, their grids differ, or there are more tiles than cells.
     pub(super) fn new(
         inputs: Vec<(String, ComplexValue)>,
         counts: Option<(u32, u32)>,
+        overlap: u32,
         sink: Arc<dyn OutputSink>,
     ) -> Result<Self, Error> {
         let open = |(id, value): (String, ComplexValue)| {
@@ -68,7 +69,7 @@ impl Tiles {
             }
             None => growing_tiles(grid.width, grid.height, reader.block_size()),
         };
-        Ok(Self { rasters, windows, next: 0, sink })
+        Ok(Self { rasters, windows, overlap, next: 0, sink })
     }
 }
 
@@ -76,6 +77,8 @@ impl Cutter for Tiles {
     fn next(&mut self) -> Result<Option<Cut>, Error> {
         let Some(&window) = self.windows.get(self.next) else { return Ok(None) };
         self.next += 1;
+        let Some((_, first)) = self.rasters.first() else { return Ok(None) };
+        let place = TilePlace::new(window, self.overlap, first.grid().width, first.grid().height);
         let mut values = Vec::new();
         for (index, (id, reader)) in self.rasters.iter_mut().enumerate() {
             let path = self.sink.scratch().join(format!("cut-{}-{index}.tif", self.next));
@@ -84,7 +87,7 @@ impl Cutter for Tiles {
             let room = Room { scratch: self.sink.scratch(), bytes_max: TILE_BYTES_MAX };
             let stop = || self.sink.is_cancelled();
             // Unpacked: it is read once, by a neighbour or over a network that is quicker than packing.
-            match geotiff::cut(reader, window, Compression::None, &room, &mut out, &stop) {
+            match geotiff::cut(reader, place.given, Compression::None, &room, &mut out, &stop) {
                 Ok(()) => {}
                 Err(FormatError::Stopped) => return Err(Error::Dismissed),
                 Err(FormatError::Io(error)) => return Err(lost(error)),
@@ -94,7 +97,7 @@ impl Cutter for Tiles {
             let data = Data::file(&path).map_err(lost)?;
             values.push((id.clone(), ComplexValue::new(data, Format::base64(Format::GEOTIFF))));
         }
-        Ok(Some(Cut { values, window: Some(window) }))
+        Ok(Some(Cut { values, place: Some(place) }))
     }
 
     fn total(&self) -> Option<u64> {

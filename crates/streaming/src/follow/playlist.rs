@@ -129,6 +129,10 @@ impl Remote {
     /// Takes what is new in it.
     fn take(&mut self, playlist: &Playlist, base: &Url) -> Result<(), String> {
         let left_out = playlist.left_out;
+        // Those that are done already may be gone.
+        let done = left_out.saturating_sub(self.listed).min(self.skip);
+        self.listed += done;
+        self.skip -= done;
         if left_out > self.listed {
             let missed = left_out - self.listed;
             return Err(format!("{missed} chunks were taken out of it before they could be read"));

@@ -105,7 +105,8 @@ impl Process for Base {
     fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
         Box::pin(async move {
             self.running.fetch_add(1, Ordering::SeqCst);
-            let cut = &self.description.chunking.as_ref().unwrap().inputs;
+            let chunking = self.description.chunking.as_ref().unwrap();
+            let cut = chunking.inputs.iter().filter(|_| !chunking.is_fed).collect::<Vec<_>>();
             let texts = cut.iter().map(|id| text(&execution.inputs.complex(id).unwrap().data));
             let text = texts.collect::<String>();
             let ended = (self.script)(Chunk { text, execution }).await;
@@ -152,6 +153,8 @@ pub(crate) struct Sink {
     pub(crate) cancel: CancellationToken,
     started: watch::Sender<bool>,
     written: watch::Sender<Vec<Vec<u8>>>,
+    /// How many chunks are to be kept.
+    pub(crate) kept: AtomicU32,
 }
 
 impl Sink {
@@ -161,6 +164,7 @@ impl Sink {
             cancel: CancellationToken::new(),
             started: watch::Sender::new(false),
             written: watch::Sender::new(Vec::new()),
+            kept: AtomicU32::new(0),
         })
     }
 
@@ -208,6 +212,10 @@ impl OutputSink for Sink {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    fn keep(&self, chunks: u64) {
+        self.kept.store(u32::try_from(chunks).unwrap(), Ordering::SeqCst);
+    }
+
     fn progress(&self, _percent: f32, _message: Option<&str>) {}
 
     fn log(&self, _line: LogLine) {}
@@ -240,13 +248,21 @@ impl OwnPlaylists for NoneOwn {
 
 /// A streaming process around a base; `allowed` may be fetched.
 pub(crate) fn streaming(base: &Arc<Base>, kind: &str, allowed: &[String]) -> Arc<dyn Process> {
+    let named = |process: &Arc<dyn Process>| process.description().id.as_str() == format!("{kind}Base");
+    variants_allowed(base, allowed).into_iter().find(named).expect("the variant is offered")
+}
+
+/// All streaming processes around a base.
+pub(crate) fn variants(base: &Arc<Base>) -> Vec<Arc<dyn Process>> {
+    variants_allowed(base, &[])
+}
+
+fn variants_allowed(base: &Arc<Base>, allowed: &[String]) -> Vec<Arc<dyn Process>> {
     let settings = Settings { poll_ms: 20, fetch_pause_ms: 1, ..Settings::default() };
     let allow = allowed.iter().map(|rule| rule.parse().unwrap()).collect();
     let egress = Egress::new(Policy { allow, ..Policy::default() });
     let streaming = Streaming::new(settings, egress, Arc::new(NoneOwn));
-    let variants = streaming.variants(&(Arc::clone(base) as Arc<dyn Process>));
-    let named = |process: &Arc<dyn Process>| process.description().id.as_str() == format!("{kind}Base");
-    variants.into_iter().find(named).expect("the variant is offered")
+    streaming.variants(&(Arc::clone(base) as Arc<dyn Process>))
 }
 
 /// Runs it to its end.

@@ -6,6 +6,7 @@
 )]
 
 mod doubles;
+mod fed;
 mod follow;
 mod output;
 mod tiles;

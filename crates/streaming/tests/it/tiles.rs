@@ -1,6 +1,6 @@
 //! Output streaming of rasters: tiles, their places, the joined whole.
 
-use crate::doubles::{Base, Sink, describe, run, streaming};
+use crate::doubles::{Base, Sink, describe, run, streaming, variants};
 use anabranch_formats::Room;
 use anabranch_formats::raster::geotiff::{Compression, Reader, Writer};
 use anabranch_formats::raster::{
@@ -39,14 +39,8 @@ fn raster(width: u32, height: u32, west: f64) -> Value {
         cells_are: CellsAre::Areas,
         crs: None,
     };
-    let scratch = tempfile::tempdir().unwrap();
-    let room = Room { scratch: scratch.path(), bytes_max: u64::MAX };
-    let mut bytes = Vec::new();
-    let mut writer = Box::new(Writer::create(&grid, Compression::Deflate, &room, &mut bytes).unwrap());
     let cells = (0..width * height).map(|n| u16::try_from(n).unwrap()).collect();
-    writer.write(&Cells { window: grid.window(), samples: Samples::U16(cells) }).unwrap();
-    writer.finish().unwrap();
-    Value::Complex(ComplexValue::new(Data::Bytes(bytes.into()), Format::base64(Format::GEOTIFF)))
+    written(&grid, cells)
 }
 
 fn count(count: u32) -> Value {
@@ -97,6 +91,86 @@ async fn joined_tiles_are_the_raster() {
         let Value::Complex(whole) = raster(10, 7, 8.0) else { unreachable!() };
         assert_eq!(read(&sink.bytes()[0]), read(&whole.data.read_all(u64::MAX).unwrap()), "{counts:?}");
     }
+}
+
+/// The sum of each cell and its neighbours, as far as there are any.
+fn sums(width: u32, height: u32, cells: &[u16]) -> Vec<u16> {
+    let at = |column: u32, row: u32| cells[(row * width + column) as usize];
+    let around = |n: u32, side: u32| n.saturating_sub(1)..(n + 2).min(side);
+    let sum = |column, row| {
+        let rows = around(row, height);
+        rows.flat_map(|row| around(column, width).map(move |column| at(column, row))).sum::<u16>()
+    };
+    (0..height).flat_map(|row| (0..width).map(move |column| (column, row))).map(|(c, r)| sum(c, r)).collect()
+}
+
+fn written(grid: &Grid, cells: Vec<u16>) -> Value {
+    let scratch = tempfile::tempdir().unwrap();
+    let room = Room { scratch: scratch.path(), bytes_max: u64::MAX };
+    let mut bytes = Vec::new();
+    let mut writer = Box::new(Writer::create(grid, Compression::Deflate, &room, &mut bytes).unwrap());
+    writer.write(&Cells { window: grid.window(), samples: Samples::U16(cells) }).unwrap();
+    writer.finish().unwrap();
+    Value::Complex(ComplexValue::new(Data::Bytes(bytes.into()), Format::base64(Format::GEOTIFF)))
+}
+
+/// Sums over tiles that overlap by so many cells.
+fn summing(overlap: u32) -> std::sync::Arc<Base> {
+    let mut description = raster_process(&["dem"]);
+    description.chunking.as_mut().unwrap().overlap = overlap;
+    Base::of(description, |chunk| async move {
+        let tile = chunk.execution.inputs.complex("dem").unwrap().data.read_all(u64::MAX).unwrap();
+        let (grid, cells) = read(&tile);
+        let sums = sums(grid.width, grid.height, &cells);
+        chunk.execution.sink.write("out", written(&grid, sums)).await
+    })
+}
+
+#[tokio::test]
+async fn tiles_that_overlap_are_joined_as_if_they_had_never_been_cut() {
+    let Value::Complex(dem) = raster(10, 7, 8.0) else { unreachable!() };
+    let (grid, cells) = read(&dem.data.read_all(u64::MAX).unwrap());
+    let whole = (grid, sums(10, 7, &cells));
+    for (overlap, counts, is_same) in
+        [(1, (4, 4), true), (2, (10, 7), true), (200, (3, 2), true), (1, (1, 1), true), (0, (2, 2), false)]
+    {
+        let sink = Sink::new();
+        let process = streaming(&summing(overlap), "OutputStreaming", &[]);
+        let inputs = vec![
+            ("dem", raster(10, 7, 8.0)),
+            ("chunksByRow", count(counts.0)),
+            ("chunksByColumn", count(counts.1)),
+        ];
+        run(&process, inputs, Format::GEOTIFF, 0, &sink).await.unwrap();
+        assert_eq!(read(&sink.bytes()[0]) == whole, is_same, "overlap {overlap} of {counts:?}");
+    }
+    let sink = Sink::new();
+    let process = streaming(&summing(1), "OutputStreaming", &[]);
+    let inputs = vec![("dem", raster(10, 7, 8.0)), ("chunksByRow", count(3)), ("chunksByColumn", count(2))];
+    run(&process, inputs, PLAYLIST, 0, &sink).await.unwrap();
+    let sizes: Vec<_> = sink.bytes().iter().map(|bytes| read(bytes).0).map(|g| (g.width, g.height)).collect();
+    assert_eq!(sizes, [(3, 3), (3, 3), (4, 3), (3, 4), (3, 4), (4, 4)], "chunks hold their own cells only");
+}
+
+#[tokio::test]
+async fn what_comes_out_of_overlapping_tiles_has_to_have_their_cells() {
+    let mut description = raster_process(&["dem"]);
+    description.chunking.as_mut().unwrap().overlap = 1;
+    let base =
+        Base::of(
+            description,
+            |chunk| async move { chunk.execution.sink.write("out", raster(2, 2, 8.0)).await },
+        );
+    let sink = Sink::new();
+    let inputs = vec![("dem", raster(10, 7, 8.0)), ("chunksByRow", count(2)), ("chunksByColumn", count(1))];
+    let process = streaming(&base, "OutputStreaming", &[]);
+    let error = run(&process, inputs, PLAYLIST, 0, &sink).await.unwrap_err().client_text();
+    assert_eq!(
+        error,
+        "chunk 1: the process put out 2 x 2 cells for a tile of 6 x 7: its overlap can't be cut off"
+    );
+    let ids: Vec<_> = variants(&base).iter().map(|process| process.description().id.to_string()).collect();
+    assert_eq!(ids, ["OutputStreamingBase"], "tiles of others come without their neighbours");
 }
 
 #[tokio::test]
