@@ -7,12 +7,12 @@
 
 use crate::folders::{self, blocking, io_error};
 use anabranch_formats::vector::VectorFormat;
-use anabranch_formats::{Convertible, FormatError, Room, convert};
+use anabranch_formats::{Convertible, FormatError, Room, convert, look};
 use anabranch_model::description::media_types_match;
 use anabranch_model::{
-    BoxFuture, ComplexDomain, ComplexValue, Data, DataDescription, Error, Execution, Fault, FaultKind,
-    Format, FormatHint, Inputs, JobId, LogLine, OnRestart, OutputRequest, OutputSink, Prepared, Process,
-    ProcessDescription, SinkAround, Subject, Value,
+    BoxFuture, ChunkReader, ComplexDomain, ComplexValue, Data, DataDescription, Error, Execution, Fault,
+    FaultKind, Feed, Format, FormatHint, Inputs, JobId, LogLine, OnRestart, OutputRequest, OutputSink,
+    Prepared, Process, ProcessDescription, SinkAround, Subject, Value,
 };
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -20,8 +20,9 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore};
 
-/// The folder of conversions in a run's scratch folder.
+/// The folders of conversions in a run's scratch folder: of values, and of the pieces of a feed.
 const FOLDER: &str = "converted";
+const FEED_FOLDER: &str = "converted-feed";
 
 /// What conversions share.
 pub(crate) struct Conversions {
@@ -154,10 +155,12 @@ impl Process for Converting {
             if !execution.resume {
                 workshop.convert_inputs(&own, &mut execution.inputs).await?;
             }
+            execution.feed = execution.feed.map(|feed| workshop.convert_feed(&own, feed));
             let mut asked = own_formats(&own, &mut execution);
             asked.extend(own_in_crs84(&execution));
             if !asked.is_empty() {
-                execution.sink = Arc::new(ConvertingSink { workshop, asked });
+                execution.sink =
+                    Arc::new(ConvertingSink { workshop, asked, is_fed: execution.feed.is_some() });
             }
             Arc::clone(&self.inner).execute(execution).await
         })
@@ -205,6 +208,7 @@ fn own_in_crs84(execution: &Execution) -> Vec<(String, Format)> {
 struct Workshop {
     conversions: Arc<Conversions>,
     sink: Arc<dyn OutputSink>,
+    folder: &'static str,
     /// Held while a value is converted: one at a time, so that each knows how much room is left.
     made: Mutex<Made>,
 }
@@ -218,7 +222,35 @@ struct Made {
 
 impl Workshop {
     fn new(conversions: &Arc<Conversions>, sink: &Arc<dyn OutputSink>) -> Self {
-        Self { conversions: Arc::clone(conversions), sink: Arc::clone(sink), made: Mutex::default() }
+        Self {
+            conversions: Arc::clone(conversions),
+            sink: Arc::clone(sink),
+            folder: FOLDER,
+            made: Mutex::default(),
+        }
+    }
+
+    /// A feed in the process's own formats.
+    fn convert_feed(&self, own: &ProcessDescription, feed: Feed) -> Feed {
+        let input = feed.input.clone();
+        let Some(DataDescription::Complex(domain)) = own.input(&input).map(|described| &described.data)
+        else {
+            return feed;
+        };
+        let workshop = Self { folder: FEED_FOLDER, ..Self::new(&self.conversions, &self.sink) };
+        let (domain, pieces) = (domain.clone(), feed.into_pieces());
+        let pieces = ConvertingFeed { workshop, input: input.clone(), domain, pieces, made: None };
+        Feed::new(input, Box::new(pieces))
+    }
+
+    /// A file that was made is not needed any more.
+    async fn forget(&self, value: ComplexValue) {
+        let mut made = self.made.lock().await;
+        made.bytes = made.bytes.saturating_sub(value.data.len());
+        if let Data::File(file) = value.data {
+            // What can't be removed now goes with the run.
+            let _ = tokio::fs::remove_file(file.path).await;
+        }
     }
 
     async fn convert_inputs(&self, own: &ProcessDescription, inputs: &mut Inputs) -> Result<(), Error> {
@@ -244,7 +276,7 @@ impl Workshop {
         step: Step,
     ) -> Result<Result<ComplexValue, FormatError>, Error> {
         let mut made = self.made.lock().await;
-        let folder = self.sink.scratch().join(FOLDER);
+        let folder = self.sink.scratch().join(self.folder);
         let path = folder.join(made.files.to_string());
         made.files += 1;
         let bytes_max = self.conversions.bytes_max.saturating_sub(made.bytes);
@@ -305,10 +337,44 @@ fn refused_input(id: &str, error: &FormatError) -> Error {
     Error::invalid(Fault::new(Subject::Input(id.to_owned()), FaultKind::Malformed, rule))
 }
 
+/// Pieces of a feed, each converted as it comes.
+struct ConvertingFeed {
+    workshop: Workshop,
+    input: String,
+    domain: ComplexDomain,
+    pieces: Box<dyn ChunkReader>,
+    /// What was made of the last one.
+    made: Option<ComplexValue>,
+}
+
+impl ConvertingFeed {
+    async fn next_converted(&mut self) -> Result<Option<ComplexValue>, Error> {
+        if let Some(last) = self.made.take() {
+            self.workshop.forget(last).await;
+        }
+        let Some(piece) = self.pieces.next().await? else { return Ok(None) };
+        let Some(step) = into_domain(&piece.format, &self.domain) else { return Ok(Some(piece)) };
+        let what = format!("a piece of input '{}'", self.input);
+        let converted = self.workshop.convert(&what, piece.data, step).await?;
+        let converted = converted
+            .map_err(|error| Error::process_failed(format!("{what} can't be converted: {error}")))?;
+        self.made = Some(converted.clone());
+        Ok(Some(converted))
+    }
+}
+
+impl ChunkReader for ConvertingFeed {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<ComplexValue>, Error>> {
+        Box::pin(self.next_converted())
+    }
+}
+
 /// Converts the outputs that were asked for in other formats than the process's own; everything else passes.
 struct ConvertingSink {
     workshop: Workshop,
     asked: Vec<(String, Format)>,
+    /// The run may put out chunks without end: those that are stored are not counted here any more.
+    is_fed: bool,
 }
 
 impl ConvertingSink {
@@ -324,8 +390,18 @@ impl ConvertingSink {
             let step = to_asked(&complex.format, asked).ok_or_else(|| {
                 refused(format!("the process wrote {}, which can't be converted", complex.format.media_type))
             })?;
+            let before = complex.clone();
+            // What comes out is not as easily looked through.
+            let facts = blocking(move || look(&before)).await?;
             let converted = self.workshop.convert(&format!("output '{output}'"), complex.data, step).await?;
             complex = converted.map_err(|error| refused(error.to_string()))?;
+            complex.facts = facts;
+            if self.is_fed {
+                let made = complex.clone();
+                self.workshop.sink.write(output, Value::Complex(complex)).await?;
+                self.workshop.forget(made).await;
+                return Ok(());
+            }
         }
         self.workshop.sink.write(output, Value::Complex(complex)).await
     }

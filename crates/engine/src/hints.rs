@@ -4,10 +4,10 @@
 //! those of the description: `application/zip` for a zipped Shapefile. What contradicts the content is left alone: the
 //! client's word counts, and reading the value will show.
 
-use anabranch_formats::{Convertible, DETECT_BYTES, detect};
+use anabranch_formats::{Convertible, DETECT_BYTES, detect, meant};
 use anabranch_model::description::media_types_match;
 use anabranch_model::{
-    ComplexDomain, Data, DataDescription, ExecuteRequest, FormatHint, InputData, ProcessDescription,
+    ComplexDomain, Data, DataDescription, ExecuteRequest, Format, FormatHint, InputData, ProcessDescription,
 };
 use base64::Engine as _;
 use std::io::Read as _;
@@ -69,6 +69,7 @@ fn precise(hint: &mut FormatHint, domain: &ComplexDomain, content: impl FnOnce()
     if domain.formats.len() == 1 {
         return;
     }
+    by_schema(hint, domain);
     let said = hint.media_type.as_deref();
     let fits = |media_type: &str| said.is_none_or(|said| media_types_match(said, media_type));
     let count = said.map_or(usize::MAX, |said| described(domain, said).count());
@@ -82,6 +83,19 @@ fn precise(hint: &mut FormatHint, domain: &ComplexDomain, content: impl FnOnce()
         found.or_else(|| said.filter(|_| count == 0).and_then(|said| by_any_name(domain, said)))
     {
         hint.media_type = Some(name.to_owned());
+    }
+}
+
+/// `text/xml` and the schema of a version of GML mean that version, where the description has no `text/xml` of its own.
+fn by_schema(hint: &mut FormatHint, domain: &ComplexDomain) {
+    let (Some(media_type), Some(schema)) = (&hint.media_type, &hint.schema) else { return };
+    if domain.formats.iter().any(|format| format.media_type.eq_ignore_ascii_case(media_type)) {
+        return;
+    }
+    let named = Format { media_type: media_type.clone(), encoding: None, schema: Some(schema.clone()) };
+    let meant = meant(&named).media_type;
+    if described(domain, &meant).count() == 1 {
+        hint.media_type = by_any_name(domain, &meant).map(str::to_owned);
     }
 }
 

@@ -9,9 +9,11 @@ use crate::log::JobLog;
 use crate::store::inbox::{Inbox, Urgency};
 use crate::view::{ChunkPage, JobView, OutputLog, OutputSummary, Results, StoredRequest};
 use anabranch_model::{
-    Applied, BoundRequest, Data, DataFile, DismissedBy, Error, InputData, Job, JobEvent, JobId, OnRestart,
-    Outcome, OutputRequest, UserName, Value,
+    Applied, BoundRequest, ComplexValue, Data, DataFile, DismissedBy, Error, InputData, Job, JobEvent, JobId,
+    OnRestart, Outcome, OutputRequest, UserName, Value,
 };
+use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -56,6 +58,8 @@ pub(crate) struct LiveParts {
     pub(crate) on_restart: Option<OnRestart>,
     /// Chunks in the store, by output.
     pub(crate) chunks: Vec<Vec<Value>>,
+    /// What was shown of the outputs; nothing of a new job.
+    pub(crate) shown: Vec<OutputSummary>,
     pub(crate) log: Arc<JobLog>,
     pub(crate) keep_s: u64,
     pub(crate) progress_write_ms_min: u64,
@@ -68,6 +72,8 @@ struct Record {
     /// How the process of the run under way wants a restart of the server to be dealt with; `None` before dispatch.
     on_restart: Option<OnRestart>,
     logs: Vec<ChunkLog>,
+    /// Most chunks that each output keeps.
+    kept_max: Option<usize>,
     /// Bytes of all chunks.
     bytes: u64,
     /// Bytes of the chunks that are no files.
@@ -88,13 +94,20 @@ enum Phase {
     Running,
 }
 
+/// Files of removed chunks that stay a while, for each output.
+const LEAVING_MAX: usize = 16;
+
 #[derive(Default)]
 struct ChunkLog {
-    chunks: Vec<Value>,
+    /// Chunks before these were removed again.
+    removed: usize,
+    chunks: VecDeque<Value>,
     bytes: u64,
-    /// How many of them are in the store.
+    /// How many are in the store, those that were removed again among them.
     stored: usize,
     stored_bytes: u64,
+    /// Files of chunks that were removed. The last few stay a while: someone may just have been told of them.
+    leaving: VecDeque<PathBuf>,
 }
 
 /// What the store has yet to be told.
@@ -126,6 +139,8 @@ pub(crate) struct Snapshot {
     pub(crate) durable: bool,
     /// Output, number, value.
     pub(crate) chunks: Vec<(usize, usize, Value)>,
+    /// Output, and the number of the first chunk that is kept; where any is removed.
+    pub(crate) removed: Vec<(usize, usize)>,
     version: u64,
     stored: Vec<(usize, u64)>,
     accept: Option<oneshot::Sender<Result<(), Error>>>,
@@ -144,7 +159,10 @@ pub(crate) enum DismissStep {
 
 impl Live {
     pub(crate) fn new(parts: LiveParts, inbox: Arc<Inbox>) -> Arc<Self> {
-        let logs = parts.chunks.into_iter().map(ChunkLog::stored).collect::<Vec<_>>();
+        let removed = parts.shown.iter().map(|output| output.removed).chain(std::iter::repeat(0));
+        let kept_max = parts.shown.iter().find_map(|output| output.kept_max);
+        let logs = parts.chunks.into_iter().zip(removed);
+        let logs = logs.map(|(chunks, removed)| ChunkLog::stored(chunks, removed)).collect::<Vec<_>>();
         let bytes = logs.iter().map(|log| log.bytes).sum();
         let inline = logs.iter().flat_map(|log| &log.chunks).filter(|v| !is_file(v)).map(value_bytes).sum();
         let request_bytes = parts.request_json.as_ref().map_or(0, |json| json.len() as u64) * 2 + 1024;
@@ -154,6 +172,7 @@ impl Live {
             bound: parts.bound,
             on_restart: parts.on_restart,
             logs,
+            kept_max: kept_max.and_then(|chunks| usize::try_from(chunks).ok()),
             bytes,
             inline_bytes: inline,
             version: 0,
@@ -391,10 +410,18 @@ impl Live {
 
     /// Chunks of the first output so far.
     pub(crate) fn written(&self) -> u64 {
-        self.record().logs.first().map_or(0, |log| log.chunks.len() as u64)
+        self.record().logs.first().map_or(0, |log| log.end() as u64)
     }
 
-    /// Chunks of all outputs so far.
+    /// Each output keeps its last so many chunks from now on.
+    pub(crate) fn keep(self: &Arc<Self>, chunks: usize) {
+        let mut record = self.record();
+        record.kept_max = Some(chunks.max(1));
+        record.version += 1;
+        self.queue(&mut record, Urgency::Lazy);
+    }
+
+    /// Chunks of all outputs that are there.
     pub(crate) fn chunks_count(&self) -> u64 {
         self.record().logs.iter().map(|log| log.chunks.len() as u64).sum()
     }
@@ -411,10 +438,10 @@ impl Live {
         let Some(log) = record.logs.get_mut(output) else {
             return Err(Error::internal("a chunk for an output that the job does not have"));
         };
-        let value = place(log.chunks.len())?;
+        let value = place(log.end())?;
         log.bytes += value_bytes(&value);
         let file = is_file(&value);
-        log.chunks.push(value);
+        log.chunks.push_back(value);
         record.version += 1;
         let receiver = wait.map(|_| {
             let (sender, receiver) = oneshot::channel();
@@ -431,7 +458,7 @@ impl Live {
         let record = self.record();
         let pairs = self.request.outputs.iter().zip(&record.logs);
         pairs
-            .filter(|(output, log)| log.chunks.is_empty() && !output.is_stream())
+            .filter(|(output, log)| log.end() == 0 && !output.is_stream())
             .map(|(output, _)| output.id.clone())
             .collect()
     }
@@ -440,10 +467,13 @@ impl Live {
     pub(crate) fn chunks(&self, output: usize, first: u64, chunks_max: usize) -> Option<ChunkPage> {
         let record = self.record();
         let log = record.logs.get(output)?;
-        let start = usize::try_from(first).unwrap_or(usize::MAX).min(log.stored);
-        let chunks = log.chunks[start..log.stored].iter().take(chunks_max).cloned().collect();
+        let first = first.max(log.removed as u64);
+        let before = usize::try_from(first).unwrap_or(usize::MAX).saturating_sub(log.removed);
+        let there = log.stored.saturating_sub(log.removed).saturating_sub(before).min(chunks_max);
+        let chunks = log.chunks.iter().skip(before).take(there).cloned().collect();
         let request = self.request.outputs.get(output)?.clone();
-        Some(ChunkPage { request, first, chunks, total: log.stored as u64, view: self.view() })
+        let (total, slides) = (log.stored as u64, record.kept_max.is_some());
+        Some(ChunkPage { request, first, chunks, total, slides, view: self.view() })
     }
 
     /// The results, of a job that is shown as succeeded.
@@ -451,7 +481,7 @@ impl Live {
         crate::results::readable(&self.view().job)?;
         let results = self.results.get_or_init(|| {
             let record = self.record();
-            let logs = record.logs.iter().map(|log| log.chunks.clone()).collect();
+            let logs = record.logs.iter().map(|log| log.chunks.iter().cloned().collect()).collect();
             Arc::new(crate::results::assemble(&self.request.outputs, logs))
         });
         Ok(Arc::clone(results))
@@ -490,12 +520,17 @@ impl Live {
     pub(crate) fn take_pending(&self) -> Snapshot {
         let mut record = self.record();
         let view = Arc::new(record.view(&self.request, self.keep_s, true));
-        let mut chunks = Vec::new();
+        let (mut chunks, mut removed) = (Vec::new(), Vec::new());
         for (output, log) in record.logs.iter().enumerate() {
-            let new = log.chunks.iter().enumerate().skip(log.stored);
+            let first = log.first_kept(record.kept_max);
+            if first > log.removed {
+                removed.push((output, first));
+            }
+            let new =
+                (log.removed..).zip(&log.chunks).skip_while(|(number, _)| *number < log.stored.max(first));
             chunks.extend(new.map(|(number, value)| (output, number, value.clone())));
         }
-        let stored = record.logs.iter().map(|log| (log.chunks.len(), log.bytes)).collect();
+        let stored = record.logs.iter().map(|log| (log.end(), log.bytes)).collect();
         let (version, on_restart) = (record.version, record.on_restart);
         let pending = &mut record.pending;
         pending.queued = false;
@@ -507,6 +542,7 @@ impl Live {
             clear: std::mem::take(&mut pending.clear),
             durable: std::mem::take(&mut pending.durable),
             chunks,
+            removed,
             version,
             stored,
             accept: pending.accept.take(),
@@ -524,7 +560,11 @@ impl Live {
             for (log, (chunks, bytes)) in record.logs.iter_mut().zip(&snapshot.stored) {
                 (log.stored, log.stored_bytes) = (*chunks, *bytes);
             }
+            for (output, first) in &snapshot.removed {
+                record.remove(*output, *first);
+            }
         }
+        let leaving = record.leaving();
         if record.version == snapshot.version {
             record.pending.changed = false;
         }
@@ -533,6 +573,10 @@ impl Live {
             self.shown.send_replace(snapshot.view);
         }
         drop(record);
+        for path in leaving {
+            // What can't be removed now goes with the job.
+            let _ = std::fs::remove_file(path);
+        }
         if let Some(accept) = snapshot.accept {
             // Who asked may have gone; the job goes on.
             let _ = accept.send(Ok(()));
@@ -567,11 +611,41 @@ impl Record {
     fn view(&self, request: &StoredRequest, keep_s: u64, all: bool) -> JobView {
         let outputs = request.outputs.iter().zip(&self.logs).map(|(output, log)| OutputSummary {
             id: output.id.clone(),
-            chunks: if all { log.chunks.len() } else { log.stored } as u64,
-            bytes: if all { log.bytes } else { log.stored_bytes },
+            chunks: if all { log.end() } else { log.stored } as u64,
+            bytes: if all { log.bytes_kept(self.kept_max) } else { log.stored_bytes },
+            removed: if all { log.first_kept(self.kept_max) } else { log.removed } as u64,
+            kept_max: self.kept_max.map(|chunks| chunks as u64),
         });
         let expires = self.job.finished.map(|at| clock::seconds_after(at, keep_s));
         JobView { outputs: outputs.collect(), expires, job: self.job.clone() }
+    }
+
+    /// Forgets the chunks of an output before number `first`: the store has.
+    fn remove(&mut self, output: usize, first: usize) {
+        let Some(log) = self.logs.get_mut(output) else { return };
+        let count = first.saturating_sub(log.removed).min(log.chunks.len());
+        for value in log.chunks.drain(..count) {
+            let bytes = value_bytes(&value);
+            log.bytes -= bytes;
+            log.stored_bytes -= bytes.min(log.stored_bytes);
+            self.bytes -= bytes.min(self.bytes);
+            match value {
+                Value::Complex(ComplexValue { data: Data::File(file), .. }) => {
+                    log.leaving.push_back(file.path)
+                }
+                _ => self.inline_bytes -= bytes.min(self.inline_bytes),
+            }
+        }
+        log.removed += count;
+    }
+
+    /// Files whose time has come.
+    fn leaving(&mut self) -> Vec<PathBuf> {
+        let of_log = |log: &mut ChunkLog| {
+            let over = log.leaving.len().saturating_sub(LEAVING_MAX);
+            log.leaving.drain(..over).collect::<Vec<_>>()
+        };
+        self.logs.iter_mut().flat_map(of_log).collect()
     }
 
     fn clear(&mut self) {
@@ -585,9 +659,27 @@ impl Record {
 }
 
 impl ChunkLog {
-    fn stored(chunks: Vec<Value>) -> Self {
+    fn stored(chunks: Vec<Value>, removed: u64) -> Self {
         let bytes = chunks.iter().map(value_bytes).sum();
-        Self { bytes, stored: chunks.len(), stored_bytes: bytes, chunks }
+        let removed = usize::try_from(removed).unwrap_or(usize::MAX);
+        let stored = removed.saturating_add(chunks.len());
+        Self { removed, chunks: chunks.into(), bytes, stored, stored_bytes: bytes, leaving: VecDeque::new() }
+    }
+
+    /// The number of the next chunk.
+    fn end(&self) -> usize {
+        self.removed.saturating_add(self.chunks.len())
+    }
+
+    /// The size of the chunks, where so many are kept.
+    fn bytes_kept(&self, kept_max: Option<usize>) -> u64 {
+        let leaving = self.first_kept(kept_max) - self.removed;
+        self.bytes - self.chunks.iter().take(leaving).map(value_bytes).sum::<u64>()
+    }
+
+    /// The number of the first chunk, where so many are kept.
+    fn first_kept(&self, kept_max: Option<usize>) -> usize {
+        self.removed.max(kept_max.map_or(0, |kept_max| self.end().saturating_sub(kept_max)))
     }
 }
 

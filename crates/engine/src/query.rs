@@ -62,10 +62,17 @@ impl Inner {
                 let request = self.store.readers.request(stored.sequence).await?;
                 let place = request.outputs.iter().position(|asked| asked.id == output);
                 let place = place.ok_or_else(no_output)?;
+                let summary = stored.view.outputs.get(place);
+                let first = first.max(summary.map_or(0, |summary| summary.removed));
                 let chunks = self.store.readers.chunks(stored.sequence, place, first, chunks_max).await?;
-                let total = stored.view.outputs.get(place).map_or(0, |summary| summary.chunks);
-                let request = request.outputs[place].clone();
-                ChunkPage { request, first, chunks, total, view: Arc::new(stored.view) }
+                ChunkPage {
+                    request: request.outputs[place].clone(),
+                    first,
+                    chunks,
+                    total: summary.map_or(0, |summary| summary.chunks),
+                    slides: summary.is_some_and(|summary| summary.kept_max.is_some()),
+                    view: Arc::new(stored.view),
+                }
             }
         };
         match &page.view.job.state {

@@ -6,7 +6,7 @@ use crate::live::{Live, LiveParts, file_of};
 use crate::log::JobLog;
 use crate::results::PARTIAL;
 use crate::store::row::StoredJob;
-use crate::view::StoredRequest;
+use crate::view::{OutputSummary, StoredRequest};
 use anabranch_model::{Error, Job, JobEvent, JobId, JobState, OnRestart, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -103,10 +103,13 @@ impl Inner {
             if repeat {
                 folders::remove_folder(&folders.job_results(id));
             }
+            let (mut chunks, mut shown) = (chunks, stored.view.outputs);
+            chunks.iter_mut().zip(&mut shown).for_each(|(log, output)| skip_removed(log, output));
             let (chunks, damaged) = if repeat { (chunks, false) } else { whole(chunks) };
             tidy(&folders.job_results(id), &chunks);
             let live = Live::new(
                 LiveParts {
+                    shown,
                     job: stored.view.job,
                     sequence: stored.sequence,
                     sync: stored.sync,
@@ -127,6 +130,15 @@ impl Inner {
             live
         })
         .await
+    }
+}
+
+/// After a power failure the files of an output that slides may be gone, and their entries not yet. Blocking.
+fn skip_removed(log: &mut Vec<Value>, output: &mut OutputSummary) {
+    let gone = log.iter().take_while(|value| !is_whole(value)).count();
+    if output.kept_max.is_some() && gone < log.len() {
+        log.drain(..gone);
+        output.removed += gone as u64;
     }
 }
 

@@ -1,12 +1,15 @@
 //! The sink of a run: where its process pushes.
 
+use crate::clock;
 use crate::engine::Inner;
 use crate::folders::{self, blocking};
 use crate::live::{Live, value_bytes};
 use crate::results::Staged;
 use crate::store::inbox::Urgency;
+use anabranch_formats::{can_be_looked_at, look};
 use anabranch_model::{
-    BoxFuture, ComplexValue, Data, Error, JobEvent, LogLine, OnRestart, OutputSink, ProcessDescription, Value,
+    BoxFuture, ComplexValue, Data, Error, Facts, JobEvent, LogLine, OnRestart, OutputSink,
+    ProcessDescription, Value,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +17,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+
+/// Chunks up to here are looked at without another thread, in bytes: some hundred microseconds.
+const LOOK_HERE_BYTES_MAX: u64 = 16 << 10;
 
 /// The sink of one attempt, as its process sees it.
 pub(crate) struct RunSink(pub(crate) Arc<Attempt>);
@@ -136,8 +142,25 @@ impl Attempt {
         })
     }
 
-    async fn store(self: Arc<Self>, place: usize, chunk: Value) -> Result<(), Error> {
+    /// What is known of a chunk, after a quick look where nothing is.
+    async fn facts(&self, chunk: &ComplexValue) -> Result<Facts, Error> {
+        let looked_at = chunk.facts.features.is_some() || chunk.facts.bbox.is_some();
+        if looked_at || !can_be_looked_at(chunk) {
+            return Ok(chunk.facts);
+        }
+        if chunk.data.path().is_none() && chunk.data.len() <= LOOK_HERE_BYTES_MAX {
+            return Ok(look(chunk));
+        }
+        let chunk = chunk.clone();
+        blocking(move || look(&chunk)).await
+    }
+
+    async fn store(self: Arc<Self>, place: usize, mut chunk: Value) -> Result<(), Error> {
         let inline = self.admit(place, &chunk)?;
+        if let Value::Complex(complex) = &mut chunk {
+            complex.facts = self.facts(complex).await?;
+            complex.facts.stored = Some(clock::now());
+        }
         let stored = match chunk {
             Value::Complex(complex) if !inline || complex.data.path().is_some() => {
                 blocking(move || self.append_file(place, complex, inline)).await??
@@ -166,6 +189,12 @@ impl Attempt {
 impl OutputSink for RunSink {
     fn started(&self, on: Option<&str>) {
         self.0.apply(JobEvent::Started { agent: on.map(str::to_owned) });
+    }
+
+    fn keep(&self, chunks: u64) {
+        if !self.0.is_over() {
+            self.0.live.keep(usize::try_from(chunks).unwrap_or(usize::MAX));
+        }
     }
 
     fn waiting(&self, reason: &str) {

@@ -156,6 +156,7 @@ impl Inner {
         let request = StoredRequest { request, outputs: bound.outputs.clone() };
         let json = write_request(&request, self.folders.root());
         let parts = LiveParts {
+            shown: Vec::new(),
             job,
             sequence: self.next_sequence.fetch_add(1, Ordering::Relaxed),
             sync,

@@ -22,10 +22,21 @@ pub struct JobView {
 pub struct OutputSummary {
     /// Identifier.
     pub id: String,
-    /// Chunks stored.
+    /// Chunks stored, those that were removed again among them.
     pub chunks: u64,
-    /// Their size together; literals count their characters.
+    /// Size of those that are there; literals count their characters.
     pub bytes: u64,
+    /// So many were removed again, from the first on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub removed: u64,
+    /// So many are kept at most; `None` keeps all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_max: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The request a job came from.
@@ -90,12 +101,14 @@ pub struct OutputLog {
 pub struct ChunkPage {
     /// How the output was asked for, with the resolved format.
     pub request: OutputRequest,
-    /// Number of the first chunk here, from 0.
+    /// Number of the first chunk here, from 0: the one that was asked for, or the first that has not been removed again.
     pub first: u64,
     /// The chunks from there.
     pub chunks: Vec<Value>,
-    /// Chunks stored so far.
+    /// Chunks stored so far, those that were removed again among them.
     pub total: u64,
+    /// Older chunks are removed as new ones come.
+    pub slides: bool,
     /// The job at the same moment; once it has finished, nothing more will come.
     pub view: Arc<JobView>,
 }

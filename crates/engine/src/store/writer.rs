@@ -26,6 +26,7 @@ const INSERT_REQUEST: &str = "INSERT INTO requests (sequence, request) VALUES (?
 /// What a finished job came from, without what only its run needed.
 const UPDATE_REQUEST: &str = "UPDATE requests SET request=?2 WHERE sequence=?1";
 const INSERT_CHUNK: &str = "INSERT INTO chunks (sequence, output, number, value) VALUES (?1,?2,?3,?4)";
+const REMOVE_CHUNKS: &str = "DELETE FROM chunks WHERE sequence=?1 AND output=?2 AND number<?3";
 const CLEAR_CHUNKS: &str = "DELETE FROM chunks WHERE sequence=?1";
 const INSERT_CALLBACK: &str = "INSERT INTO callbacks (sequence, event) VALUES (?1,?2)";
 const REMOVE_CALLBACK: &str = "DELETE FROM callbacks WHERE sequence=?1 AND event=?2";
@@ -182,6 +183,9 @@ fn write_job<'a>(
     for (output, number, value) in &snapshot.chunks {
         let value = write_value(value, root)?;
         say(INSERT_CHUNK, vec![sequence.into(), (*output).into(), (*number).into(), value.into()]);
+    }
+    for (output, first) in &snapshot.removed {
+        say(REMOVE_CHUNKS, vec![sequence.into(), (*output).into(), (*first).into()]);
     }
     Ok(())
 }

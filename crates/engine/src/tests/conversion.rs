@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Submitter;
-use anabranch_model::{OutputRequest, Transmission, Viewer};
+use anabranch_model::{ChunkReader, Feed, OutputRequest, Transmission, Viewer};
 
 const LINE: &str = r#"{"type":"FeatureCollection","features":[{"type":"Feature","properties":{"name":"Rhine"},"geometry":{"type":"LineString","coordinates":[[8,50],[7,51]]}}]}"#;
 const WKT: &str = "LINESTRING (8 50, 7 51)";
@@ -276,4 +276,91 @@ async fn coordinates_stay_in_their_system_where_the_process_takes_that() {
     let (media_type, text) = execute(&bench, gml(), asked(Format::GEOJSON)).await.unwrap();
     assert_eq!(media_type, Format::GEOJSON);
     assert!(!text.contains("crs") && text.contains("[7.5") && text.contains("51.4"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_says_which_gml_is_asked_for() {
+    let bench = Bench::new(Limits::default()).await;
+    bench.engine.registry().publish(geojson_only(OnRestart::Fail, give_back));
+    for (version, expected) in
+        [("2.1.2", "text/xml; subtype=gml/2.1.2"), ("3.1.1", "text/xml; subtype=gml/3.1.1")]
+    {
+        let mut output = asked("text/xml");
+        output.format.schema = Some(format!("http://schemas.opengis.net/gml/{version}/feature.xsd"));
+        let (media_type, text) = execute(&bench, given(LINE, None), output).await.unwrap();
+        assert_eq!(media_type, expected);
+        assert!(text.contains("Rhine"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_of_features_is_known_of_what_they_are_converted_to() {
+    let bench = Bench::new(Limits::default()).await;
+    bench.engine.registry().publish(geojson_only(OnRestart::Fail, give_back));
+    for media_type in [Format::GEOJSON, "text/xml; subtype=gml/3.1.1", "application/flatgeobuf"] {
+        let request = converting(ExecutionMode::Sync, given(LINE, None), asked(media_type));
+        let mut job = bench.engine.submit(request, &Submitter::default()).await.unwrap();
+        soon(job.finished()).await;
+        let results = job.results().unwrap();
+        let Value::Complex(value) = &results.outputs[0].chunks[0] else { panic!("complex") };
+        assert_eq!((value.facts.features, value.facts.bbox), (Some(1), Some([7.0, 50.0, 8.0, 51.0])));
+        assert!(value.facts.stored.is_some());
+    }
+}
+
+/// Three pieces of well-known text.
+struct Pieces(u32);
+
+impl ChunkReader for Pieces {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<ComplexValue>, Error>> {
+        self.0 += 1;
+        let text = WKT.replace("50", &(50 + self.0).to_string());
+        let piece = ComplexValue::new(Data::Bytes(text.into()), Format::new("application/wkt"));
+        Box::pin(std::future::ready(Ok((self.0 < 4).then_some(piece))))
+    }
+}
+
+/// Feeds another process with pieces that it does not know.
+fn feeding(inner: Arc<dyn Process>) -> Arc<dyn Process> {
+    let description = Arc::new(describe("feeding", true));
+    let script = move |execution: Execution| {
+        let (inner, inputs) = (Arc::clone(&inner), anabranch_model::Inputs::new(Vec::new()));
+        let outputs = vec![asked("application/wkt")];
+        let feed = Some(Feed::new("data", Box::new(Pieces(0))));
+        inner.execute(Execution { feed, inputs, outputs, ..execution })
+    };
+    Arc::new(Scripted { description, on_restart: OnRestart::Fail, script: Box::new(script) })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pieces_of_a_feed_are_converted_one_by_one_and_leave_nothing() {
+    // Room for one piece at a time, in and out.
+    let bench = Bench::new(Limits { converted_bytes_max: 400, ..Limits::default() }).await;
+    let reading = |execution: Execution| async move {
+        let mut pieces = execution.feed.unwrap().into_pieces();
+        while let Some(piece) = pieces.next().await? {
+            assert_eq!(piece.format.media_type, Format::GEOJSON);
+            execution.sink.write("data", Value::Complex(piece.clone())).await?;
+            assert!(piece.data.path().is_some());
+        }
+        let left = std::fs::read_dir(execution.sink.scratch().join("converted-feed")).unwrap().count();
+        assert_eq!(left, 0);
+        Ok(())
+    };
+    bench.engine.registry().publish(geojson_only(OnRestart::Fail, reading));
+    let inner = bench.engine.registry().get(&ProcessId::new("geojson").unwrap()).unwrap();
+    bench.engine.registry().publish(feeding(inner));
+    let request = ExecuteRequest {
+        outputs: vec![OutputRequest { format: FormatHint::default(), ..asked("x") }],
+        ..request("feeding", ExecutionMode::Sync)
+    };
+    let mut job = bench.engine.submit(request, &Submitter::default()).await.unwrap();
+    let view = soon(job.finished()).await;
+    let results = job.results().unwrap_or_else(|error| panic!("{error}: {:?}", view.job.state));
+    let texts = results.outputs[0].chunks.iter().map(|chunk| match chunk {
+        Value::Complex(value) => String::from_utf8(value.data.read_all(1000).unwrap().to_vec()).unwrap(),
+        other => panic!("{other:?}"),
+    });
+    let expected = ["LINESTRING (8 51, 7 51)", "LINESTRING (8 52, 7 51)", "LINESTRING (8 53, 7 51)"];
+    assert_eq!(texts.map(|text| text.trim_end().to_owned()).collect::<Vec<_>>(), expected);
 }

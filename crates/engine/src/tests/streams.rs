@@ -40,6 +40,97 @@ fn as_stream() -> ExecuteRequest {
     ExecuteRequest { outputs: vec![output], ..asynchronous("stream") }
 }
 
+/// Puts out ten chunks and keeps three, the first attempt six only; goes on after those that were there.
+fn sliding() -> Arc<dyn Process> {
+    let mut description = describe("stream", true);
+    if let DataDescription::Complex(domain) = &mut description.outputs[1].data {
+        domain.formats.insert(0, Format::new(PLAYLIST));
+    }
+    let script = |execution: Execution| async move {
+        execution.sink.keep(3);
+        execution.sink.started(None);
+        for chunk in execution.written..10 {
+            if chunk == 6 && execution.attempt == 1 {
+                execution.sink.cancelled().await;
+                return Err(Error::Dismissed);
+            }
+            execution.sink.write("data", bytes(format!("chunk {chunk}"))).await?;
+        }
+        Ok(())
+    };
+    Arc::new(Scripted {
+        description: Arc::new(description),
+        on_restart: OnRestart::Continue,
+        script: Box::new(move |execution| Box::pin(script(execution))),
+    })
+}
+
+/// The number of the first chunk, those from there, and how many there have been.
+async fn window(engine: &Engine, id: JobId, first: u64) -> (u64, usize, u64, bool) {
+    let page = engine.chunks(&Viewer::Operator, id, "data", first, 100).await.unwrap();
+    (page.first, page.chunks.len(), page.total, page.slides)
+}
+
+/// Files of a job's results.
+fn files(folder: &Path, id: JobId) -> usize {
+    let outputs = std::fs::read_dir(folder.join("results").join(id.to_string()));
+    let outputs = outputs.map_or_else(|_| Vec::new(), |outputs| outputs.flatten().collect::<Vec<_>>());
+    outputs.iter().map(|output| std::fs::read_dir(output.path()).unwrap().count()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_slides_keeps_its_last_chunks_also_over_a_crash() {
+    let limits = Limits { inline_chunk_bytes_max: 0, ..Limits::default() };
+    let bench = Bench::new(limits.clone()).await;
+    bench.engine.registry().publish(sliding());
+    let job = bench.engine.submit(as_stream(), &Submitter::default()).await.unwrap().id();
+    bench.view_when(job, |view| view.outputs[0].chunks == 6 && view.outputs[0].removed == 3).await;
+    assert_eq!(window(&bench.engine, job, 0).await, (3, 3, 6, true));
+    assert_eq!(window(&bench.engine, job, 5).await, (5, 1, 6, true));
+    assert_eq!(chunks(&bench.engine, job).await, ["chunk 3", "chunk 4", "chunk 5"]);
+    let copy = bench.crash().await;
+    let engine = open(copy.path(), limits).await;
+    engine.registry().publish(sliding());
+    assert_eq!(window(&engine, job, 0).await, (3, 3, 6, true), "before recovery too");
+    engine.recover().await.unwrap();
+    let mut watch = engine.watch(&Viewer::Operator, job).await.unwrap();
+    let end = soon(watch.wait_for(|view| view.job.is_finished())).await.unwrap().job.state.clone();
+    assert_eq!(end, JobState::Finished(Outcome::Succeeded));
+    assert_eq!(window(&engine, job, 0).await, (7, 3, 10, true));
+    assert_eq!(chunks(&engine, job).await, ["chunk 7", "chunk 8", "chunk 9"]);
+    let summary = engine.job(&Viewer::Operator, job).await.unwrap().outputs[0].clone();
+    assert_eq!((summary.removed, summary.kept_max), (7, Some(3)));
+    assert_eq!(engine.output(&Viewer::Operator, job, "data").await.unwrap().chunks.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_removed_chunks_leave_the_disk() {
+    let bench = Bench::new(Limits { inline_chunk_bytes_max: 0, ..Limits::default() }).await;
+    let mut description = describe("stream", true);
+    if let DataDescription::Complex(domain) = &mut description.outputs[1].data {
+        domain.formats.insert(0, Format::new(PLAYLIST));
+    }
+    let script = |execution: Execution| async move {
+        execution.sink.keep(2);
+        for chunk in 0..200 {
+            execution.sink.write("data", bytes(format!("chunk {chunk}"))).await?;
+        }
+        Ok(())
+    };
+    bench.engine.registry().publish(Arc::new(Scripted {
+        description: Arc::new(description),
+        on_restart: OnRestart::Continue,
+        script: Box::new(move |execution| Box::pin(script(execution))),
+    }));
+    let mut job = bench.engine.submit(as_stream(), &Submitter::default()).await.unwrap();
+    let view = soon(job.finished()).await;
+    assert_eq!(view.outputs[0].bytes, 2 * "chunk 199".len() as u64, "what is gone counts no more");
+    assert_eq!(view.job.state, JobState::Finished(Outcome::Succeeded));
+    assert_eq!(window(&bench.engine, job.id(), 0).await, (198, 2, 200, true));
+    // The end is told first, then the disk is tidied.
+    until(|| (2..=18).contains(&files(bench.folder.path(), job.id()))).await;
+}
+
 async fn chunks(engine: &Engine, id: JobId) -> Vec<String> {
     let page = engine.chunks(&Viewer::Operator, id, "data", 0, 100).await.unwrap();
     let text = |value: Value| match value {
