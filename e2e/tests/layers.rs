@@ -304,3 +304,55 @@ async fn a_refused_account_fails_no_job() {
     server.job_in(&job, &["successful"], DEADLINE).await;
     log_with(&server, &job, "layers could not be published: GeoServer refuses the account").await;
 }
+
+/// Passes tiles on.
+const TILES: &str = r#"
+identifier = "Tiles"
+title = "Tiles"
+[chunking]
+inputs = ["dem"]
+output = "copy"
+cut = "tiles"
+[inputs.dem]
+type = "complex"
+formats = ["image/tiff; application=geotiff"]
+[outputs.copy]
+type = "complex"
+formats = ["image/tiff; application=geotiff"]
+file = "copy.tif"
+publish = { as_layer = true, layer_name = "copied" }
+[command]
+program = "/bin/cp"
+arguments = ["{dem}", "{copy}"]
+"#;
+
+#[tokio::test]
+async fn the_layer_of_a_stream_is_made_once_of_the_joined_whole() {
+    let (geoserver, services) = (GeoServer::start().await, tempfile::tempdir().unwrap());
+    let config = geoserver.config(&services, "geo");
+    std::fs::write(services.path().join("tiles.toml"), TILES).unwrap();
+    let server = Server::with_config(&config).await;
+    let process = "default:OutputStreamingTiles";
+    server.published(process, true).await;
+    let dem = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data/jacksboro_dem.tif");
+    let dem = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, std::fs::read(dem).unwrap());
+    let geotiff = "image/tiff; application=geotiff";
+    let request = |media_type: &str| {
+        json!({
+            "inputs": {
+                "dem": { "value": dem, "mediaType": geotiff, "encoding": "base64" },
+                "chunksByRow": 2, "chunksByColumn": 2,
+            },
+            "outputs": { "result": { "format": { "mediaType": media_type } } },
+            "response": "document",
+        })
+    };
+    let joined = server.submit(process, &request(geotiff)).await;
+    let name = format!("copied_{joined}");
+    log_with(&server, &joined, &format!("output 'result' was published as layer results:{name}")).await;
+    let playlist = server.submit(process, &request(&format!("application/x-ogc-playlist+{geotiff}"))).await;
+    log_with(&server, &playlist, "output 'result' was not published as a layer: it is a playlist").await;
+    let catalogue = geoserver.catalogue.lock().unwrap();
+    assert_eq!(catalogue.wrong, Vec::<String>::new());
+    assert_eq!(catalogue.files.keys().collect::<Vec<_>>(), [&format!("results/{name}")]);
+}

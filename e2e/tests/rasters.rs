@@ -86,3 +86,68 @@ async fn a_grid_that_can_t_be_read_is_refused_with_its_fault() {
     let detail = refused.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("input 'dem'") && detail.contains("not \"four\" (in line 7)"), "{detail}");
 }
+
+/// All cells of a raster, as they lie in a file without any head.
+async fn cells(folder: &Path, raster: &str) -> Vec<u8> {
+    let raw = folder.join("cells.raw");
+    gdal("gdal_translate", &["-q", "-of", "ENVI", raster, raw.to_str().unwrap()]).await;
+    std::fs::read(raw).unwrap()
+}
+
+#[tokio::test]
+async fn a_hillshade_of_overlapping_tiles_on_two_agents_is_that_of_the_whole() {
+    let server = Server::start().await;
+    let _agents =
+        ["a1", "a2"].map(|name| Agent::start_in(&server, name, &examples().join("gdaldem-hillshade")));
+    let process = "default:OutputStreamingHillshade";
+    server.published(process, true).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).into_os_string().into_string().unwrap();
+    let dem = examples().join("data/jacksboro_dem.tif");
+    let dem = dem.to_str().unwrap();
+    let whole = path("whole.tif");
+    gdal("gdaldem", &["hillshade", "-q", "-az", "315", "-alt", "45", "-s", "111120", dem, &whole]).await;
+    let expected = cells(folder.path(), &whole).await;
+
+    // Joined to one GeoTIFF, tiled as a COG is.
+    let joined = path("joined.tif");
+    let tif = std::fs::read(dem).unwrap();
+    let tif = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, tif);
+    let geotiff = "image/tiff; application=geotiff";
+    let request = json!({
+        "inputs": {
+            "dem": { "value": tif, "mediaType": geotiff, "encoding": "base64" },
+            "chunksByRow": 4, "chunksByColumn": 4,
+        },
+        "outputs": { "result": { "format": { "mediaType": geotiff } } },
+        "response": "raw",
+    });
+    let reply = server.execute(process, &request).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    std::fs::write(&joined, &reply.body).unwrap();
+    assert!(cells(folder.path(), &joined).await == expected, "the joined tiles differ from the whole");
+    let info = gdal("gdalinfo", &[&joined]).await;
+    assert!(info.contains("Block=256x256") || info.contains("Block=512x512"), "{info}");
+    let jobs = server.get("/jobs?f=json").await.json();
+    let id = jobs["jobs"][0]["jobID"].as_str().unwrap();
+    let log = server.get(&format!("/jobs/{id}/log")).await.json();
+    let texts: Vec<_> =
+        log["lines"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap()).collect();
+    let at = |agent: &str| {
+        texts.iter().filter(|text| text.contains("runs at agent") && text.ends_with(agent)).count()
+    };
+    assert!(at("/a1") > 0 && at("/a2") > 0 && at("/a1") + at("/a2") == 16, "{texts:?}");
+
+    // As a client follows it: the file is the list of its tiles.
+    let list = path("tiles.txt");
+    let (input, output) = (format!("dem=@{dem}"), format!("result={list}"));
+    let url = server.url("/");
+    let mut run = command(binary());
+    run.args(["run", process, "-i", &input, "-i", "chunksByRow=4", "-i", "chunksByColumn=4"]);
+    let run = run.args(["-o", &output, "--server", &url]).output().await.unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(std::fs::read_to_string(&list).unwrap().lines().count(), 16);
+    let mosaic = path("mosaic.vrt");
+    gdal("gdalbuildvrt", &["-q", "-input_file_list", &list, &mosaic]).await;
+    assert!(cells(folder.path(), &mosaic).await == expected, "the tiles side by side differ from the whole");
+}

@@ -97,9 +97,12 @@
       link.textContent = String(chunk.seq);
       row.insertCell().append(link);
       row.insertCell().textContent = chunk.type ?? "";
-      const size = row.insertCell();
-      size.className = "number";
-      size.textContent = chunk.bytes ?? "";
+      for (const number of [chunk.count, chunk.bytes]) {
+        const cell = row.insertCell();
+        cell.className = "number";
+        cell.textContent = number ?? "";
+      }
+      row.insertCell().textContent = chunk.stored?.replace(/\.\d+/, "") ?? "";
     };
 
     const show = async (chunk) => {

@@ -68,6 +68,10 @@ pub(crate) struct Serve {
     /// Address and port for HTTP; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, env = "ANABRANCH_LISTEN")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Address that references and playlists may lie at, beside public ones: a rule as in [egress] allow, such as 127.0.0.1:8090; may be
+    /// given again
+    #[arg(long, value_name = "RULE")]
+    pub(crate) allow: Vec<anabranch_egress::Rule>,
     #[command(flatten)]
     pub(crate) xmpp: XmppPorts,
     #[command(flatten)]

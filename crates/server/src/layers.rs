@@ -80,7 +80,7 @@ impl Layers {
     /// Notes that something is due, durably.
     fn note(&self, job: JobId) -> std::io::Result<()> {
         if self.0.followed.lock().unwrap_or_else(PoisonError::into_inner).contains(&job) {
-            // By an earlier attempt, or another chunk of a stream.
+            // By an earlier attempt.
             return Ok(());
         }
         let folder = &self.0.folder;
@@ -166,6 +166,13 @@ impl Layers {
                 continue;
             };
             if !wanted.context_of.is_empty() {
+                continue;
+            }
+            if output.request.is_stream() {
+                said.push(format!(
+                    "output '{}' was not published as a layer: it is a playlist; asked for in another format, the joined whole becomes one",
+                    output.id
+                ));
                 continue;
             }
             for n in 0..output.chunks.len() {
@@ -318,6 +325,10 @@ impl Process for Published {
 
     fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
         Box::pin(async move {
+            // A stream notes itself what becomes of it: its chunks are no layers.
+            if execution.part.is_some() {
+                return Arc::clone(&self.process).execute(execution).await;
+            }
             let (job, layers) = (execution.job, self.layers.clone());
             let noted =
                 tokio::task::spawn_blocking(move || layers.note(job)).await.map_err(Error::internal)?;

@@ -181,6 +181,7 @@ fn orchestrator_settings(config: &Config, base: &str, rooms: Vec<RoomJoin>) -> O
 fn load_config(arguments: &cli::Serve) -> anyhow::Result<Config> {
     let mut config = Config::load(arguments.config.as_deref())?;
     config.http.listen = arguments.listen.unwrap_or(config.http.listen);
+    config.egress.allow.extend(arguments.allow.iter().cloned());
     arguments.xmpp.overlay(&mut config.xmpp);
     Ok(config)
 }

@@ -40,12 +40,15 @@ impl Publishing {
     /// Publishes a process, or puts it in the place of the one of the same identifier.
     pub(crate) fn publish(&self, process: Arc<dyn Process>) {
         let id = process.description().id.clone();
-        let process = match &self.layers {
+        self.engine.registry().publish(self.with_layers(process));
+        self.publish_variants(&id);
+    }
+
+    fn with_layers(&self, process: Arc<dyn Process>) -> Arc<dyn Process> {
+        match &self.layers {
             Some(layers) => layers.wrap(process),
             None => process,
-        };
-        self.engine.registry().publish(process);
-        self.publish_variants(&id);
+        }
     }
 
     /// Publishes an algorithm.
@@ -77,7 +80,7 @@ impl Publishing {
                 tracing::warn!(process.id = %variant_id, base = %id, "a streaming process has the identifier of another process: it is left out");
                 continue;
             }
-            registry.publish(variant);
+            registry.publish(self.with_layers(variant));
             now.push(variant_id);
         }
         for ours in std::iter::once(id.clone()).chain(now.clone()) {
@@ -175,6 +178,13 @@ impl OwnChunks for Followed {
                 // First, so that no chunk that comes meanwhile is waited for.
                 self.watch.borrow_and_update();
                 let page = self.engine.chunks(&self.viewer, self.job, &self.output, self.next, 1).await?;
+                if page.first > self.next {
+                    let missed = page.first - self.next;
+                    let text = format!(
+                        "{missed} chunks were taken out of the input playlist before they could be read"
+                    );
+                    return Err(Error::process_failed(text));
+                }
                 match of_page(page)? {
                     Step::Chunk(chunk) => {
                         self.next += 1;

@@ -281,7 +281,9 @@ pub(crate) struct ChunkRow {
     seq: u64,
     href: String,
     media_type: String,
+    count: String,
     bytes: String,
+    stored: String,
 }
 
 impl From<Chunk> for ChunkRow {
@@ -290,7 +292,9 @@ impl From<Chunk> for ChunkRow {
             seq: chunk.seq,
             href: chunk.href,
             media_type: chunk.media_type.unwrap_or_default(),
+            count: chunk.count.map(|count| count.to_string()).unwrap_or_default(),
             bytes: chunk.bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
+            stored: chunk.stored.map(|stored| format!("{stored:.0}")).unwrap_or_default(),
         }
     }
 }

@@ -50,9 +50,13 @@ async fn chunk_in(
     number: &str,
 ) -> Result<Response, Error> {
     let log = Log::new(asked.app, asked.viewer(), parse_job(job)?, output, Addresses::Resources);
-    let Some(found) = find(&log, number).await? else {
-        let detail = format!("output '{output}' has no chunk {number}; they are counted from 1");
-        return Ok(asked.problem(Problem::http(404, "no such chunk", detail)));
+    let found = match find(&log, number).await? {
+        Lookup::Found(found) => found,
+        Lookup::Removed => return Ok(asked.problem(Problem::http(410, "chunk removed", removed(number)))),
+        Lookup::Missing => {
+            let detail = format!("output '{output}' has no chunk {number}; they are counted from 1");
+            return Ok(asked.problem(Problem::http(404, "no such chunk", detail)));
+        }
     };
     if let Some(view) = super::view::View::asked(asked.query)? {
         return Ok(found.kept(view.answer(asked.app, &found.value).await?));
@@ -71,20 +75,30 @@ pub(super) struct Found {
     is_fixed: bool,
 }
 
-/// `None` where there is no such chunk, or not yet.
-pub(super) async fn find(log: &Log, number: &str) -> Result<Option<Found>, Error> {
-    let Some(number) = chunk_number(number) else { return Ok(None) };
+/// What is found under a number.
+pub(super) enum Lookup {
+    Found(Box<Found>),
+    /// It was there.
+    Removed,
+    /// There is none, or not yet.
+    Missing,
+}
+
+/// Why a chunk is gone.
+pub(super) fn removed(number: &str) -> String {
+    format!("chunk {number} was removed: the stream keeps its last chunks only")
+}
+
+pub(super) async fn find(log: &Log, number: &str) -> Result<Lookup, Error> {
+    let Some(number) = chunk_number(number) else { return Ok(Lookup::Missing) };
     let page = log.page(number - 1, 1).await?;
+    if page.first >= number {
+        return Ok(Lookup::Removed);
+    }
     let is_fixed = page.request.is_stream() || page.view.job.is_finished();
     let (job, output) = (log.job, log.output.clone());
-    Ok(page.chunks.into_iter().next().map(|value| Found {
-        job,
-        output,
-        number,
-        value,
-        request: page.request,
-        is_fixed,
-    }))
+    let Some(value) = page.chunks.into_iter().next() else { return Ok(Lookup::Missing) };
+    Ok(Lookup::Found(Box::new(Found { job, output, number, value, request: page.request, is_fixed })))
 }
 
 impl Found {

@@ -48,7 +48,7 @@ async fn tell(
         let Ok(page) = log.page(told, CHUNKS_MAX).await else { return Ok(()) };
         let mut block = Vec::new();
         log.entries(&page).try_for_each(|chunk| events::chunk(&chunk, &mut block)).map_err(|_never| Gone)?;
-        told += page.chunks.len() as u64;
+        told = page.first.max(told) + page.chunks.len() as u64;
         let is_last = page.view.job.is_finished() && told >= page.total;
         if is_last {
             let exception = log.exception(&page.view);

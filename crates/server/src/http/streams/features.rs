@@ -52,7 +52,7 @@ async fn tell(
             Err(error) => break Some(error),
         };
         if let Some(chunk) = page.chunks.into_iter().next() {
-            told += 1;
+            told = page.first + 1;
             match send_features(&log, chunk, framing, &follower).await? {
                 Ok(count) => features += count,
                 Err(error) => break Some(error),

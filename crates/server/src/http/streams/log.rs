@@ -5,7 +5,8 @@ use crate::app::App;
 use anabranch_engine::{ChunkPage, JobView};
 use anabranch_formats::playlist::document::Exception;
 use anabranch_formats::playlist::{Chunk, End};
-use anabranch_model::{Error, JobId, JobState, Outcome, Value, Viewer};
+use anabranch_model::{ComplexValue, Error, JobId, JobState, Outcome, Value, Viewer};
+use anabranch_streaming::MAX_CHUNKS_KEPT;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -30,6 +31,12 @@ impl Log {
         self.app.engine.chunks(&self.viewer, self.job, &self.output, first, chunks_max).await
     }
 
+    /// The request wants the last chunks only, whether its run has begun or not.
+    pub(crate) async fn is_to_slide(&self) -> Result<bool, Error> {
+        let request = self.app.engine.request(&self.viewer, self.job).await?;
+        Ok(request.request.inputs.iter().any(|input| input.id.eq_ignore_ascii_case(MAX_CHUNKS_KEPT)))
+    }
+
     /// Follows the job.
     pub(crate) async fn watch(&self) -> Result<watch::Receiver<Arc<JobView>>, Error> {
         self.app.engine.watch(&self.viewer, self.job).await
@@ -51,17 +58,25 @@ impl Log {
 
     /// The chunks of a page, as playlists list them.
     pub(crate) fn entries(&self, page: &ChunkPage) -> impl Iterator<Item = Chunk> {
-        (page.first + 1..).zip(&page.chunks).map(|(seq, value)| {
-            let (media_type, bytes) = match value {
-                Value::Complex(complex) => {
-                    (Some(complex.format.media_type.clone()), Some(complex.data.len()))
-                }
-                Value::Literal(literal) => (None, Some(literal.text.len() as u64)),
-                Value::BoundingBox(_) => (None, None),
-            };
-            let href = self.addresses.chunk(&self.app.base, &self.job, &self.output, seq);
-            Chunk { seq, href, media_type, bytes, ..Chunk::default() }
+        (page.first + 1..).zip(&page.chunks).map(|(seq, value)| match value {
+            Value::Complex(ComplexValue { data, format, facts }) => Chunk {
+                media_type: Some(format.media_type.clone()),
+                count: facts.features,
+                bbox: facts.bbox,
+                bytes: Some(data.len()),
+                stored: facts.stored,
+                run_ms: facts.run_ms,
+                ..self.bare(seq)
+            },
+            Value::Literal(literal) => Chunk { bytes: Some(literal.text.len() as u64), ..self.bare(seq) },
+            Value::BoundingBox(_) => self.bare(seq),
         })
+    }
+
+    /// A chunk of which nothing is known any more but its place.
+    pub(crate) fn bare(&self, seq: u64) -> Chunk {
+        let href = self.addresses.chunk(&self.app.base, &self.job, &self.output, seq);
+        Chunk { seq, href, ..Chunk::default() }
     }
 
     /// Whether more will come.

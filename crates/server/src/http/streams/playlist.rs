@@ -130,7 +130,9 @@ fn cached(
 
 /// A playlist as text, with as many chunks as there are at this moment; written as the client reads it.
 pub(crate) async fn text(log: &Log, form: writer::Form, headers: &HeaderMap) -> Result<Response, Error> {
-    let page = log.page(0, PAGE_CHUNKS_MAX).await?;
+    let mut page = log.page(0, PAGE_CHUNKS_MAX).await?;
+    // The first line that a client reads says already that it slides.
+    page.slides |= page.total == 0 && log.is_to_slide().await?;
     let end = log.end(&page.view);
     let validators = validators(log, Form::Text(form), &page, &end);
     let is_open = end == End::Open;
@@ -156,24 +158,41 @@ fn blocks(
     end: End,
 ) -> impl stream::Stream<Item = io::Result<Bytes>> {
     enum Step {
-        Page(ChunkPage),
+        /// What stands before the chunks that are there; those before this one are gone.
+        Head(ChunkPage),
+        /// Addresses of chunks that are gone, from this one on; then the page.
+        Gone(u64, ChunkPage),
         Read(u64),
         Done,
     }
-    let total = first.total;
-    stream::try_unfold(Step::Page(first), move |step| {
+    let (total, slides) = (first.total, first.slides);
+    stream::try_unfold(Step::Head(first), move |step| {
         let (log, end) = (log.clone(), end.clone());
         async move {
+            let mut block = Vec::new();
             let page = match step {
-                Step::Page(page) => page,
+                Step::Head(page) if form == writer::Form::M3u8 && slides => {
+                    writer::window_head(page.first, &mut block)?;
+                    page
+                }
+                Step::Head(page) => {
+                    writer::head(form, &mut block)?;
+                    if page.first > 0 {
+                        return Ok(Some((Bytes::from(block), Step::Gone(1, page))));
+                    }
+                    page
+                }
+                // Playlists of 2012 only grow.
+                Step::Gone(seq, page) if seq <= page.first => {
+                    let next = page.first.min(seq - 1 + PAGE_CHUNKS_MAX as u64) + 1;
+                    (seq..next).try_for_each(|seq| writer::entry(form, &log.bare(seq), &mut block))?;
+                    return Ok(Some((Bytes::from(block), Step::Gone(next, page))));
+                }
+                Step::Gone(_, page) => page,
                 Step::Read(from) => log.page(from, PAGE_CHUNKS_MAX).await.map_err(io::Error::other)?,
                 Step::Done => return Ok(None),
             };
-            let mut block = Vec::new();
-            if page.first == 0 {
-                writer::head(form, &mut block)?;
-            }
-            let left = usize::try_from(total - page.first).unwrap_or(usize::MAX);
+            let left = usize::try_from(total.saturating_sub(page.first)).unwrap_or(usize::MAX);
             log.entries(&page).take(left).try_for_each(|entry| writer::entry(form, &entry, &mut block))?;
             let next = page.first + page.chunks.len() as u64;
             // A log that has become shorter is that of another attempt: what is left has no end.
@@ -232,12 +251,19 @@ fn document(log: &Log, page: &ChunkPage, end: &End) -> Document {
         status: status.and_then(|status| status.as_str().map(str::to_owned)).unwrap_or_default(),
         media_type: chunk_type(page),
         media_sequence: page.first + 1,
+        removed: removed(log, page),
         expected: (*end == End::Complete).then_some(page.total),
         chunks,
         end: is_last && *end != End::Open,
         exception: log.exception(&page.view).filter(|_| is_last),
         links,
     }
+}
+
+/// How many chunks are gone: what slides has shown them, and has them no more.
+fn removed(log: &Log, page: &ChunkPage) -> Option<u64> {
+    let summary = page.view.outputs.iter().find(|summary| summary.id == log.output);
+    page.slides.then(|| summary.map_or(0, |summary| summary.removed))
 }
 
 /// What the chunks are written in: as the first says, or as it was asked for.

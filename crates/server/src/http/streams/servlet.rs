@@ -2,6 +2,7 @@
 //! the request is an exception report, 400 or 404.
 
 use super::address::Named;
+use super::chunk::Lookup;
 use super::log::{Log, failure};
 use super::{Addresses, chunk, playlist};
 use crate::app::App;
@@ -57,8 +58,11 @@ async fn of(
         Named::Chunk(job, number) => {
             let log = log(app, &caller.viewer, job).await.map_err(reported)?;
             match chunk::find(&log, &number.to_string()).await.map_err(reported)? {
-                Some(found) => found.answer_of_2012(headers).await.map_err(reported),
-                None => Err(unknown(&format!("dirplaylist{job}_chunk{number}"))),
+                Lookup::Found(found) => found.answer_of_2012(headers).await.map_err(reported),
+                Lookup::Removed => {
+                    Err(ExceptionReport { status: 410, ..no_such_id(chunk::removed(&number.to_string())) })
+                }
+                Lookup::Missing => Err(unknown(&format!("dirplaylist{job}_chunk{number}"))),
             }
         }
         Named::Exception(job) => {
@@ -86,7 +90,10 @@ async fn stream_of(app: &App, viewer: &Viewer, job: JobId) -> Result<String, Err
 }
 
 fn unknown(id: &str) -> ExceptionReport {
-    let text = format!("there is nothing with the id '{}'", id.chars().take(100).collect::<String>());
+    no_such_id(format!("there is nothing with the id '{}'", id.chars().take(100).collect::<String>()))
+}
+
+fn no_such_id(text: String) -> ExceptionReport {
     let exception =
         Exception { code: ExceptionCode::InvalidParameterValue, locator: Some("id".into()), text };
     ExceptionReport { status: 404, ..exception.into() }
