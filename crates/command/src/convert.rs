@@ -59,6 +59,8 @@ pub fn to_native(service: &Service) -> String {
         runs => file.value("runs", runs),
     }
     file.value("weight", format_args!("{:?}", service.capacity.weight));
+    file.list("required_labels", &service.labels.required);
+    file.list("preferred_labels", &service.labels.preferred);
     file.0
 }
 

@@ -19,7 +19,7 @@ use crate::ini::{self, Entry, Ini, Keys, Section};
 use crate::program;
 use crate::report::Findings;
 use crate::service::{
-    Capacity, CommandLine, GRACE_DEFAULT, InputDefault, InputRule, LOG_BYTES_MAX_DEFAULT, Limits,
+    Capacity, CommandLine, GRACE_DEFAULT, InputDefault, InputRule, LOG_BYTES_MAX_DEFAULT, Labels, Limits,
     OutputSource, PASS_ALL, RUNS_UNBOUNDED, Service, Stream,
 };
 use crate::template::{Argument, Field, Owner, Template};
@@ -111,6 +111,7 @@ pub(crate) fn read(findings: &mut Findings, text: &str, folder: &Path) -> Option
         lines: Vec::new(),
         gdal_progress: Vec::new(),
         capacity: Capacity { runs: RUNS_UNBOUNDED, weight: 1.0 },
+        labels: Labels::default(),
     })
 }
 

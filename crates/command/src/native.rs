@@ -17,11 +17,13 @@ pub(crate) use step::read_schema;
 
 use crate::draft::Output;
 use crate::report::Findings;
-use crate::service::{Capacity, LineMeaning, LineRule, RUNS_DEFAULT, RUNS_UNBOUNDED, Service, Stream};
+use crate::service::{
+    Capacity, Labels, LineMeaning, LineRule, RUNS_DEFAULT, RUNS_UNBOUNDED, Service, Stream,
+};
 use crate::slurm;
 use crate::template::Names;
 use crate::usage;
-use anabranch_model::id::check_identifier;
+use anabranch_model::id::{LABEL_CHARS_MAX, LABELS_MAX, check_identifier, is_label};
 use anabranch_model::{Chunking, Metadata, OnAgentRestart, ProcessDescription, ProcessId};
 use regex::Regex;
 use section::{At, Section, scalar};
@@ -59,7 +61,7 @@ fn read_service(findings: &mut Findings, mut root: Section<'_>, folder: &Path) -
     let command = command::read(findings, &mut root, names, folder);
     let limits = command::read_limits(findings, &mut root, folder);
     let (lines, gdal_progress) = read_lines(findings, &mut root);
-    let capacity = read_capacity(findings, &mut root);
+    let (capacity, labels) = read_capacity(findings, &mut root);
     let (chunking, stdin) =
         chunking::read(findings, &mut root, &described_inputs, &described_outputs).unzip();
     let description = describe(findings, &mut root, id, described_inputs, described_outputs, chunking);
@@ -82,6 +84,7 @@ fn read_service(findings: &mut Findings, mut root: Section<'_>, folder: &Path) -
         lines,
         gdal_progress,
         capacity,
+        labels,
     })
 }
 
@@ -247,9 +250,9 @@ fn log_meaning(findings: &mut Findings, section: &mut Section<'_>) -> Option<Lin
     }
 }
 
-fn read_capacity(findings: &mut Findings, root: &mut Section<'_>) -> Capacity {
+fn read_capacity(findings: &mut Findings, root: &mut Section<'_>) -> (Capacity, Labels) {
     let mut capacity = Capacity { runs: RUNS_DEFAULT, weight: 1.0 };
-    let Some(mut section) = root.section(findings, "capacity") else { return capacity };
+    let Some(mut section) = root.section(findings, "capacity") else { return (capacity, Labels::default()) };
     if let Some(at) = section.bound(findings, "runs") {
         capacity.runs = at.value.unwrap_or(RUNS_UNBOUNDED);
         if capacity.runs == 0 {
@@ -263,6 +266,23 @@ fn read_capacity(findings: &mut Findings, root: &mut Section<'_>) -> Capacity {
             section.fault(findings, &at.span, "weight must be a finite number from 0");
         }
     }
+    let required = read_labels(findings, &mut section, "required_labels");
+    let preferred = read_labels(findings, &mut section, "preferred_labels");
     section.finish(findings);
-    capacity
+    (capacity, Labels { required, preferred })
+}
+
+fn read_labels(findings: &mut Findings, section: &mut Section<'_>, key: &'static str) -> Vec<String> {
+    let labels = section.strings(findings, key);
+    if let Some(at) = labels.get(LABELS_MAX) {
+        section.fault(findings, &at.span, format!("{key} must not hold more than {LABELS_MAX}"));
+    }
+    for at in labels.iter().filter(|at| !is_label(at.value)) {
+        let rule = format!(
+            "{key} must hold 1 to {LABEL_CHARS_MAX} letters, digits and -_.:/ each, not {:?}",
+            at.value
+        );
+        section.fault(findings, &at.span, rule);
+    }
+    labels.into_iter().map(|at| at.value.to_owned()).collect()
 }

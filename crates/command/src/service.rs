@@ -59,6 +59,8 @@ pub struct Service {
     pub gdal_progress: Vec<Stream>,
     /// How many runs a machine takes.
     pub capacity: Capacity,
+    /// On which machines it runs.
+    pub labels: Labels,
 }
 
 impl Service {
@@ -388,6 +390,15 @@ pub enum LineMeaning {
     Failure,
     /// The run has failed, and its processes are ended. Which group says why as for [`LineMeaning::Message`]. Logged.
     Abort,
+}
+
+/// On which machines a service runs, by the labels that their owners give them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Machines without all of these do not offer it.
+    pub required: Vec<String>,
+    /// Machines with more of these are taken first.
+    pub preferred: Vec<String>,
 }
 
 /// How many runs a machine takes.

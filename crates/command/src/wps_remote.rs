@@ -24,7 +24,7 @@ pub(crate) use input::{DataType, data_type};
 use crate::draft::Output;
 use crate::ini::{self, DEFAULT, Ini, Keys, Section};
 use crate::report::Findings;
-use crate::service::{Limits, Service};
+use crate::service::{Labels, Limits, Service};
 use crate::usage;
 use input::Parameter;
 use std::path::Path;
@@ -95,6 +95,7 @@ pub(crate) fn read(findings: &mut Findings, text: &str, folder: &Path) -> Option
         lines,
         gdal_progress: Vec::new(),
         capacity: defaults.capacity,
+        labels: Labels::default(),
     })
 }
 

@@ -49,6 +49,18 @@ pub fn check_identifier(text: &str) -> Result<(), InvalidIdentifier> {
     Ok(())
 }
 
+/// Labels that an agent may have, and a service may name: they travel in messages of limited size.
+pub const LABELS_MAX: usize = 32;
+/// Longest label, characters.
+pub const LABEL_CHARS_MAX: usize = 64;
+
+/// Whether a text may be a label of an agent: letters, digits and `-_.:/`, so that it needs quotes nowhere.
+#[must_use]
+pub fn is_label(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
+    !text.is_empty() && text.len() <= LABEL_CHARS_MAX && text.chars().all(good)
+}
+
 impl ProcessId {
     /// Reads an identifier.
     ///

@@ -28,8 +28,10 @@ pub struct AgentService {
     pub process: Arc<dyn Process>,
     /// Runs of it that are taken at once.
     pub runs_max: u32,
-    /// Slots of [`AgentSettings::capacity`] that one run takes.
+    /// Slots of [`Profile::capacity`] that one run takes.
     pub weight: u32,
+    /// Agents with these labels are preferred for it: see [`is_label`](crate::message::is_label).
+    pub preferred_labels: Vec<String>,
     /// Outputs that its process uploads ([`OutputSink::write_uploaded`](anabranch_model::OutputSink::write_uploaded)).
     pub uploaded: Vec<String>,
 }
@@ -52,6 +54,15 @@ pub struct DataError {
     pub transient: bool,
 }
 
+/// What its owner says of an agent's machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Slots for runs, all services together.
+    pub capacity: u32,
+    /// What is special about it, e.g. the data that it holds: see [`is_label`](crate::message::is_label).
+    pub labels: Vec<String>,
+}
+
 /// How an [`Agent`] behaves.
 #[derive(Clone, Debug)]
 pub struct AgentSettings {
@@ -65,10 +76,8 @@ pub struct AgentSettings {
     pub instance: String,
     /// Version of the agent program.
     pub version: String,
-    /// Slots for runs, all services together.
-    pub capacity: u32,
-    /// What is special about this machine, e.g. the data that it holds: see [`is_label`](crate::message::is_label).
-    pub labels: Vec<String>,
+    /// What its owner says of the machine; a change is told at once, and touches no run under way.
+    pub profile: watch::Sender<Profile>,
     /// For maintenance; the server can turn it too.
     pub drain: Drain,
     /// Each run gets a folder of its own below; what earlier incarnations left there is removed at the start.
@@ -87,7 +96,7 @@ impl AgentSettings {
     /// How long a shutdown waits for runs to end and for the server to hear of it.
     pub const SHUTDOWN: Duration = Duration::from_secs(10);
 
-    /// With the constants above and no account to check.
+    /// With the constants above, one slot, no labels, and no account to check.
     #[must_use]
     pub fn new(rooms: Vec<RoomJoin>, instance: impl Into<String>, folder: impl Into<PathBuf>) -> Self {
         Self {
@@ -96,8 +105,7 @@ impl AgentSettings {
             orchestrator_account: None,
             instance: instance.into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            capacity: 1,
-            labels: Vec::new(),
+            profile: watch::Sender::new(Profile { capacity: 1, labels: Vec::new() }),
             drain: Drain::default(),
             folder: folder.into(),
             orphan: Self::ORPHAN,

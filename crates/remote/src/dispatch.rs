@@ -11,19 +11,21 @@
 //! Read first: `standing.rs` (which agent is better, and what may be in the way), `lane.rs`, [`Dispatcher::decide`].
 
 mod lane;
+mod lanes;
 mod standing;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anabranch_model::ProcessId;
 
 use lane::Lane;
 pub use lane::Ticket;
+use lanes::Lanes;
 use standing::Situation;
 pub use standing::{Obstacle, Rank, Rules, obstacle};
 use worker::Offered;
@@ -37,7 +39,7 @@ use crate::run_id::RunId;
 pub struct Dispatcher {
     rules: Rules,
     workers: BTreeMap<Arc<AgentKey>, Worker>,
-    lanes: HashMap<ProcessId, Lane>,
+    lanes: Lanes,
     /// Runs that wait, in all lanes.
     queued: usize,
     /// Agents of which something has changed since they were last looked at.
@@ -82,7 +84,7 @@ impl Dispatcher {
         Self {
             rules,
             workers: BTreeMap::new(),
-            lanes: HashMap::new(),
+            lanes: Lanes::default(),
             queued: 0,
             changed: BTreeSet::new(),
             fresh: BTreeSet::new(),
@@ -139,21 +141,20 @@ impl Dispatcher {
             (offered.service, offered.matching) = (service, matching);
             return;
         }
-        // One text for all agents.
-        let process = match self.lanes.get_key_value(process) {
-            Some((known, _)) => known.clone(),
-            None => process.clone(),
-        };
-        self.lanes.entry(process.clone()).or_default().offering += 1;
+        let number = self.lanes.open(process);
+        let lane = &mut self.lanes[number];
+        lane.offering += 1;
         self.reviews.insert(process.clone());
-        worker.services.insert(process, Offered { service, matching, counted: None, indexed: None });
+        let offered = Offered { service, lane: number, matching, counted: None, indexed: None };
+        // One text for all agents.
+        worker.services.insert(lane.process.clone(), offered);
     }
 
     /// An agent offers a process no more.
     pub fn unoffer(&mut self, agent: &AgentKey, process: &ProcessId) {
         let Some(worker) = self.workers.get_mut(agent) else { return };
         let Some(offered) = worker.services.remove(process) else { return };
-        let Some(lane) = self.lanes.get_mut(process) else { return };
+        let lane = &mut self.lanes[offered.lane];
         lane.offering -= 1;
         lane.recount(offered.counted.flatten(), None);
         if let Some(rank) = offered.indexed {
@@ -163,7 +164,7 @@ impl Dispatcher {
         if !lane.queue.is_empty() {
             self.news.insert(process.clone());
         }
-        self.drop_idle(process);
+        self.lanes.close_idle(process);
     }
 
     /// An agent offers nothing more but these.
@@ -177,8 +178,8 @@ impl Dispatcher {
 
     /// A run waits for an agent, with a ticket that no other one has.
     pub fn queue(&mut self, process: &ProcessId, ticket: Ticket, run: RunId) {
-        let lane = self.lanes.entry(process.clone()).or_default();
-        if lane.queue.insert(ticket, run).is_none() {
+        let number = self.lanes.open(process);
+        if self.lanes[number].queue.insert(ticket, run).is_none() {
             self.queued += 1;
         }
         // Where others wait already, no agent could take it either, unless it came before them and they for it.
@@ -189,7 +190,7 @@ impl Dispatcher {
     pub fn unqueue(&mut self, process: &ProcessId, ticket: Ticket) -> Option<RunId> {
         let run = self.lanes.get_mut(process)?.unqueue(ticket)?;
         self.queued -= 1;
-        self.drop_idle(process);
+        self.lanes.close_idle(process);
         Some(run)
     }
 
@@ -198,7 +199,7 @@ impl Dispatcher {
         let Some(lane) = self.lanes.get_mut(process) else { return Vec::new() };
         let runs = lane.unqueue_all();
         self.queued -= runs.len();
-        self.drop_idle(process);
+        self.lanes.close_idle(process);
         runs
     }
 
@@ -217,12 +218,12 @@ impl Dispatcher {
     /// Processes with runs that wait, how many, and why; by name.
     #[must_use]
     pub fn waiting(&self) -> Vec<WaitingRuns> {
-        let waiting = |(process, lane): (&ProcessId, &Lane)| WaitingRuns {
-            process: process.clone(),
+        let waiting = |lane: &Lane| WaitingRuns {
+            process: lane.process.clone(),
             runs: lane.queue.len(),
             reason: lane.text(&self.rules),
         };
-        let lanes = self.lanes.iter().filter(|(_, lane)| !lane.queue.is_empty());
+        let lanes = self.lanes.iter().filter(|lane| !lane.queue.is_empty());
         let mut all: Vec<_> = lanes.map(waiting).collect();
         all.sort_by(|a, b| a.process.cmp(&b.process));
         all
@@ -279,9 +280,9 @@ impl Dispatcher {
         }
         self.looked_at += worker.services.len() as u64;
         let oldest = worker.services.iter().filter_map(|(process, offered)| {
-            let running = || worker.slots.running(process);
-            situation.standing(&offered.service, offered.matching, running).ok()?;
-            let (ticket, _) = self.lanes.get(process)?.queue.first_key_value()?;
+            let full = || worker.slots.has_runs_of(process, offered.service.runs_max);
+            situation.standing(&offered.service, offered.matching, full).ok()?;
+            let (ticket, _) = self.lanes[offered.lane].queue.first_key_value()?;
             Some((*ticket, process))
         });
         oldest.min().map(|(ticket, process)| (ticket, process.clone()))
@@ -296,8 +297,8 @@ impl Dispatcher {
             let Some(worker) = self.workers.get_mut(&agent) else { continue };
             let situation = Situation::of(worker, &self.rules);
             let Some(offered) = worker.services.get_mut(process) else { continue };
-            let running = || worker.slots.running(process);
-            let now = situation.standing(&offered.service, offered.matching, running).ok();
+            let full = || worker.slots.has_runs_of(process, offered.service.runs_max);
+            let now = situation.standing(&offered.service, offered.matching, full).ok();
             offered.indexed = now;
             if let Some(now) = now {
                 lane.candidates.insert((now, Arc::clone(&agent)));
@@ -315,14 +316,14 @@ impl Dispatcher {
         let situation = Situation::of(worker, &self.rules);
         let Worker { key, services, slots, .. } = worker;
         for (process, offered) in services {
-            let running = || slots.running(process);
-            let standing = situation.standing(&offered.service, offered.matching, running);
+            let full = || slots.has_runs_of(process, offered.service.runs_max);
+            let standing = situation.standing(&offered.service, offered.matching, full);
             let obstacle = standing.err();
             let better = standing.ok().filter(|rank| offered.indexed.is_none_or(|indexed| *rank < indexed));
             if offered.counted == Some(obstacle) && better.is_none() {
                 continue;
             }
-            let Some(lane) = self.lanes.get_mut(process) else { continue };
+            let lane = &mut self.lanes[offered.lane];
             let before = offered.counted.replace(obstacle).flatten();
             if before != obstacle {
                 lane.recount(before, obstacle);
@@ -339,12 +340,6 @@ impl Dispatcher {
                 }
                 lane.candidates.insert((rank, Arc::clone(key)));
             }
-        }
-    }
-
-    fn drop_idle(&mut self, process: &ProcessId) {
-        if self.lanes.get(process).is_some_and(Lane::is_idle) {
-            self.lanes.remove(process);
         }
     }
 

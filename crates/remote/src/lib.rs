@@ -32,7 +32,7 @@ mod post;
 mod recent;
 
 pub use agent::wps_remote::{Sessions, WpsRemoteAgent, WpsRemoteError, WpsRemoteSettings};
-pub use agent::{Agent, AgentData, AgentError, AgentService, AgentSettings, DataError};
+pub use agent::{Agent, AgentData, AgentError, AgentService, AgentSettings, DataError, Profile};
 pub use load::{Drain, Load, LoadSource};
 pub use message::Message;
 pub use pool::{

@@ -12,6 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use anabranch_model::id::{LABEL_CHARS_MAX, LABELS_MAX, is_label};
+
 use crate::load::Load;
 use crate::run_id::RunId;
 use crate::wire::{INLINE_BYTES_MAX, escaped_len};
@@ -86,18 +88,6 @@ pub enum Message {
 /// identifiers there are.
 pub const RUNS_HELD_MAX: usize = 400;
 
-/// Labels that an agent may have, and the longest one in characters: they travel in each [`Hello`].
-pub const LABELS_MAX: usize = 32;
-/// See [`LABELS_MAX`].
-pub const LABEL_CHARS_MAX: usize = 64;
-
-/// Whether a text may be a label: letters, digits and `-_.:/`, so that it needs quotes nowhere.
-#[must_use]
-pub fn is_label(text: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
-    !text.is_empty() && text.len() <= LABEL_CHARS_MAX && text.chars().all(good)
-}
-
 /// Who an agent is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
@@ -111,7 +101,7 @@ pub struct Hello {
     pub wires: Vec<String>,
     /// Slots for runs, all services together.
     pub capacity: u32,
-    /// What its owner says of the machine (`landsat`, `gpu`): the server may prefer agents by them.
+    /// What its owner says of the machine (`landsat`, `gpu`): agents may be preferred by them.
     #[serde(default)]
     pub labels: Vec<String>,
     /// Every run the agent keeps, live or ended and not yet finished.
@@ -156,6 +146,9 @@ pub struct Register {
     pub runs_max: u32,
     /// Slots of [`Hello::capacity`] that one run takes.
     pub weight: u32,
+    /// Agents with these labels are preferred for it, beside those that the server prefers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preferred_labels: Vec<String>,
 }
 
 /// A process that an agent runs no longer.

@@ -1,20 +1,21 @@
 //! `anabranch agent`: announces service files and runs them.
 
 use crate::accounts::ORCHESTRATOR;
-use crate::agent_config::{AgentFile, Wire};
+use crate::agent_config::{AgentFile, Wire, processors};
 use crate::agent_data::HttpData;
 use crate::cli;
 use crate::folder::Folder;
 use crate::join::Join;
-use crate::load::{Drained, MachineLoad, RulesFile};
+use crate::load::{Drained, MachineLoad};
+use crate::offering::Offering;
 use crate::uploading::Uploads;
 use crate::{local_services, signals, terminal, wps_remote_agent};
-use anabranch_command::{Service, remove_stale_links};
-use anabranch_remote::{Agent, AgentService, AgentSettings, LoadSource};
+use anabranch_command::remove_stale_links;
+use anabranch_remote::{Agent, AgentService, AgentSettings, LoadSource, Profile};
 use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Security, Timing};
 use anabranch_xmpp::{RoomJoin, Trust};
 use anyhow::{Context as _, anyhow, ensure};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -23,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 /// Longest pause between tries to reach the server: short, because runs may be waiting to be reported, and an XMPP server bears
 /// a try a second from each of its agents.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How often the configuration is looked at.
+const REREAD_PERIOD: Duration = Duration::from_secs(1);
 
 /// The namespace of services that name none.
 const NAMESPACE_DEFAULT: &str = "default";
@@ -44,23 +48,15 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
         }
         None => Uploads::none(),
     };
-    let offered_first = offer(&services.services(), &uploads);
-    if offered_first.is_empty() {
-        let folder = arguments.services.display();
-        terminal::note(format_args!("no service file in {folder} can be published: waiting for one"));
-    }
-    for service in &offered_first {
-        terminal::line(format_args!("offering {}", service.process.description().id));
-    }
-
     ensure!(
         arguments.join.is_none() || !config.as_ref().is_some_and(AgentFile::has_session),
         "--join and the configuration both say where to log in"
     );
-    let labels = config.as_ref().map(AgentFile::labels).unwrap_or_default();
-    let capacity = config.as_ref().and_then(AgentFile::capacity);
-    let capacity = arguments.capacity.or(capacity).unwrap_or_else(processors);
-    ensure!(capacity > 0, "--capacity must be at least 1");
+    ensure!(arguments.capacity != Some(0), "--capacity must be at least 1");
+    let profile = match &config {
+        Some(config) => config.profile(arguments.capacity),
+        None => Profile { capacity: arguments.capacity.unwrap_or_else(processors), labels: Vec::new() },
+    };
     let folder = match &arguments.work {
         Some(folder) => folder.clone(),
         None => arguments.data.folder().join("runs").join(&name),
@@ -69,25 +65,33 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
         .with_context(|| format!("can't make the folder for runs {}", folder.display()))?;
     let folder = std::fs::canonicalize(&folder)?;
     remove_stale_links(&services.services(), &folder);
-    let rooms = namespaces(&offered_first);
-    let whole = |services: Vec<AgentService>| within(services, capacity);
-    let (sender, offered) = watch::channel(whole(offered_first));
+    let offering = Offering::new(services.services(), uploads, profile);
+    let offered = offering.offered.subscribe();
+    if offered.borrow().is_empty() {
+        let folder = arguments.services.display();
+        terminal::note(format_args!("no service file in {folder} can be published: waiting for one"));
+    }
+    for service in &*offered.borrow() {
+        terminal::line(format_args!("offering {}", service.process.description().id));
+    }
+    let rooms = namespaces(&offered.borrow());
     let watching = local_services::watch(services, |services| {
         tracing::info!(services = services.len(), "the services folder has changed");
-        sender.send_replace(whole(offer(&services, &uploads)));
+        offering.replace(services);
     });
     let rules = config.as_ref().map(AgentFile::rules).unwrap_or_default();
     let machine = MachineLoad::new(rules);
-    let measuring = Arc::clone(&machine).watch(
-        arguments
-            .config
-            .clone()
-            .map(|path| RulesFile { path, read: |file| AgentFile::load(file).map(|config| config.rules()) }),
-    );
+    let measuring = Arc::clone(&machine).watch();
+    let rereading = reread(arguments.config.as_deref(), |config| {
+        machine.set_rules(config.rules());
+        offering.set_profile(config.profile(arguments.capacity));
+    });
     let data = Arc::new(HttpData::new(arguments.ca.clone()));
     let serving = async {
+        let machine = Arc::clone(&machine);
+        let profile = offering.profile.clone();
         let settings =
-            AgentSettings { capacity, labels, drain, ..AgentSettings::new(Vec::new(), name.clone(), folder) };
+            AgentSettings { profile, drain, ..AgentSettings::new(Vec::new(), name.clone(), folder) };
         match config {
             Some(config) if config.wire() == Wire::WpsRemote => {
                 let load = Arc::new(Drained { machine, drain: settings.drain.clone() });
@@ -108,6 +112,30 @@ pub(crate) async fn agent(arguments: &cli::Agent) -> anyhow::Result<()> {
         ended = serving => ended,
         () = watching => Ok(()),
         () = measuring => Ok(()),
+        () = rereading => Ok(()),
+    }
+}
+
+/// Tells of a configuration file each time it has changed, for ever. One that is wrong then is passed over.
+async fn reread(file: Option<&Path>, mut tell: impl FnMut(AgentFile)) {
+    let Some(file) = file else { return std::future::pending().await };
+    let modified = || std::fs::metadata(file).ok()?.modified().ok();
+    let mut before = modified();
+    loop {
+        tokio::time::sleep(REREAD_PERIOD).await;
+        let now = modified();
+        if now.is_none() || std::mem::replace(&mut before, now) == now {
+            continue;
+        }
+        match AgentFile::load(file) {
+            Ok(config) => {
+                tracing::info!(file = %file.display(), "capacity, labels and the rules for load have been read again");
+                tell(config);
+            }
+            Err(error) => {
+                tracing::error!("capacity, labels and the rules for load stay as they were: {error:#}")
+            }
+        }
     }
 }
 
@@ -135,30 +163,6 @@ async fn serve(
     Ok(())
 }
 
-fn offer(services: &[Arc<Service>], uploads: &Uploads) -> Vec<AgentService> {
-    let uploaded = |service: &Service| match &uploads.uploader {
-        Some(_) => uploads.of(service),
-        None => Vec::new(),
-    };
-    let offer = |service: &Arc<Service>| AgentService {
-        process: local_services::process(service, uploads),
-        runs_max: service.capacity.runs,
-        weight: slots(service.capacity.weight),
-        uploaded: uploaded(service),
-    };
-    services.iter().map(offer).collect()
-}
-
-/// What weighs more than the machine can take, takes it whole: weights of WPS Remote count against a capacity of 100.
-fn within(mut services: Vec<AgentService>, capacity: u32) -> Vec<AgentService> {
-    for service in services.iter_mut().filter(|service| service.weight > capacity) {
-        let id = &service.process.description().id;
-        tracing::warn!(process.id = %id, weight = service.weight, capacity, "a run takes the whole capacity");
-        service.weight = capacity;
-    }
-    services
-}
-
 /// The namespaces of services, for which WPS Remote has a room each; with nothing to offer yet the usual one.
 fn namespaces(services: &[AgentService]) -> Vec<String> {
     let of = |service: &AgentService| {
@@ -169,17 +173,6 @@ fn namespaces(services: &[AgentService]) -> Vec<String> {
     namespaces.sort();
     namespaces.dedup();
     if namespaces.is_empty() { vec![NAMESPACE_DEFAULT.to_owned()] } else { namespaces }
-}
-
-/// A service's weight in whole slots: what weighs anything takes one at least.
-fn slots(weight: f64) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded and clamped")]
-    let slots = weight.ceil().clamp(1.0, 1_000_000.0) as u32;
-    slots
-}
-
-fn processors() -> u32 {
-    std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok()).unwrap_or(1)
 }
 
 fn host_name() -> String {
@@ -252,8 +245,30 @@ mod tests {
         }
     }
 
-    #[test]
-    fn weights_are_whole_slots() {
-        assert_eq!([0.0, 0.5, 1.0, 1.5, 4.0].map(slots), [1, 1, 1, 2, 4]);
+    #[tokio::test]
+    async fn the_configuration_is_read_again_when_it_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        std::fs::write(&path, "capacity = 2").unwrap();
+        let (profiles, mut told) = watch::channel(None);
+        let reading = reread(Some(&path), |config| drop(profiles.send_replace(Some(config.profile(None)))));
+        let changing = async {
+            for seconds in 1.. {
+                std::fs::write(&path, "capacity = 3\nlabels = [\"gpu\"]").unwrap();
+                // Seconds are all that some file systems tell of the time of a change.
+                let later = std::time::SystemTime::now() + Duration::from_secs(seconds);
+                std::fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+                if tokio::time::timeout(REREAD_PERIOD, told.changed()).await.is_ok() {
+                    break;
+                }
+            }
+            let profile = Profile { capacity: 3, labels: vec!["gpu".into()] };
+            assert_eq!(*told.borrow_and_update(), Some(profile));
+        };
+        tokio::select! {
+            () = reading => {}
+            () = changing => {}
+            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it has not been read again"),
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::xmpp_session;
 use anabranch_command::Dialect;
 use anabranch_delivery::Uploader;
 use anabranch_remote::message::LABELS_MAX;
-use anabranch_remote::{AgentSettings, WpsRemoteSettings};
+use anabranch_remote::{AgentSettings, Profile, WpsRemoteSettings};
 use anabranch_xmpp::RoomJoin;
 use anabranch_xmpp::client::{Backoff, ClientConfig, ClientLimits, Timing};
 use anyhow::{Context as _, ensure};
@@ -53,12 +53,13 @@ impl AgentFile {
         }
     }
 
-    /// Slots for runs, where the file says how many.
-    pub(crate) fn capacity(&self) -> Option<u32> {
-        match self {
-            Self::Own(_, machine) => machine.capacity,
-            Self::Remote(config) => Some(config.capacity),
-        }
+    /// What its owner says of the machine; `capacity` wins over the file.
+    pub(crate) fn profile(&self, capacity: Option<u32>) -> Profile {
+        let (said, labels) = match self {
+            Self::Own(_, machine) => (machine.capacity, machine.labels.clone()),
+            Self::Remote(config) => (Some(config.capacity), Vec::new()),
+        };
+        Profile { capacity: capacity.or(said).unwrap_or_else(processors), labels }
     }
 
     /// What uploads outputs, where the file says where to.
@@ -78,14 +79,6 @@ impl AgentFile {
         match self {
             Self::Own(config, _) => config.as_ref().is_some_and(|config| config.shared_folder.is_some()),
             Self::Remote(config) => config.wire == Wire::WpsRemote && config.shared_folder.is_some(),
-        }
-    }
-
-    /// What its owner says of the machine.
-    pub(crate) fn labels(&self) -> Vec<String> {
-        match self {
-            Self::Own(_, machine) => machine.labels.clone(),
-            Self::Remote(_) => Vec::new(),
         }
     }
 
@@ -122,7 +115,8 @@ impl AgentFile {
         agent: AgentSettings,
         backoff: Backoff,
     ) -> anyhow::Result<(ClientConfig, WpsRemoteSettings)> {
-        let AgentSettings { instance, capacity, folder, .. } = agent;
+        let AgentSettings { instance, profile, folder, .. } = agent;
+        let capacity = profile.borrow().capacity;
         match self {
             Self::Own(config, _) => {
                 config.context(NO_SESSION)?.wps_remote(&instance, capacity, folder, backoff)
@@ -130,6 +124,11 @@ impl AgentFile {
             Self::Remote(config) => config.wps_remote(&instance, namespaces, capacity, folder, backoff),
         }
     }
+}
+
+/// Slots of a machine of which nothing is said.
+pub(crate) fn processors() -> u32 {
+    std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok()).unwrap_or(1)
 }
 
 /// What may be said of an agent's machine, whatever server it works for.

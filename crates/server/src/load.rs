@@ -6,9 +6,8 @@ pub(crate) mod rules;
 use anabranch_remote::{Drain, Load, LoadSource};
 use monitor::{Monitor, Reading};
 use rules::{Rules, Running};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use sysinfo::{
     CpuRefreshKind, MemoryRefreshKind, Process, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate,
     RefreshKind, System, UpdateKind,
@@ -23,12 +22,6 @@ pub(crate) struct MachineLoad {
     system: Mutex<Option<System>>,
 }
 
-/// Where rules are read again when the file changes.
-pub(crate) struct RulesFile {
-    pub(crate) path: PathBuf,
-    pub(crate) read: fn(&Path) -> anyhow::Result<Rules>,
-}
-
 impl MachineLoad {
     pub(crate) fn new(rules: Rules) -> Arc<Self> {
         let system = System::new_with_specifics(kinds());
@@ -38,35 +31,20 @@ impl MachineLoad {
         Arc::new(Self { monitor: Mutex::new(Monitor::new(rules)), system: Mutex::new(system.ok()) })
     }
 
-    /// Reads the machine, for ever; and the rules, when their file changes.
-    pub(crate) async fn watch(self: Arc<Self>, file: Option<RulesFile>) {
+    /// Reads the machine, for ever.
+    pub(crate) async fn watch(self: Arc<Self>) {
         let mut clock = tokio::time::interval(READ);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut changed = file.as_ref().and_then(|file| changed(&file.path));
         loop {
             clock.tick().await;
             let machine = Arc::clone(&self);
             // Reading hundreds of processes takes a few milliseconds.
             let _panicked = tokio::task::spawn_blocking(move || machine.read()).await;
-            if let Some(file) = &file {
-                let now = self::changed(&file.path);
-                if now.is_some() && std::mem::replace(&mut changed, now) != now {
-                    self.read_rules(file);
-                }
-            }
         }
     }
 
-    fn read_rules(&self, file: &RulesFile) {
-        match (file.read)(&file.path) {
-            Ok(rules) => {
-                tracing::info!(file = %file.path.display(), "the rules for load have been read again");
-                self.monitor().set_rules(rules);
-            }
-            Err(error) => {
-                tracing::error!("the rules for load stay as they were: {error:#}");
-            }
-        }
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        self.monitor().set_rules(rules);
     }
 
     fn read(&self) {
@@ -129,10 +107,6 @@ fn kinds() -> RefreshKind {
         .with_memory(MemoryRefreshKind::nothing().with_ram())
 }
 
-fn changed(file: &Path) -> Option<SystemTime> {
-    std::fs::metadata(file).ok()?.modified().ok()
-}
-
 /// Processes that are not asleep.
 fn awake(system: &mut System) -> Vec<Running> {
     let kind = ProcessRefreshKind::nothing()
@@ -193,28 +167,5 @@ mod tests {
         busy.wait().unwrap();
         assert_eq!(reason.as_deref(), Some("full: 'sh' runs, which is on its list"));
         assert_eq!(full(), None);
-    }
-
-    #[tokio::test]
-    async fn rules_are_read_again_when_their_file_changes() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rules");
-        std::fs::write(&path, "").unwrap();
-        let machine = MachineLoad::new(Rules::default());
-        // Any memory is too much by the new rules.
-        let read = |_: &Path| Ok(Rules { memory_percent_max: Some(f32::MIN_POSITIVE), ..Rules::default() });
-        let watching = Arc::clone(&machine).watch(Some(RulesFile { path: path.clone(), read }));
-        let full = async {
-            while machine.full().is_none() {
-                let later = SystemTime::now() + Duration::from_secs(60);
-                std::fs::File::open(&path).unwrap().set_modified(later).unwrap();
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::select! {
-            () = watching => {}
-            () = full => {}
-            () = tokio::time::sleep(Duration::from_secs(30)) => panic!("they have not been read again"),
-        }
     }
 }

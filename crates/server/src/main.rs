@@ -26,6 +26,7 @@ mod layers;
 mod load;
 mod local_services;
 mod login;
+mod offering;
 mod password;
 mod publisher;
 mod remote_config;

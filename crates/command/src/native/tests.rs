@@ -40,6 +40,7 @@ fn the_reference_file_is_right_and_read_whole() {
     assert_eq!(service.command.time_limit.map(|limit| limit.as_secs()), Some(600));
     assert_eq!(service.gdal_progress, [Stream::Stdout]);
     assert_eq!((service.lines.len(), service.steps.len(), service.capacity.runs), (5, 2, 4));
+    assert_eq!((service.labels.required.len(), service.labels.preferred.len()), (1, 1));
     assert_eq!(service.limits.memory_bytes, Some(4 << 30));
 }
 
@@ -199,8 +200,9 @@ fn standard_output_is_data_or_lines() {
 
 #[test]
 fn values_have_the_type_of_their_key() {
-    let found =
-        about("title = 3\nkeywords = 'a'\nidempotent = 'yes'\n[capacity]\nweight = 'heavy'\nruns = -1");
+    let found = about(
+        "title = 3\nkeywords = 'a'\nidempotent = 'yes'\n[capacity]\nweight = 'heavy'\nruns = -1\nrequired_labels = ['a b']",
+    );
     assert_eq!(
         found,
         [
@@ -209,6 +211,7 @@ fn values_have_the_type_of_their_key() {
             "4:14: idempotent must be true or false, not \"yes\"",
             "6:10: capacity: weight must be a number, not \"heavy\"",
             "7:8: capacity: runs must be a whole number or \"unbounded\", not -1",
+            "8:20: capacity: required_labels must hold 1 to 64 letters, digits and -_.:/ each, not \"a b\"",
         ]
     );
 }

@@ -99,6 +99,13 @@ impl Home {
         self.call(from.to_owned(), now);
     }
 
+    /// What we say of ourselves has changed: a server that has greeted us is told anew.
+    pub(super) fn introduce_again(&mut self, now: Instant) {
+        if let Some(address) = self.greeted_at().map(str::to_owned) {
+            self.call(address, now);
+        }
+    }
+
     /// Whether a message comes from a server that we may listen to.
     pub(super) fn listens_to(&self, incoming: &Incoming) -> bool {
         let by_account = match (&self.account, &incoming.real_jid) {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::home::Home;
 use super::registrations::Registrations;
 use super::runs::Run;
-use super::{AgentData, AgentError, AgentService, AgentSettings};
+use super::{AgentData, AgentError, AgentService, AgentSettings, Profile};
 use crate::load::{Load, LoadSource};
 use crate::message::{HeldRun, Hello, LoadReport, Message, Welcome};
 use crate::post::{log_out, now, post};
@@ -108,6 +108,7 @@ impl Owner {
         }
         self.registrations.replace(&services.borrow_and_update(), now());
         let (mut fatal, mut fixed, mut drain) = (None, false, self.settings.drain.watch());
+        let mut profile = self.settings.profile.subscribe();
         while !shutdown.is_cancelled() {
             let wake = self.deadline();
             tokio::select! {
@@ -122,8 +123,9 @@ impl Owner {
                     Ok(()) => self.registrations.replace(&services.borrow_and_update(), now()),
                     Err(_nobody_changes_them) => fixed = true,
                 },
-                // There is always a sender: in our settings.
+                // There is always a sender of these: in our settings.
                 Ok(()) = drain.changed() => self.drain_turned(now()),
+                Ok(()) = profile.changed() => self.home.introduce_again(now()),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             self.tell_drained();
@@ -266,13 +268,14 @@ impl Owner {
             received: run.link.received(),
             ended: run.is_ended(),
         });
+        let Profile { capacity, labels } = self.settings.profile.borrow().clone();
         Message::Hello(Hello {
             instance: self.settings.instance.clone(),
             incarnation: self.incarnation.clone(),
             version: self.settings.version.clone(),
             wires: vec![wire::NATIVE.to_owned()],
-            capacity: self.settings.capacity,
-            labels: self.settings.labels.clone(),
+            capacity,
+            labels,
             runs: runs.collect(),
         })
     }

@@ -39,6 +39,7 @@ impl Registrations {
                 announced.service.as_ref().is_some_and(|(before, described)| {
                     *described == description
                         && (before.runs_max, before.weight) == (service.runs_max, service.weight)
+                        && before.preferred_labels == service.preferred_labels
                 })
             });
             let (service, id) = (service.clone(), description.id.clone());
@@ -122,5 +123,6 @@ fn register(revision: u64, service: &AgentService, description: &Arc<ProcessDesc
         description: Arc::clone(description),
         runs_max: service.runs_max,
         weight: service.weight,
+        preferred_labels: service.preferred_labels.clone(),
     })
 }

@@ -167,11 +167,9 @@ impl Owner {
         };
         let same = self.runs.values().filter(|run| !run.is_ended() && run.process == execute.process).count();
         let slots = self.slots_taken().saturating_add(service.weight.max(1));
-        if slots > self.settings.capacity || same >= service.runs_max as usize {
-            return refuse(
-                format!("{} of {} slots are taken", self.slots_taken(), self.settings.capacity),
-                false,
-            );
+        let capacity = self.settings.profile.borrow().capacity;
+        if slots > capacity || same >= service.runs_max as usize {
+            return refuse(format!("{} of {capacity} slots are taken", self.slots_taken()), false);
         }
         if self.runs.len() >= RUNS_HELD_MAX {
             return refuse(format!("{RUNS_HELD_MAX} runs are kept already"), false);

@@ -393,7 +393,8 @@ impl Master {
             let service = self.service.borrow();
             (service.runs_max, service.weight)
         };
-        let register = Register { revision: 0, description: Arc::clone(&self.description), runs_max, weight };
+        let (description, preferred_labels) = (Arc::clone(&self.description), Vec::new());
+        let register = Register { revision: 0, description, runs_max, weight, preferred_labels };
         self.say(sender, to, &Body::session(Message::Register(register)));
     }
 

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use anabranch_model::ProcessId;
+
 use super::standing::{Obstacle, Rank, Rules};
 use super::worker::AgentKey;
 use crate::run_id::RunId;
@@ -11,8 +13,9 @@ use crate::run_id::RunId;
 /// The place of a run in the queue: the lower one came first.
 pub type Ticket = u64;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lane {
+    pub(super) process: ProcessId,
     /// Bounded by [`OrchestratorSettings::queue_runs_max`](crate::OrchestratorSettings::queue_runs_max).
     pub(super) queue: BTreeMap<Ticket, RunId>,
     /// Agents that could take a run, best first. An entry is never worse than its agent: one that has become busier since, or can take
@@ -36,6 +39,11 @@ struct Told {
 }
 
 impl Lane {
+    pub(super) fn new(process: ProcessId) -> Self {
+        let (queue, candidates, told) = Default::default();
+        Self { process, queue, candidates, offering: 0, obstacles: [0; Obstacle::ALL.len()], told }
+    }
+
     /// Agents that offer it and are in reach.
     pub(super) fn here(&self) -> usize {
         self.offering - self.obstacles[Obstacle::Away as usize]

@@ -99,18 +99,18 @@ impl Situation {
         self.obstacle.is_some() || self.refusing || self.slots_taken >= u64::from(self.capacity)
     }
 
-    /// How good it is for one more run of a service, of which as many as `running` are under way at most, if there is room.
+    /// How good it is for one more run of a service; `is_full` tells whether as many as it allows are under way.
     pub(super) fn standing(
         &self,
         service: &Service,
         matching: u32,
-        running: impl FnOnce() -> u32,
+        is_full: impl FnOnce() -> bool,
     ) -> Result<Rank, Obstacle> {
         if let Some(obstacle) = self.obstacle {
             return Err(obstacle);
         }
         let slots = self.slots_taken + u64::from(service.weight);
-        if slots > u64::from(self.capacity) || running() >= service.runs_max {
+        if slots > u64::from(self.capacity) || is_full() {
             return Err(Obstacle::Slots);
         }
         if self.refusing {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anabranch_model::ProcessId;
 
+use super::lanes::LaneNumber;
 use super::standing::{Obstacle, Rank};
 use crate::load::Load;
 use crate::post::bare;
@@ -127,6 +128,7 @@ pub struct Service {
 #[derive(Debug)]
 pub(super) struct Offered {
     pub(super) service: Service,
+    pub(super) lane: LaneNumber,
     /// How many of the agent's labels are preferred.
     pub(super) matching: u32,
     /// What is in the way, as the lane counts it; `None` inside for nothing, outside where the lane has not counted it yet.
@@ -192,9 +194,11 @@ impl Slots {
         self.taken
     }
 
-    /// Runs of one process.
+    /// Whether so many runs are of one process.
     #[must_use]
-    pub fn running(&self, process: &ProcessId) -> u32 {
-        self.running.get(process).copied().unwrap_or_default()
+    pub fn has_runs_of(&self, process: &ProcessId, runs_max: u32) -> bool {
+        // Most agents have fewer runs than that of all processes together.
+        self.runs.len() >= runs_max as usize
+            && self.running.get(process).copied().unwrap_or_default() >= runs_max
     }
 }

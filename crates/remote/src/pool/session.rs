@@ -271,7 +271,7 @@ impl Pool {
             revision: register.revision,
             runs_max: register.runs_max,
             weight: register.weight.max(1),
-            preferred: None,
+            preferred: preferred(register.preferred_labels),
         };
         self.dispatch.offer(key, id, service);
         Ok(Some(register.description))
@@ -328,6 +328,11 @@ impl Pool {
         self.dispatch.retain(key, |_| false);
         self.lose_agent(key, "was stopped", now);
     }
+}
+
+fn preferred(labels: Vec<String>) -> Option<Arc<[String]>> {
+    let labels: Vec<_> = labels.into_iter().filter(|label| is_label(label)).take(LABELS_MAX).collect();
+    (!labels.is_empty()).then(|| labels.into())
 }
 
 /// What everything behind relies on, because descriptions of our own are made that way.

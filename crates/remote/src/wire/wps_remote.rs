@@ -276,6 +276,7 @@ fn read(
             description: register::read(fields.need("service")?, &unpercent(fields.need("message")?)?)?,
             runs_max: RUNS_MAX,
             weight: 1,
+            preferred_labels: Vec::new(),
         })),
         ("loadavg", _) => Body::session(Message::Load(read_load(fields)?)),
         ("request", Some(service)) => {

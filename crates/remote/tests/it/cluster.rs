@@ -23,6 +23,7 @@ pub(crate) struct RunningAgent {
     pub(crate) task: JoinHandle<Result<(), AgentError>>,
     pub(crate) services: watch::Sender<Vec<AgentService>>,
     pub(crate) drain: Drain,
+    pub(crate) profile: watch::Sender<Profile>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) folder: tempfile::TempDir,
 }
@@ -57,7 +58,9 @@ impl Cluster {
     }
 
     pub(crate) fn agent(&self, account: &str, capacity: u32, scripts: Vec<Arc<Script>>) -> RunningAgent {
-        self.agent_with(account, scripts, |settings| settings.capacity = capacity)
+        self.agent_with(account, scripts, |settings| {
+            settings.profile.send_modify(|profile| profile.capacity = capacity)
+        })
     }
 
     pub(crate) fn agent_with(
@@ -80,7 +83,7 @@ impl Cluster {
         let mut settings = AgentSettings::new(vec![join(account)], "host", folder.path());
         settings.orchestrator_account = Some("orchestrator@test".into());
         change(&mut settings);
-        let drain = settings.drain.clone();
+        let (drain, profile) = (settings.drain.clone(), settings.profile.clone());
         let (services, services_rx) = watch::channel(services(scripts));
         let shutdown = CancellationToken::new();
         let run = Agent::run(
@@ -91,13 +94,18 @@ impl Cluster {
             machine,
             shutdown.clone(),
         );
-        RunningAgent { task: tokio::spawn(run), services, drain, shutdown, folder }
+        RunningAgent { task: tokio::spawn(run), services, drain, profile, shutdown, folder }
     }
 }
 
 pub(crate) fn services(scripts: Vec<Arc<Script>>) -> Vec<AgentService> {
-    let service =
-        |process: Arc<Script>| AgentService { process, runs_max: 100, weight: 1, uploaded: Vec::new() };
+    let service = |process: Arc<Script>| AgentService {
+        process,
+        runs_max: 100,
+        weight: 1,
+        preferred_labels: Vec::new(),
+        uploaded: Vec::new(),
+    };
     scripts.into_iter().map(service).collect()
 }
 

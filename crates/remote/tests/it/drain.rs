@@ -154,7 +154,9 @@ async fn those_that_wait_are_told_what_is_in_the_way_of_each_agent() {
 async fn the_less_busy_machine_is_taken_until_its_runs_weigh_more() {
     let cluster = Cluster::new();
     let server = cluster.server();
-    let four = |settings: &mut anabranch_remote::AgentSettings| settings.capacity = 4;
+    let four = |settings: &mut anabranch_remote::AgentSettings| {
+        settings.profile.send_modify(|profile| profile.capacity = 4)
+    };
     let _busy = cluster.agent_on("busy", vec![second()], Machine::busy(60.0, 30.0), four);
     let _idle = cluster.agent_on("idle", vec![second()], Machine::busy(2.0, 20.0), four);
     server.agents_when(|all| all.iter().filter(|agent| agent.load.is_some()).count() == 2).await;
@@ -197,14 +199,58 @@ async fn agents_that_hold_the_data_are_preferred_and_others_help_out() {
         settings.preferred_labels.insert(process, ["data:landsat".to_owned()].into());
     });
     let _near = cluster.agent_on("near", vec![second()], Machine::busy(70.0, 10.0), |settings| {
-        settings.labels = vec!["gpu".into(), "data:landsat".into()];
+        settings.profile.send_modify(|profile| profile.labels = vec!["gpu".into(), "data:landsat".into()]);
     });
     let _far = cluster.agent_on("far", vec![second()], Machine::busy(1.0, 10.0), |settings| {
-        settings.labels = vec!["gpu".into()];
+        settings.profile.send_modify(|profile| profile.labels = vec!["gpu".into()]);
     });
     server.agents_when(|all| all.iter().filter(|agent| agent.load.is_some()).count() == 2).await;
     connected(&server, 2).await;
     let jobs = begin(&server, 2).await;
     starts_on(&jobs[0], "near").await;
     starts_on(&jobs[1], "far").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_may_prefer_agents_itself() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let prefers = |agent: &crate::cluster::RunningAgent| {
+        agent.services.send_modify(|services| services[0].preferred_labels = vec!["gpu".into()]);
+    };
+    let _plain = cluster.agent_on("a1", vec![second()], Machine::busy(1.0, 10.0), |_| {});
+    let near = cluster.agent_on("a2", vec![second()], Machine::busy(70.0, 10.0), |settings| {
+        settings.profile.send_modify(|profile| profile.labels = vec!["gpu".into()]);
+    });
+    prefers(&near);
+    server.agents_when(|all| all.iter().filter(|agent| agent.load.is_some()).count() == 2).await;
+    connected(&server, 2).await;
+    let jobs = begin(&server, 2).await;
+    starts_on(&jobs[0], "a2").await;
+    starts_on(&jobs[1], "a1").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn capacity_and_labels_change_while_an_agent_runs() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let agent = cluster.agent("a1", 1, vec![second()]);
+    connected(&server, 1).await;
+    let jobs = begin(&server, 4).await;
+    starts_on(&jobs[0], "a1").await;
+    waits_for(&jobs[3], "all without free capacity").await;
+    let before = tokio::time::Instant::now();
+    agent.profile.send_replace(anabranch_remote::Profile { capacity: 3, labels: vec!["gpu".into()] });
+    server.agents_when(|all| all[0].capacity == 3 && all[0].labels == ["gpu"] && all[0].running == 3).await;
+    for job in jobs {
+        assert_eq!(job.end().await, Ok(()));
+    }
+    assert!(before.elapsed() < Duration::from_secs(3), "three at once");
+    agent.profile.send_modify(|profile| profile.capacity = 1);
+    server.agents_when(|all| all[0].capacity == 1).await;
+    let jobs = begin(&server, 2).await;
+    waits_for(&jobs[1], "all without free capacity").await;
+    for job in jobs {
+        assert_eq!(job.end().await, Ok(()));
+    }
 }

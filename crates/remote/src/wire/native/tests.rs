@@ -66,6 +66,7 @@ fn session_messages() -> Vec<Message> {
             description: Arc::new(description()),
             runs_max: 2,
             weight: 1,
+            preferred_labels: vec!["data:landsat".into()],
         }),
         Message::Unregister(Unregister { revision: 2, process: process.clone() }),
         Message::Registered(Registered { revision: 2, process, refused: Some("no".into()) }),

@@ -229,7 +229,7 @@ fn completed_runs_of_ours_are_read_as_they_were_written() {
 
 fn registered(name: &str) -> ProcessDescription {
     match read(&caught(name)).messages.remove(0) {
-        Message::Register(Register { revision: 0, description, runs_max: RUNS_MAX, weight: 1 }) => {
+        Message::Register(Register { revision: 0, description, runs_max: RUNS_MAX, weight: 1, .. }) => {
             Arc::unwrap_or_clone(description)
         }
         other => panic!("{other:?}"),
@@ -318,7 +318,9 @@ fn our_descriptions_are_read_as_they_were_written() {
         let mut description = registered(name);
         let register = |description: &ProcessDescription| {
             let description = Arc::new(description.clone());
-            let register = Register { revision: 0, description, runs_max: RUNS_MAX, weight: 1 };
+            let preferred_labels = Vec::new();
+            let register =
+                Register { revision: 0, description, runs_max: RUNS_MAX, weight: 1, preferred_labels };
             let text = encode(&Body::session(Message::Register(register))).unwrap();
             assert!(text.split('&').all(|part| part.split('=').count() == 2), "as GeoServer splits it");
             match read(&text).messages.remove(0) {
