@@ -4,14 +4,16 @@
 #   benches/run.sh                     all of them, about nine minutes
 #   benches/run.sh sync_echo simplify  only these
 #   benches/run.sh big_data            1 GB in and out; takes 5 GB of disk for two minutes, so only when named
+#   benches/run.sh xmpp                beside Prosody and ejabberd, which scripts/install-tools.sh e2e installs, so only when named
+#   benches/run.sh dispatch            10,000 simulated agents; five minutes, so only when named
 #
 # ANABRANCH_BIN=FILE measures that binary instead of building one.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-[ $# -gt 0 ] || set -- startup interfaces sync_echo async_echo job_list remote simplify streams fan_out algorithms
+[ $# -gt 0 ] || set -- startup interfaces sync_echo async_echo job_list remote simplify streams fan_out wires algorithms
 for workload in "$@"; do
-    [ -f "$workload.py" ] || { echo "no such workload: $workload" >&2; exit 2; }
+    [ -f "$workload.py" ] || [ "$workload" = dispatch ] || { echo "no such workload: $workload" >&2; exit 2; }
 done
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
@@ -33,6 +35,7 @@ fi
 case " $* " in *' algorithms '*)
     cargo build --release --package anabranch-algorithms --example run_algorithm ;;
 esac
+case " $* " in *' xmpp '*) cargo build --release --package anabranch-xmpp --examples ;; esac
 
 # Beside the results and not in /tmp, which may be memory: a job store that never waits for a disk proves nothing.
 mkdir -p out
@@ -42,6 +45,9 @@ trap 'rm -rf "$BENCH_WORK"' EXIT
 
 failed=0
 for workload in "$@"; do
-    python3 "$workload.py" || failed=1
+    case "$workload" in
+        dispatch) cargo run --release --package anabranch-remote --example dispatch || failed=1 ;;
+        *) python3 "$workload.py" || failed=1 ;;
+    esac
 done
 exit "$failed"

@@ -19,6 +19,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         direct_tls: vec![TcpListener::bind(("127.0.0.1", direct_tls)).await?],
     };
     let accounts = [("orch", "orch-password"), ("ann", "ann-password"), ("bob", "bob-password")];
+    // Load comes from one address and one account.
+    let limits =
+        Limits { connections_per_address_max: 2048, sessions_per_account_max: 2048, ..Limits::default() };
     let config = ServerConfig {
         domain: "localhost".into(),
         rooms: vec![RoomConfig::new("jobs", Some("room-password"))],
@@ -29,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         plaintext_login: true,
         software_name: "standalone_server".into(),
         software_version: env!("CARGO_PKG_VERSION").into(),
-        limits: Limits::default(),
+        limits,
     };
     let shutdown = CancellationToken::new();
     let server = Server::start(config, listeners, shutdown.clone())?;

@@ -255,6 +255,7 @@ fn submit(process: &Arc<dyn Process>) {
         attempt: 1,
         part: None,
         resume: false,
+        feed: None,
         written: 0,
         inputs: Inputs::new(vec![(
             "text".into(),
@@ -322,36 +323,11 @@ fn description(id: &str) -> ProcessDescription {
     let any = || {
         DataDescription::Complex(ComplexDomain { formats: vec![Format::new("text/plain")], bytes_max: None })
     };
-    let input = InputDescription {
-        id: "text".into(),
-        title: "Text".into(),
-        description: "What is worked on.".into(),
-        keywords: Vec::new(),
-        occurs: Occurs { min: 0, max: None },
-        data: any(),
-    };
-    let output = OutputDescription {
-        id: "out".into(),
-        title: "Result".into(),
-        description: "What came of it.".into(),
-        keywords: Vec::new(),
-        data: any(),
-        publication: None,
-    };
     ProcessDescription {
-        id: ProcessId::new(id).unwrap(),
         title: id.into(),
         description: "One of a thousand.".into(),
-        keywords: Vec::new(),
-        metadata: Vec::new(),
-        version: "1.0.0".into(),
-        inputs: vec![input],
-        outputs: vec![output],
-        groups: Vec::new(),
-        sync_execute: true,
-        async_execute: true,
-        idempotent: true,
-        chunking: None,
-        on_agent_restart: None,
+        inputs: vec![InputDescription::new("text", Occurs { min: 0, max: None }, any())],
+        outputs: vec![OutputDescription::new("out", any())],
+        ..ProcessDescription::new(ProcessId::new(id).unwrap())
     }
 }
