@@ -78,6 +78,15 @@ pub async fn eventually<T>(what: &str, within: Duration, mut look: impl AsyncFnM
     }
 }
 
+/// What a server is started with beside what the tests have.
+#[derive(Default)]
+pub struct Circumstances {
+    /// Variables.
+    pub environment: Vec<(String, String)>,
+    /// A program before it.
+    pub before: Vec<String>,
+}
+
 /// A running server.
 pub struct Server {
     child: Child,
@@ -85,8 +94,8 @@ pub struct Server {
     pub http: SocketAddr,
     pub xmpp: SocketAddr,
     pub xmpp_tls: SocketAddr,
-    /// What it is started with beside what the tests have.
-    pub environment: Vec<(String, String)>,
+    /// In which circumstances it is started.
+    pub around: Circumstances,
     starts: u32,
 }
 
@@ -97,21 +106,18 @@ impl Server {
 
     /// With a configuration file of this text.
     pub async fn with_config(config: &str) -> Self {
-        Self::with_environment(config, |_data| Vec::new()).await
+        Self::start_in(config, |_data| Circumstances::default()).await
     }
 
-    /// With variables that may depend on where its data folder is.
-    pub async fn with_environment(
-        config: &str,
-        environment: impl FnOnce(&Path) -> Vec<(String, String)>,
-    ) -> Self {
+    /// In circumstances that may depend on where its data folder is.
+    pub async fn start_in(config: &str, around: impl FnOnce(&Path) -> Circumstances) -> Self {
         let data = tempfile::tempdir().unwrap();
         std::fs::write(data.path().join("config.toml"), config).unwrap();
-        let environment = environment(&data.path().join("data"));
+        let around = around(&data.path().join("data"));
         let port = || SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (http, xmpp, xmpp_tls) = (port(), port(), port());
-        let child = Self::spawn(&data, [http, xmpp, xmpp_tls], &environment, 1);
-        let mut server = Self { child, data, http, xmpp, xmpp_tls, environment, starts: 1 };
+        let child = Self::spawn(&data, [http, xmpp, xmpp_tls], &around, 1);
+        let mut server = Self { child, data, http, xmpp, xmpp_tls, around, starts: 1 };
         server.ready().await;
         server
     }
@@ -119,12 +125,15 @@ impl Server {
     fn spawn(
         data: &TempDir,
         [http, xmpp, xmpp_tls]: [SocketAddr; 3],
-        environment: &[(String, String)],
+        around: &Circumstances,
         start: u32,
     ) -> Child {
         let file = |name: &str| std::fs::File::create(data.path().join(format!("{name}.{start}"))).unwrap();
-        command(binary())
-            .envs(environment.iter().cloned())
+        let mut words: Vec<std::ffi::OsString> = around.before.iter().map(Into::into).collect();
+        words.push(binary().into());
+        command(&words[0])
+            .args(&words[1..])
+            .envs(around.environment.iter().cloned())
             .args(["serve", "--config"])
             .arg(data.path().join("config.toml"))
             .arg("--data")
@@ -187,7 +196,7 @@ impl Server {
     pub async fn start_again(&mut self) {
         self.starts += 1;
         let addresses = [self.http, self.xmpp, self.xmpp_tls];
-        self.child = Self::spawn(&self.data, addresses, &self.environment, self.starts);
+        self.child = Self::spawn(&self.data, addresses, &self.around, self.starts);
         self.ready().await;
     }
 

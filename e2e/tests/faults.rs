@@ -3,14 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 use e2e::xmpp_servers::{Maker, XmppServer};
-use e2e::{Agent, DEADLINE, Server, script_service};
+use e2e::{Agent, Circumstances, DEADLINE, Server, eventually, post_as, script_service};
 use serde_json::json;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Mounts a disk of 2 MB at its first argument and runs the rest; in a namespace of its own, so that nobody else sees it.
 const SMALL_DISK: &str = "mkdir -p \"$0\" && mount -t tmpfs -o size=2m none \"$0\" && exec \"$@\"";
 
-fn small_disk(at: &std::path::Path) -> Vec<String> {
+fn small_disk(at: &Path) -> Vec<String> {
     let words = ["unshare", "-r", "-m", "/bin/sh", "-c", SMALL_DISK];
     words.map(str::to_owned).into_iter().chain([at.display().to_string()]).collect()
 }
@@ -116,4 +118,45 @@ async fn a_flood_of_log_lines_is_bounded_and_starves_nobody() {
     server.job_in(&job, &["dismissed"], DEADLINE).await;
     let log = server.get(&format!("/jobs/{job}/log")).await;
     assert!(log.body.len() < 20 << 20, "{} bytes of log", log.body.len());
+}
+
+/// A disk that is full: new jobs are refused with that reason, what runs comes to a true end, and with space all is well again.
+#[tokio::test]
+async fn a_full_disk_under_the_server_refuses_jobs_until_there_is_space() {
+    let services = tempfile::tempdir().unwrap();
+    let late = script_service("Late", "sleep 2; printf late", "");
+    std::fs::write(services.path().join("late.toml"), late).unwrap();
+    let config = format!("[services]\nfolder = {:?}\n", services.path());
+    let disk = |data: &Path| Circumstances { before: small_disk(data), ..Circumstances::default() };
+    let server = Server::start_in(&config, disk).await;
+    let late = server.submit("default:Late", &json!({ "inputs": {} })).await;
+    // It is mounted for the server only.
+    let root = format!("/proc/{}/root", server.pid().as_raw_nonzero());
+    let filler = PathBuf::from(format!("{root}{}/filler", server.data_folder().display()));
+    let submit = async || {
+        let url = server.url("/processes/echo/execution");
+        let headers = [("Content-Type", "application/json"), ("Prefer", "respond-async")];
+        post_as(&url, &headers, r#"{ "inputs": { "literalInput": "x" } }"#).await
+    };
+    fill(&filler);
+    eventually("jobs are refused", DEADLINE, async || {
+        let reply = submit().await;
+        assert!(reply.status == 507 || reply.status == 201, "{} {}", reply.status, reply.text());
+        (reply.status == 507).then_some(())
+    })
+    .await;
+    assert_eq!(server.get("/processes").await.status, 200, "the rest goes on");
+    std::fs::remove_file(&filler).unwrap();
+    let job = server.job_in(&late, &["successful", "failed"], DEADLINE).await;
+    let message = job["message"].as_str().unwrap_or_default();
+    assert!(job["status"] == "successful" || message.contains("storage"), "{job}");
+    eventually("jobs are taken again", DEADLINE, async || (submit().await.status == 201).then_some(())).await;
+}
+
+/// Takes all the space that is left.
+fn fill(path: &Path) {
+    let mut file = std::fs::File::create(path).unwrap();
+    for size in [65_536, 4096, 1] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
 }

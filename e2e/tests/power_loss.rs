@@ -5,7 +5,8 @@
 use e2e::power::{Power, Unsynced};
 use e2e::witness::Witness;
 use e2e::work::{INTERFACES, Services, WORKS};
-use e2e::{DEADLINE, Random, Server};
+use e2e::{Circumstances, DEADLINE, Random, Server};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Jobs of all sorts, a power failure while they run, and a server on what is left. `ignored` are files and folders whose syncs do not
@@ -14,7 +15,11 @@ async fn lose_power(random: &mut Random, unsynced: Unsynced, ignored: Option<&st
     let services = Services::new();
     let power = Power::new().await;
     let config = format!("[services]\nfolder = {:?}\n", services.path());
-    let mut server = Server::with_environment(&config, |data| power.environment(data, ignored)).await;
+    let around = |data: &Path| Circumstances {
+        environment: power.environment(data, ignored),
+        ..Circumstances::default()
+    };
+    let mut server = Server::start_in(&config, around).await;
     let mut witness = Witness::default();
     let end = Instant::now() + Duration::from_millis(1000 + random.below(1500) as u64);
     while Instant::now() < end {
@@ -31,7 +36,7 @@ async fn lose_power(random: &mut Random, unsynced: Unsynced, ignored: Option<&st
     }
     server.kill().await;
     power.fail(&server.data_folder(), unsynced, random);
-    server.environment.clear();
+    server.around = Circumstances::default();
     server.start_again().await;
     witness.confirm(&server, DEADLINE).await;
     witness.check_runs(&services);

@@ -9,6 +9,7 @@ mod dismissing;
 mod life;
 mod listing;
 mod load;
+mod migrations;
 mod outputs;
 mod owners;
 mod recovery;
