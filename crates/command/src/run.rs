@@ -59,7 +59,7 @@ pub(crate) async fn run(
     let mark = run_mark();
     // Before the executable is there: nothing that it closes is missed.
     let pieces = Pieces::of(service, &outputs, &folders.work, sink);
-    let no_limits = Limits::default();
+    let limits = limits(service, sink);
     let is_here = service.command.slurm.is_none();
     let missing = RunGroups::missing(settings.groups.as_ref(), &service.limits.run);
     if is_here && !missing.is_empty() {
@@ -76,8 +76,7 @@ pub(crate) async fn run(
         arguments: &arguments,
         environment: &environment,
         folder: working_folder(service, &folders).as_os_str(),
-        // Those of a job hold on its node.
-        limits: if service.command.slurm.is_some() { &no_limits } else { &service.limits },
+        limits: &limits,
         groups: settings.groups.as_ref().filter(|_| is_here),
         grace: grace(service),
         is_patient: service.command.slurm.is_some(),
@@ -524,6 +523,16 @@ async fn next(stream: &mut Option<impl AsyncRead + Unpin>, bytes: &mut [u8]) -> 
     }
 }
 
+/// What holds for the supervisor's processes: the service's limits, and what the job may use of the processor. Those of a Slurm job hold
+/// on its node.
+fn limits(service: &Service, sink: &dyn OutputSink) -> Limits {
+    if service.command.slurm.is_some() {
+        return Limits::default();
+    }
+    let cpu_seconds = service.limits.cpu_seconds.into_iter().chain(sink.cpu_s_max()).min();
+    Limits { cpu_seconds, ..service.limits.clone() }
+}
+
 /// Whether the run may have outputs.
 fn judge(
     service: &Service,
@@ -560,7 +569,13 @@ fn judge(
     match &ending.end.how {
         How::Exited(code) if service.command.success.contains(code) => Ok(()),
         How::Exited(code) => Err(Error::process_failed(format!("{name} exited with code {code}{because}"))),
-        How::Killed(signal) => Err(Error::process_failed(format!("{name} was ended by {signal}{because}"))),
+        How::Killed(signal) => {
+            if let (true, Some(seconds)) = (signal.starts_with("SIGXCPU"), limits(service, sink).cpu_seconds)
+            {
+                sink.used_cpu(Duration::from_secs(seconds));
+            }
+            Err(Error::process_failed(format!("{name} was ended by {signal}{because}")))
+        }
         How::NotStarted(error) => Err(Error::process_failed(format!("{name} can't be started: {error}"))),
         How::Unknown => {
             Err(Error::process_failed(format!("{name} was lost: its supervisor was killed{because}")))

@@ -9,7 +9,7 @@
 #![allow(clippy::print_stdout)] // its output is its purpose
 
 use anabranch_egress::{Egress, Policy};
-use anabranch_engine::{Engine, EngineConfig, Limits, Submitter};
+use anabranch_engine::{Engine, EngineConfig, Limits, Quotas, Submitter};
 use anabranch_model::{
     Algorithm, AlgorithmSink, DataDescription, Error, ExecuteRequest, ExecutionMode, FormatHint, InputData,
     InputDescription, InputItem, Inputs, LiteralDomain, LiteralType, LiteralValue, Occurs, OutputDescription,
@@ -74,7 +74,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 async fn main() -> Result<(), Failure> {
     let default = std::env::temp_dir().join(format!("anabranch-throughput-{}", std::process::id()));
     let folder = std::env::args().nth(1).map_or(default, PathBuf::from);
-    let config = EngineConfig { data: folder.clone(), limits: Limits::default() };
+    let config = EngineConfig { data: folder.clone(), limits: Limits::default(), quotas: Quotas::default() };
     let engine = Engine::open(config, Egress::new(Policy::default())).await?;
     let echo = ProcessId::new("echo")?;
     engine.registry().publish_algorithm(Arc::new(Echo(Arc::new(description(echo.clone())))));

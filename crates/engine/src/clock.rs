@@ -16,3 +16,13 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) fn seconds_after(at: Timestamp, seconds: u64) -> Timestamp {
     at.checked_add(Duration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
+
+/// `seconds` before `at`; the begin of time where that is before it.
+pub(crate) fn seconds_before(at: Timestamp, seconds: u64) -> Timestamp {
+    at.checked_sub(Duration::from_secs(seconds)).unwrap_or(Timestamp::MIN)
+}
+
+/// From now until then; nothing where that has passed.
+pub(crate) fn until(then: Timestamp) -> Duration {
+    Duration::try_from(then.duration_since(now())).unwrap_or(Duration::ZERO)
+}

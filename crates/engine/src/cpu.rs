@@ -1,14 +1,17 @@
 //! CPU work: algorithms as processes, run on a pool of threads of their own.
 
+use crate::slots::FairSlots;
 use anabranch_model::{
     Algorithm, AlgorithmSink, BoxFuture, Error, Execution, Inputs, LogLine, LogSource, OutputSink, Prepared,
     Process, ProcessDescription, Value,
 };
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 /// Algorithms begun or about to begin for each CPU thread: one works, one is at hand when it ends. More would be taken
 /// up by a thread that waits inside another algorithm's parallel loop, on top of that one's stack.
@@ -17,8 +20,8 @@ const RUNS_PER_THREAD: usize = 2;
 /// The threads that compute. Never a tokio worker: those must stay free to answer.
 pub(crate) struct CpuPool {
     threads: rayon::ThreadPool,
-    /// Who waits here when full: the runs of algorithms, in order, at most `parallel_runs_max` of them.
-    slots: Arc<Semaphore>,
+    /// Who waits here when full: the runs of algorithms, at most `parallel_runs_max` of them and the parts of their streams.
+    slots: Arc<FairSlots>,
 }
 
 impl CpuPool {
@@ -28,7 +31,7 @@ impl CpuPool {
             .stack_size(stack_bytes)
             .thread_name(|n| format!("anabranch-cpu-{n}"))
             .build()?;
-        let slots = Arc::new(Semaphore::new(threads.current_num_threads() * RUNS_PER_THREAD));
+        let slots = FairSlots::new(threads.current_num_threads() * RUNS_PER_THREAD);
         Ok(Self { threads, slots })
     }
 
@@ -40,9 +43,7 @@ impl CpuPool {
     ) -> Result<T, Error> {
         let slot = tokio::select! {
             biased;
-            slot = Arc::clone(&self.slots).acquire_owned() => {
-                slot.map_err(|_closed| Error::internal("the CPU pool is closed"))?
-            }
+            slot = self.slots.acquire(sink.owner().cloned()) => slot,
             () = sink.cancelled() => return Err(Error::Dismissed),
         };
         let (end, ended) = oneshot::channel();
@@ -51,9 +52,12 @@ impl CpuPool {
             let result = if sink.is_cancelled() {
                 Err(Error::Dismissed)
             } else {
-                let blocking = BlockingSink { sink: sink.as_ref(), runtime };
-                catch_unwind(AssertUnwindSafe(|| work(&blocking)))
-                    .unwrap_or_else(|payload| Err(crate::run::panicked(payload.as_ref())))
+                let meter = sink.cpu_s_max().map(|_limited| Cell::new(thread_time()));
+                let blocking = BlockingSink { sink: sink.as_ref(), runtime, meter };
+                let result = catch_unwind(AssertUnwindSafe(|| work(&blocking)))
+                    .unwrap_or_else(|payload| Err(crate::run::panicked(payload.as_ref())));
+                blocking.measure();
+                result
             };
             drop((sink, slot));
             // Nobody listens any more only where the whole runtime is gone.
@@ -116,6 +120,25 @@ impl Process for CpuProcess {
 struct BlockingSink<'a> {
     sink: &'a dyn OutputSink,
     runtime: Handle,
+    /// Processor time of this thread when it was last told, where it is limited. What other threads do for the run in parallel loops is
+    /// not seen.
+    meter: Option<Cell<Duration>>,
+}
+
+/// Processor time that this thread has used.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+impl BlockingSink<'_> {
+    /// Tells how much has been used since it was last told.
+    fn measure(&self) {
+        if let Some(meter) = &self.meter {
+            let now = thread_time();
+            self.sink.used_cpu(now.saturating_sub(meter.replace(now)));
+        }
+    }
 }
 
 impl AlgorithmSink for BlockingSink<'_> {
@@ -133,6 +156,7 @@ impl AlgorithmSink for BlockingSink<'_> {
     }
 
     fn is_cancelled(&self) -> bool {
+        self.measure();
         self.sink.is_cancelled()
     }
 

@@ -3,8 +3,9 @@
 use crate::engine::Inner;
 use crate::live::{DismissStep, Live};
 use crate::query::Found;
+use crate::store::reader::Removable;
 use crate::view::JobView;
-use anabranch_model::{DismissedBy, Error, JobId, JobState, Outcome, Viewer};
+use anabranch_model::{DismissedBy, Error, JobId, JobState, Outcome, Removal, Viewer};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ impl Inner {
         let live = match self.find(viewer, id).await? {
             Found::Live(live) => live,
             Found::Stored(stored) if stored.view.job.is_finished() => {
-                return self.remove_finished(id, stored.sequence, stored.view, by).await;
+                return self.remove_finished(stored.removable(), stored.view, by).await;
             }
             Found::Stored(_) => {
                 let limit = "the jobs of the last server have not been recovered yet".into();
@@ -31,7 +32,7 @@ impl Inner {
             DismissStep::TooLate => {
                 // Its end may not be committed yet.
                 let view = self.await_end(&live, Duration::from_millis(self.limits.dismiss_ms_max)).await;
-                return self.remove_finished(id, live.sequence, (*view).clone(), by).await;
+                return self.remove_finished(live.removable(&view), (*view).clone(), by).await;
             }
             DismissStep::Ended => {
                 self.dispatcher.remove(&live);
@@ -72,15 +73,22 @@ impl Inner {
 
     async fn remove_finished(
         &self,
-        id: JobId,
-        sequence: i64,
+        job: Removable,
         mut view: JobView,
         by: DismissedBy,
     ) -> Result<Arc<JobView>, Error> {
-        if self.remove_jobs(&[(sequence, id)]).await? == 0 {
+        let (id, why) = (job.id, why(by));
+        if self.remove_jobs(&[job], why).await? == 0 {
             return Err(Error::NoSuchJob(id.to_string()));
         }
         view.job.state = JobState::Finished(Outcome::Dismissed(by));
         Ok(Arc::new(view))
+    }
+}
+
+fn why(by: DismissedBy) -> Removal {
+    match by {
+        DismissedBy::Client | DismissedBy::Disconnect => Removal::Dismissed,
+        DismissedBy::Operator => Removal::Operator,
     }
 }

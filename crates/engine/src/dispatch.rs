@@ -1,80 +1,108 @@
-//! Who runs next: a queue in order of acceptance, and a number of slots.
-//!
-//! One process never gets all slots: runs that wait for an agent hold theirs, and the others must not wait with them.
+//! Admission and dispatch: who is let in, who waits, who runs.
 
+use crate::fair::{FairQueue, Place, Slots};
+use crate::ledger::{Asked, Ledger, Owner, Recalled, Running, Usage, UsageOf, at_most};
 use crate::limits::Limits;
 use crate::live::Live;
-use anabranch_model::{Error, ProcessId};
-use std::collections::{BTreeMap, VecDeque};
+use crate::quota::{Quotas, find};
+use anabranch_model::{Error, Limit, LimitKind, LimitOf, ProcessId, Timestamp};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
-/// What a client refused for want of room is told, seconds: jobs mostly take less.
+/// What a client is told who comes while the server shuts down, seconds: its successor is there soon.
 const RETRY_AFTER_S: u32 = 10;
 
-/// The queue and the slots.
+/// The queue, the slots, and the accounts of those who use them.
 pub(crate) struct Dispatcher {
     state: Mutex<State>,
     /// Runs under way. Holds one value: nobody ever waits to send.
     running: watch::Sender<usize>,
-    queued_max: usize,
-    runs_max: usize,
     process_runs_max: usize,
+    queue_s_max: u64,
 }
 
-#[derive(Default)]
 struct State {
-    /// By process, as only processes with jobs have a lane.
-    lanes: BTreeMap<ProcessId, Lane>,
-    /// Given to the next job that is queued: the lower one came first.
-    ticket: u64,
-    /// Jobs admitted whose run has not begun: in the queue, on their way to it, or waiting for their process.
-    waiting: usize,
-    running: usize,
+    /// Jobs whose acceptance is written down, at most as many as admission lets in.
+    queue: FairQueue<Owner, ProcessId, Arc<Live>>,
+    ledger: Ledger,
+    /// When those in the queue will have waited too long, with their sequence numbers.
+    deadlines: BTreeMap<(Timestamp, i64), Arc<Live>>,
     /// No runs are begun any more.
     held: bool,
 }
 
-/// The jobs of one process.
-#[derive(Default)]
-struct Lane {
-    /// Who waits here, with tickets: jobs whose acceptance is written down, at most as many as admission lets in.
-    queue: VecDeque<(u64, Arc<Live>)>,
-    running: usize,
+/// A place among the waiting, given back when dropped before the job has been queued.
+pub(crate) struct Admitted {
+    dispatcher: Arc<Dispatcher>,
+    owner: Owner,
+    process: ProcessId,
+    /// Charged for a job that is not there yet.
+    stored_bytes: u64,
+    queued: bool,
 }
 
 impl State {
-    fn push(&mut self, live: Arc<Live>) {
-        self.ticket += 1;
-        let ticket = self.ticket;
-        self.lane(&live.request.request.process).queue.push_back((ticket, live));
+    fn running(&self, owner: &Owner, process: &ProcessId) -> Running {
+        Running {
+            server: self.queue.running(),
+            owner: self.queue.running_of(owner),
+            process: self.queue.running_process(process),
+        }
     }
 
-    fn lane(&mut self, process: &ProcessId) -> &mut Lane {
-        self.lanes.entry(process.clone()).or_default()
+    fn push(&mut self, live: Arc<Live>, process_runs_max: usize, queue_s_max: u64) {
+        let terms = &live.request.terms;
+        let parallel = |limits| find(limits, LimitKind::ParallelJobs).map(|limit| at_most(limit.max));
+        let slots = Slots {
+            owner: parallel(&terms.owner).unwrap_or(usize::MAX),
+            process: parallel(&terms.process).unwrap_or(usize::MAX).min(process_runs_max),
+        };
+        // Work that goes on elsewhere does not wait.
+        if !live.resumes() {
+            let deadline = live.queue_deadline(queue_s_max);
+            self.deadlines.insert((deadline, live.sequence), Arc::clone(&live));
+        }
+        self.queue.push(place(&live), slots, live);
     }
 
-    /// Takes out the job that came first among the processes that may begin one more.
-    fn pop(&mut self, process_runs_max: usize) -> Option<Arc<Live>> {
-        let free = self.lanes.values_mut().filter(|lane| lane.running < process_runs_max);
-        let first = free.min_by_key(|lane| lane.queue.front().map_or(u64::MAX, |(ticket, _)| *ticket))?;
-        let (_, live) = first.queue.pop_front()?;
-        first.running += 1;
-        Some(live)
+    /// It is in the queue no more.
+    fn left(&mut self, live: &Live, queue_s_max: u64) {
+        self.deadlines.remove(&(live.queue_deadline(queue_s_max), live.sequence));
+        self.ledger.wait_no_more(&live.owner, live.process());
     }
 }
 
-/// A place among the waiting, given back when dropped before the job has been queued.
-pub(crate) struct Admitted<'a>(Option<&'a Dispatcher>);
+fn place(live: &Live) -> Place<Owner, ProcessId> {
+    Place {
+        owner: live.owner.clone(),
+        process: live.process().clone(),
+        priority: live.request.terms.priority,
+        sequence: live.sequence,
+    }
+}
 
 impl Dispatcher {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, quotas: &Quotas) -> Self {
+        let mut of_server = quotas.of_server();
+        for (kind, max) in [
+            (LimitKind::ParallelJobs, limits.parallel_runs_max.max(1)),
+            (LimitKind::QueuedJobs, limits.jobs_queued_max),
+        ] {
+            of_server.push(Limit { kind, max: max as u64, of: LimitOf::Server });
+        }
+        let state = State {
+            queue: FairQueue::new(limits.parallel_runs_max.max(1)),
+            ledger: Ledger::new(of_server),
+            deadlines: BTreeMap::new(),
+            held: false,
+        };
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(state),
             running: watch::Sender::new(0),
-            queued_max: limits.jobs_queued_max,
-            runs_max: limits.parallel_runs_max.max(1),
             process_runs_max: limits.process_runs_max.max(1),
+            queue_s_max: limits.queue_s_max,
         }
     }
 
@@ -83,73 +111,108 @@ impl Dispatcher {
     }
 
     /// A place for one more job.
-    pub(crate) fn admit(&self) -> Result<Admitted<'_>, Error> {
+    pub(crate) fn admit(self: &Arc<Self>, asked: &Asked<'_>, now: Timestamp) -> Result<Admitted, Error> {
         let mut state = self.state();
         if state.held {
-            return Err(Error::Busy {
-                limit: "the server is shutting down".into(),
-                retry_after_s: RETRY_AFTER_S,
-            });
-        }
-        // Free slots are taken at once, so those who will get one do not count as waiting.
-        if state.waiting + state.running >= self.queued_max + self.runs_max {
-            let limit = format!("{} jobs are waiting, the most that this server lets wait", self.queued_max);
+            let limit = "the server is shutting down".into();
             return Err(Error::Busy { limit, retry_after_s: RETRY_AFTER_S });
         }
-        state.waiting += 1;
-        Ok(Admitted(Some(self)))
+        let running = state.running(asked.owner, asked.process);
+        state.ledger.admit(asked, running, now)?;
+        Ok(self.admitted(asked.owner, asked.process, asked.input_bytes))
+    }
+
+    fn admitted(self: &Arc<Self>, owner: &Owner, process: &ProcessId, stored_bytes: u64) -> Admitted {
+        Admitted {
+            dispatcher: Arc::clone(self),
+            owner: owner.clone(),
+            process: process.clone(),
+            stored_bytes,
+            queued: false,
+        }
     }
 
     /// Queues a job that was not admitted in the usual way: recovered, or to be repeated.
     pub(crate) fn enqueue_again(&self, live: Arc<Live>) {
         let mut state = self.state();
-        state.waiting += 1;
-        state.push(live);
+        state.ledger.wait(&live.owner, live.process());
+        state.push(live, self.process_runs_max, self.queue_s_max);
     }
 
     /// Counts a job as waiting that is not in the queue.
-    pub(crate) fn wait_outside(&self) -> Admitted<'_> {
-        self.state().waiting += 1;
-        Admitted(Some(self))
+    pub(crate) fn wait_outside(self: &Arc<Self>, live: &Live) -> Admitted {
+        self.state().ledger.wait(&live.owner, live.process());
+        self.admitted(&live.owner, live.process(), 0)
     }
 
     /// The next job, where a slot is free; it must be given back with [`Dispatcher::ended`].
     pub(crate) fn next(&self) -> Option<Arc<Live>> {
         let mut state = self.state();
-        if state.held || state.running >= self.runs_max {
+        if state.held {
             return None;
         }
-        let live = state.pop(self.process_runs_max)?;
-        state.waiting -= 1;
-        state.running += 1;
-        self.running.send_replace(state.running);
+        let live = state.queue.pop()?;
+        state.left(&live, self.queue_s_max);
+        self.running.send_replace(state.queue.running());
         Some(live)
     }
 
-    /// A run of a process has ended.
-    pub(crate) fn ended(&self, process: &ProcessId) {
+    /// A run has ended that took so long.
+    pub(crate) fn ended(&self, live: &Live, took: Duration) {
         let mut state = self.state();
-        state.running -= 1;
-        if let Some(lane) = state.lanes.get_mut(process) {
-            lane.running -= 1;
-            if lane.running == 0 && lane.queue.is_empty() {
-                state.lanes.remove(process);
-            }
-        }
-        self.running.send_replace(state.running);
+        state.queue.ended(&live.owner, live.process());
+        state.ledger.ended(&live.owner, live.process(), took);
+        self.running.send_replace(state.queue.running());
     }
 
     /// Takes a dismissed job out of the queue, where it is in it.
     pub(crate) fn remove(&self, live: &Live) {
         let mut state = self.state();
-        let Some(lane) = state.lanes.get_mut(&live.request.request.process) else { return };
-        if let Some(place) = lane.queue.iter().position(|(_, queued)| queued.id == live.id) {
-            lane.queue.remove(place);
-            if lane.running == 0 && lane.queue.is_empty() {
-                state.lanes.remove(&live.request.request.process);
-            }
-            state.waiting -= 1;
+        if state.queue.remove(&place(live)).is_some() {
+            state.left(live, self.queue_s_max);
         }
+    }
+
+    /// Takes out of the queue who has waited too long.
+    pub(crate) fn overdue(&self, now: Timestamp) -> Vec<Arc<Live>> {
+        let mut state = self.state();
+        let mut overdue = Vec::new();
+        while let Some(first) = state.deadlines.first_entry().filter(|first| first.key().0 <= now) {
+            let live = first.remove();
+            state.queue.remove(&place(&live));
+            state.ledger.wait_no_more(&live.owner, live.process());
+            overdue.push(live);
+        }
+        overdue
+    }
+
+    /// More bytes are kept of a job.
+    ///
+    /// # Errors
+    /// [`Error::OverLimit`] where that is more than its owner, its process or the server may keep.
+    pub(crate) fn grow(&self, live: &Live, bytes: u64) -> Result<(), Error> {
+        self.state().ledger.grow(&live.owner, live.process(), bytes)?;
+        live.charged(bytes);
+        Ok(())
+    }
+
+    /// Bytes of a job are kept no more.
+    pub(crate) fn shrink(&self, owner: &Owner, process: &ProcessId, bytes: u64) {
+        if bytes > 0 {
+            self.state().ledger.shrink(owner, process, bytes);
+        }
+    }
+
+    /// What is kept of a recovered job counts, whether it may or not.
+    pub(crate) fn adopt(&self, live: &Live) {
+        let bytes = live.stored_bytes();
+        self.state().ledger.keep(&live.owner, live.process(), bytes);
+        live.charged(bytes);
+    }
+
+    /// What an earlier server left.
+    pub(crate) fn recall(&self, recalled: Recalled) {
+        self.state().ledger.recall(recalled);
     }
 
     /// Begins no more runs and admits no more jobs.
@@ -167,23 +230,47 @@ impl Dispatcher {
     /// Waiting, running.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let state = self.state();
-        (state.waiting, state.running)
+        (state.ledger.waiting(), state.queue.running())
+    }
+
+    /// See [`crate::Engine::usage`].
+    pub(crate) fn usage(&self, now: Timestamp) -> Vec<Usage> {
+        let state = &mut *self.state();
+        let queue = &state.queue;
+        let running = |of: &UsageOf| match of {
+            UsageOf::Server => queue.running(),
+            UsageOf::User(owner) => queue.running_of(owner),
+            UsageOf::Process(process) => queue.running_process(process),
+        };
+        state.ledger.usage(now, running)
+    }
+
+    /// See [`crate::Engine::refused`].
+    pub(crate) fn refused(&self) -> BTreeMap<LimitKind, u64> {
+        self.state().ledger.refused()
     }
 }
 
-impl Admitted<'_> {
+impl Admitted {
+    /// The job is there, and answers itself for what is kept of it.
+    pub(crate) fn charge(&mut self, live: &Live) {
+        live.charged(std::mem::take(&mut self.stored_bytes));
+    }
+
     /// The job takes its place in the queue.
     pub(crate) fn enqueue(mut self, live: Arc<Live>) {
-        if let Some(dispatcher) = self.0.take() {
-            dispatcher.state().push(live);
-        }
+        self.queued = true;
+        let dispatcher = &self.dispatcher;
+        dispatcher.state().push(live, dispatcher.process_runs_max, dispatcher.queue_s_max);
     }
 }
 
-impl Drop for Admitted<'_> {
+impl Drop for Admitted {
     fn drop(&mut self) {
-        if let Some(dispatcher) = self.0 {
-            dispatcher.state().waiting -= 1;
+        if !self.queued {
+            let mut state = self.dispatcher.state();
+            state.ledger.wait_no_more(&self.owner, &self.process);
+            state.ledger.shrink(&self.owner, &self.process, self.stored_bytes);
         }
     }
 }

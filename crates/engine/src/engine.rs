@@ -2,15 +2,20 @@
 
 use crate::board::Board;
 use crate::callbacks::{CallbackSettings, Callbacks};
+use crate::clock;
+use crate::clocks;
 use crate::counts::Counts;
 use crate::cpu::CpuPool;
+use crate::disk::{Disk, Reservation, Room};
 use crate::dispatch::Dispatcher;
 use crate::folders::{self, Folders, blocking};
+use crate::ledger::Usage;
 use crate::limits::Limits;
 use crate::list::{JobFilter, JobPage};
 use crate::log::{JobLog, LogPage, LogWriter, read_page};
 use crate::own::OwnAddresses;
 use crate::query::Found;
+use crate::quota::Quotas;
 use crate::recover::remove_orphans;
 use crate::registry::Registry;
 use crate::retention;
@@ -18,12 +23,15 @@ use crate::store::Store;
 use crate::submit::Submitter;
 use crate::view::{ChunkPage, JobHandle, JobView, OutputLog, Results, StoredRequest};
 use anabranch_egress::Egress;
-use anabranch_model::{BoundRequest, DismissedBy, Error, ExecuteRequest, JobId, LogLine, LogSource, Viewer};
+use anabranch_model::{
+    BoundRequest, DismissedBy, Error, ExecuteRequest, JobId, LimitKind, LogLine, LogSource, Viewer,
+};
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +43,8 @@ pub struct EngineConfig {
     pub data: PathBuf,
     /// Its limits.
     pub limits: Limits,
+    /// Those of users, roles and processes.
+    pub quotas: Quotas,
 }
 
 /// Why an engine can't be opened.
@@ -92,11 +102,13 @@ pub struct Engine(pub(crate) Arc<Inner>);
 /// What the engine is made of. Runs and timers hold it while they go on.
 pub(crate) struct Inner {
     pub(crate) limits: Limits,
+    pub(crate) quotas: Quotas,
+    pub(crate) disk: Arc<Disk>,
     pub(crate) folders: Folders,
     pub(crate) registry: Registry,
     pub(crate) board: Arc<Board>,
     pub(crate) store: Store,
-    pub(crate) dispatcher: Dispatcher,
+    pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) logs: Arc<LogWriter>,
     pub(crate) egress: Egress,
     /// Set once, before the first job, by whoever renders their bodies.
@@ -137,7 +149,8 @@ impl Engine {
         let last = inner.store.readers.last_sequence().await.map_err(failed)?;
         inner.next_sequence.store(last + 1, Ordering::Relaxed);
         remove_orphans(&inner).await.map_err(failed)?;
-        tokio::spawn(retention::keep_sweeping(Arc::downgrade(&inner)));
+        tokio::spawn(retention::recall_and_sweep(Arc::downgrade(&inner), last + 1));
+        tokio::spawn(clocks::keep_ending_overdue(Arc::downgrade(&inner)));
         Ok(Self(inner))
     }
 
@@ -345,6 +358,32 @@ impl Engine {
         self.0.shutdown(drain).await;
     }
 
+    /// Who has how many jobs and bytes, beside the limits that hold for them: the server, every user, every process.
+    #[must_use]
+    pub fn usage(&self) -> Vec<Usage> {
+        self.0.dispatcher.usage(clock::now())
+    }
+
+    /// Jobs refused since the start, by limit.
+    #[must_use]
+    pub fn refused(&self) -> BTreeMap<LimitKind, u64> {
+        self.0.dispatcher.refused()
+    }
+
+    /// Promises room on the disk to someone who is about to write into the [`Engine::spool`], until the reservation is dropped.
+    ///
+    /// # Errors
+    /// [`Error::OverLimit`] where too little would stay free.
+    pub fn reserve(&self, bytes: u64) -> Result<Reservation, Error> {
+        self.0.disk.reserve(bytes, Instant::now())
+    }
+
+    /// The disk of the data folder; `None` where it can't be looked at.
+    #[must_use]
+    pub fn room(&self) -> Option<Room> {
+        self.0.disk.now(Instant::now())
+    }
+
     /// Numbers for operators.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -356,7 +395,7 @@ impl Engine {
 impl Inner {
     /// Blocking.
     fn open(config: EngineConfig, egress: Egress, runtime: Handle) -> Result<Self, OpenError> {
-        let EngineConfig { data, limits } = config;
+        let EngineConfig { data, limits, quotas } = config;
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| OpenError::Folder { path, source }
@@ -379,12 +418,14 @@ impl Inner {
         let logs = LogWriter::start().map_err(at(&data))?;
         Ok(Self {
             registry: Registry::new(Arc::new(pool), limits.converted_bytes_max),
-            dispatcher: Dispatcher::new(&limits),
+            dispatcher: Arc::new(Dispatcher::new(&limits, &quotas)),
+            disk: Arc::new(Disk::new(data, &limits)),
             stop: CancellationToken::new(),
             detach: CancellationToken::new(),
             next_sequence: AtomicI64::new(1),
             _lock: lock,
             limits,
+            quotas,
             folders,
             board,
             store,

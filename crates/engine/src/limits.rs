@@ -16,8 +16,22 @@ pub struct Limits {
     pub process_runs_max: usize,
     /// Most attempts of a job whose run was lost. Default 3: an agent may die twice by chance, three times hardly.
     pub attempts_max: u32,
-    /// Longest run, seconds. Default 7 days: a run that nobody ends would hold its slot for ever.
+    /// Longest work of a run, seconds. Default 7 days: a run that nobody ends would hold its slot for ever.
     pub run_s_max: u64,
+    /// Longest wait of a job for the begin of its work, seconds. Default 7 days: nobody will want the results by then.
+    pub queue_s_max: u64,
+    /// Most processor time of a run, seconds, where it can be measured. Default none.
+    pub cpu_s_max: u64,
+    /// Most bytes of the inputs of one job, references among them. Default none: front ends and `egress` have limits of their own.
+    pub input_bytes_max: u64,
+    /// New jobs are refused where less would stay free on the disk of the data folder, bytes. Default 1 GiB: what runs already
+    /// needs room to end.
+    pub free_bytes_min: u64,
+    /// The same as percents of the disk. Default 0.
+    pub free_percent_min: u64,
+    /// Running jobs fail that would leave less free, bytes. Default 256 MiB: for the database, its log, and what programs write
+    /// beside us.
+    pub free_bytes_stop: u64,
     /// Longest wait for a cancelled run to end before the log says so, milliseconds. The job keeps being shown as
     /// dismissing for as long as its work goes on. Default 30 s: executables get 10 s between TERM and KILL.
     pub dismiss_ms_max: u64,
@@ -28,6 +42,10 @@ pub struct Limits {
     pub results_keep_s: u64,
     /// Most finished jobs kept; the oldest go first. Default 1 000 000: about 1 GB of rows.
     pub finished_jobs_max: u64,
+    /// How long it is remembered why a job was removed, seconds. Default 30 days: about as long as links to results live in mails.
+    pub tombstones_keep_s: u64,
+    /// Most removed jobs that are remembered; the oldest go first. Default 1 000 000: about 60 MB.
+    pub tombstones_max: u64,
     /// How often finished jobs are looked through for expired ones, seconds. Default 60: cheap by index, and an
     /// announced expiry is met to the minute.
     pub sweep_s: u64,
@@ -89,10 +107,18 @@ impl Default for Limits {
             process_runs_max: 512,
             attempts_max: 3,
             run_s_max: 7 * 24 * 3600,
+            queue_s_max: 7 * 24 * 3600,
+            cpu_s_max: u64::MAX,
+            input_bytes_max: u64::MAX,
+            free_bytes_min: 1 << 30,
+            free_percent_min: 0,
+            free_bytes_stop: 256 << 20,
             dismiss_ms_max: 30_000,
             reattach_ms_max: 60_000,
             results_keep_s: 24 * 3600,
             finished_jobs_max: 1_000_000,
+            tombstones_keep_s: 30 * 24 * 3600,
+            tombstones_max: 1_000_000,
             sweep_s: 60,
             inline_input_bytes_max: 64 << 10,
             inline_chunk_bytes_max: 16 << 10,

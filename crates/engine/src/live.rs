@@ -7,14 +7,16 @@
 use crate::clock;
 use crate::log::JobLog;
 use crate::store::inbox::{Inbox, Urgency};
+use crate::store::reader::Removable;
+use crate::submit::input_bytes;
 use crate::view::{ChunkPage, JobView, OutputLog, OutputSummary, Results, StoredRequest};
 use anabranch_model::{
     Applied, BoundRequest, ComplexValue, Data, DataFile, DismissedBy, Error, InputData, Job, JobEvent, JobId,
-    OnRestart, Outcome, OutputRequest, UserName, Value,
+    Limit, LimitKind, OnRestart, Outcome, OutputRequest, ProcessId, Timestamp, UserName, Value,
 };
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
@@ -35,6 +37,10 @@ pub(crate) struct Live {
     pub(crate) log: Arc<JobLog>,
     /// Roughly what it holds in memory besides results, bytes.
     pub(crate) request_bytes: u64,
+    /// Bytes that came with the request.
+    input_bytes: u64,
+    /// Bytes that its owner's account is charged for it.
+    charged: AtomicU64,
     /// The run was begun by an earlier server.
     resume: AtomicBool,
     keep_s: u64,
@@ -67,6 +73,8 @@ pub(crate) struct LiveParts {
 
 struct Record {
     job: Job,
+    /// Since when it waits for its work to begin.
+    waits_since: Timestamp,
     phase: Phase,
     bound: Option<Arc<BoundRequest>>,
     /// How the process of the run under way wants a restart of the server to be dealt with; `None` before dispatch.
@@ -167,6 +175,7 @@ impl Live {
         let inline = logs.iter().flat_map(|log| &log.chunks).filter(|v| !is_file(v)).map(value_bytes).sum();
         let request_bytes = parts.request_json.as_ref().map_or(0, |json| json.len() as u64) * 2 + 1024;
         let record = Record {
+            waits_since: parts.job.created,
             job: parts.job,
             phase: Phase::Waiting,
             bound: parts.bound,
@@ -190,10 +199,12 @@ impl Live {
             owner: record.job.owner.clone(),
             sequence: parts.sequence,
             sync: parts.sync,
+            input_bytes: input_bytes(&parts.request.request),
             request: parts.request,
             cancel: CancellationToken::new(),
             log: parts.log,
             request_bytes,
+            charged: AtomicU64::new(0),
             resume: AtomicBool::new(false),
             keep_s: parts.keep_s,
             progress_write: Duration::from_millis(parts.progress_write_ms_min),
@@ -202,6 +213,53 @@ impl Live {
             record: Mutex::new(record),
             inbox,
         })
+    }
+
+    pub(crate) fn process(&self) -> &ProcessId {
+        &self.request.request.process
+    }
+
+    /// The strictest limit of a kind that holds for it.
+    pub(crate) fn limit(&self, kind: LimitKind, server_max: u64) -> Limit {
+        self.request.terms.of_job(kind, server_max)
+    }
+
+    /// When it will have waited too long for its work to begin, in its queue.
+    pub(crate) fn queue_deadline(&self, server_s_max: u64) -> Timestamp {
+        let limit = self.limit(LimitKind::QueueSeconds, server_s_max);
+        clock::seconds_after(self.record().waits_since, limit.max)
+    }
+
+    /// Bytes that are kept of it.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.input_bytes + self.record().bytes
+    }
+
+    /// As one that is to be removed, and looks so.
+    pub(crate) fn removable(&self, view: &JobView) -> Removable {
+        Removable {
+            sequence: self.sequence,
+            id: self.id,
+            owner: self.owner.clone(),
+            process: self.process().clone(),
+            stored_bytes: self.stored_bytes_as_of(view),
+        }
+    }
+
+    /// The same as of when it looked so.
+    pub(crate) fn stored_bytes_as_of(&self, view: &JobView) -> u64 {
+        self.input_bytes + view.outputs.iter().map(|output| output.bytes).sum::<u64>()
+    }
+
+    /// Its owner's account has been charged with more.
+    pub(crate) fn charged(&self, more_bytes: u64) {
+        self.charged.fetch_add(more_bytes, Ordering::Relaxed);
+    }
+
+    /// What its owner's account has been charged with and that is not kept any more.
+    pub(crate) fn take_back(&self) -> u64 {
+        let kept = self.stored_bytes();
+        self.charged.swap(kept, Ordering::Relaxed).saturating_sub(kept)
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
@@ -357,6 +415,7 @@ impl Live {
     pub(crate) fn requeue(self: &Arc<Self>, reason: String) -> bool {
         let mut record = self.record();
         record.phase = Phase::Waiting;
+        record.waits_since = clock::now();
         if record.on_restart.take() != Some(OnRestart::Continue) {
             record.clear();
         }
@@ -389,10 +448,11 @@ impl Live {
     }
 
     /// Room for one more chunk: counts its bytes, and says whether it may be kept inline.
-    pub(crate) fn reserve(&self, bytes: u64, limits: &crate::Limits) -> Result<bool, u64> {
+    pub(crate) fn reserve(&self, bytes: u64, limits: &crate::Limits) -> Result<bool, Limit> {
         let mut record = self.record();
-        if record.bytes.saturating_add(bytes) > limits.output_bytes_max {
-            return Err(limits.output_bytes_max);
+        let limit = self.limit(LimitKind::OutputBytes, limits.output_bytes_max);
+        if record.bytes.saturating_add(bytes) > limit.max {
+            return Err(limit);
         }
         record.bytes += bytes;
         let inline = bytes <= limits.inline_chunk_bytes_max

@@ -25,7 +25,13 @@ impl Inner {
         }
         let stored = self.store.readers.job(id).await?;
         let seen = stored.filter(|stored| viewer.sees(stored.view.job.owner.as_ref()));
-        seen.map(|stored| Found::Stored(Box::new(stored))).ok_or_else(|| Error::NoSuchJob(id.to_string()))
+        if let Some(stored) = seen {
+            return Ok(Found::Stored(Box::new(stored)));
+        }
+        match self.store.readers.tombstone(id).await? {
+            Some((owner, why, at)) if viewer.sees(owner.as_ref()) => Err(Error::Gone { job: id, why, at }),
+            Some(_) | None => Err(Error::NoSuchJob(id.to_string())),
+        }
     }
 
     /// See [`crate::Engine::results`].

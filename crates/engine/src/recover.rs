@@ -60,6 +60,7 @@ impl Inner {
             let plan = plan(&stored.view.job, stored.on_restart, stored.sync, self.limits.attempts_max);
             let live = self.revive(stored, request, chunks, &plan).await?;
             self.board.insert(Arc::clone(&live));
+            self.dispatcher.adopt(&live);
             let published = self.registry.get(&live.request.request.process).is_ok();
             match plan {
                 Plan::End(error) => {

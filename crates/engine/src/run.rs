@@ -1,5 +1,6 @@
 //! One run of a job, from the slot it gets to the state it leaves the job in.
 
+use crate::clocks::{Waited, within};
 use crate::engine::Inner;
 use crate::folders::{self, blocking};
 use crate::live::Live;
@@ -13,7 +14,7 @@ use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Pause before a lost run is repeated, times the attempts so far: an agent needs a moment to come back.
@@ -37,9 +38,11 @@ impl Inner {
         while let Some(live) = self.dispatcher.next() {
             let engine = Arc::clone(self);
             self.runtime.spawn(async move {
+                let began = Instant::now();
                 let ended = attempt(&engine, &live).await;
                 settle(&engine, &live, ended).await;
-                engine.dispatcher.ended(&live.request.request.process);
+                engine.account(&live);
+                engine.dispatcher.ended(&live, began.elapsed());
                 engine.pump();
             });
         }
@@ -85,7 +88,9 @@ async fn execute(
         OnRestart::Reattach => CancellationToken::new(),
         OnRestart::Fail | OnRestart::Requeue | OnRestart::Continue => engine.stop.child_token(),
     };
+    let fetching = Instant::now();
     let inputs = inputs(engine, live, description, resume, &cancel).await?;
+    let waited = if resume { Waited::BeforeRestart } else { Waited::ButFor(fetching.elapsed()) };
     let attempt = Attempt::new(
         Arc::clone(engine),
         Arc::clone(live),
@@ -107,8 +112,12 @@ async fn execute(
     };
     let run = AssertUnwindSafe(async move { process.execute(execution).await }).catch_unwind();
     let run = async { run.await.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))) };
-    let result = within(run, engine.limits.run_s_max, &cancel).await;
+    let result = within(engine, live, run, waited, &cancel).await;
     attempt.close();
+    let result = match (result, attempt.cpu_exceeded()) {
+        (Err(_cancelled), Some(limit)) => Err(Error::over(limit)),
+        (result, _) => result,
+    };
     let scratch = attempt.scratch_made();
     let fetched = live.has_references().then(|| engine.folders.fetched(live.id));
     if scratch.is_some() || fetched.is_some() {
@@ -146,30 +155,6 @@ fn bound(live: &Live, description: &ProcessDescription) -> Result<Arc<BoundReque
     let bound = Arc::new(bind(description, &live.request.request)?);
     live.set_bound(Arc::clone(&bound));
     Ok(bound)
-}
-
-/// Runs, and cancels what runs too long; its end is awaited all the same.
-async fn within(
-    run: impl Future<Output = Result<(), Error>>,
-    seconds_max: u64,
-    cancel: &CancellationToken,
-) -> Result<(), Error> {
-    let mut run = std::pin::pin!(run);
-    // Most runs are over at once: a timer for each would cost more than the run.
-    if let Some(result) = run.as_mut().now_or_never() {
-        return result;
-    }
-    tokio::select! {
-        biased;
-        result = &mut run => result,
-        () = tokio::time::sleep(Duration::from_secs(seconds_max)) => {
-            cancel.cancel();
-            match run.await {
-                Ok(()) => Ok(()),
-                Err(_ended) => Err(Error::TimedOut { seconds_max }),
-            }
-        }
-    }
 }
 
 /// A run that ended well must have written what was asked for: outputs named in the request, and one at least.
@@ -269,12 +254,14 @@ async fn repeat(engine: &Arc<Inner>, live: &Arc<Live>, error: &Error, again: Aga
         let _ = blocking(move || folders::remove_folder(&folders.job_results(job))).await;
     }
     let pause = REPEAT_AFTER * live.attempt();
-    if !live.requeue(reason) || again == Again::NextStart {
+    let goes_on = live.requeue(reason);
+    engine.account(live);
+    if !goes_on || again == Again::NextStart {
         return;
     }
     let (engine, live) = (Arc::clone(engine), Arc::clone(live));
     tokio::spawn(async move {
-        let place = engine.dispatcher.wait_outside();
+        let place = engine.dispatcher.wait_outside(&live);
         tokio::select! {
             biased;
             () = tokio::time::sleep(pause) => place.enqueue(Arc::clone(&live)),
@@ -287,7 +274,7 @@ async fn repeat(engine: &Arc<Inner>, live: &Arc<Live>, error: &Error, again: Aga
 
 /// A job whose turn has come while its process is not published waits for it outside the queue, so that others go on.
 async fn wait_for_process(engine: Arc<Inner>, live: Arc<Live>) {
-    let place = engine.dispatcher.wait_outside();
+    let place = engine.dispatcher.wait_outside(&live);
     let id = &live.request.request.process;
     let mut changes = engine.registry.watch();
     let published = async {
@@ -345,6 +332,11 @@ pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Error {
 }
 
 impl Inner {
+    /// What is not kept of a job any more is not its owner's any more.
+    pub(crate) fn account(&self, live: &Live) {
+        self.dispatcher.shrink(&live.owner, live.process(), live.take_back());
+    }
+
     /// A line of our own in a job's log.
     pub(crate) fn say(&self, live: &Live, text: &str) {
         self.logs.append(&live.log, &LogLine { source: LogSource::System, text: text.into() });

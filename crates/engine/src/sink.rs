@@ -8,13 +8,13 @@ use crate::results::Staged;
 use crate::store::inbox::Urgency;
 use anabranch_formats::{can_be_looked_at, look};
 use anabranch_model::{
-    BoxFuture, ComplexValue, Data, Error, Facts, JobEvent, LogLine, OnRestart, OutputSink,
-    ProcessDescription, Value,
+    BoxFuture, ComplexValue, Data, Error, Facts, JobEvent, Limit, LimitKind, LogLine, OnRestart, OutputSink,
+    ProcessDescription, UserName, Value,
 };
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,8 @@ pub(crate) struct Attempt {
     /// Cancelled when this run is to end for a reason of its own: it takes too long, or the server stops.
     cancel: CancellationToken,
     over: AtomicBool,
+    /// Processor time used, nanoseconds, where it is measured.
+    cpu_ns: AtomicU64,
     scratch: PathBuf,
     scratch_made: OnceLock<()>,
 }
@@ -46,8 +48,8 @@ impl Attempt {
         cancel: CancellationToken,
     ) -> Self {
         let scratch = engine.folders.scratch(live.id);
-        let (over, scratch_made) = Default::default();
-        Self { engine, live, description, on_restart, cancel, over, scratch, scratch_made }
+        let (over, cpu_ns, scratch_made) = Default::default();
+        Self { engine, live, description, on_restart, cancel, over, cpu_ns, scratch, scratch_made }
     }
 
     /// The attempt is over: nothing it says counts any more.
@@ -58,6 +60,17 @@ impl Attempt {
     /// The scratch folder, where it has been made.
     pub(crate) fn scratch_made(&self) -> Option<PathBuf> {
         self.scratch_made.get().map(|()| self.scratch.clone())
+    }
+
+    /// How much processor time it may use.
+    fn cpu_limit(&self) -> Limit {
+        self.live.limit(LimitKind::CpuSeconds, self.engine.limits.cpu_s_max)
+    }
+
+    /// The limit of its processor time, where it has used more.
+    pub(crate) fn cpu_exceeded(&self) -> Option<Limit> {
+        let used_s = self.cpu_ns.load(Ordering::Relaxed) / 1_000_000_000;
+        Some(self.cpu_limit()).filter(|limit| used_s >= limit.max)
     }
 
     fn is_over(&self) -> bool {
@@ -101,9 +114,13 @@ impl Attempt {
             let message = format!("the job put out more than the {} chunks allowed", limits.chunks_max);
             return Err(Error::process_failed(message));
         }
-        self.live
-            .reserve(value_bytes(chunk), limits)
-            .map_err(|bytes_max| Error::TooLarge { what: format!("output '{output}'"), bytes_max })
+        let bytes = value_bytes(chunk);
+        let inline = self.live.reserve(bytes, limits).map_err(Error::over)?;
+        self.engine.dispatcher.grow(&self.live, bytes)?;
+        if !inline {
+            self.engine.disk.write(bytes, Instant::now())?;
+        }
+        Ok(inline)
     }
 
     /// How a chunk is waited for. A chunk that an agent is told to be stored must be on the disk, for the agent will
@@ -235,6 +252,22 @@ impl OutputSink for RunSink {
             }
         });
         &self.0.scratch
+    }
+
+    fn owner(&self) -> Option<&UserName> {
+        self.0.live.owner.as_ref()
+    }
+
+    fn cpu_s_max(&self) -> Option<u64> {
+        Some(self.0.cpu_limit().max).filter(|max| *max < u64::MAX)
+    }
+
+    fn used_cpu(&self, more: Duration) {
+        let more_ns = u64::try_from(more.as_nanos()).unwrap_or(u64::MAX);
+        self.0.cpu_ns.fetch_add(more_ns, Ordering::Relaxed);
+        if self.0.cpu_exceeded().is_some() {
+            self.0.cancel.cancel();
+        }
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {

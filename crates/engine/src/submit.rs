@@ -2,26 +2,35 @@
 
 use crate::callbacks::Place;
 use crate::clock;
+use crate::dispatch::Admitted;
 use crate::engine::Inner;
+use crate::fair::Priority;
 use crate::folders::{Folders, blocking};
+use crate::ledger::Asked;
 use crate::live::{Live, LiveParts};
 use crate::log::JobLog;
+use crate::quota::Terms;
 use crate::store::row::write_request;
 use crate::view::{JobHandle, StoredRequest};
 use crate::{callbacks, hints, references, spool};
 use anabranch_model::bind::FAULTS_MAX;
 use anabranch_model::{
-    BoundRequest, Data, Error, ExecuteRequest, ExecutionMode, InputData, Job, JobId, ProcessDescription,
-    UserName, bind,
+    BoundRequest, Data, Error, ExecuteRequest, ExecutionMode, InputData, Job, JobId, LimitKind,
+    ProcessDescription, UserName, bind,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// Who submits a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Submitter {
     /// The owner of the job; `None` for nobody in particular.
     pub owner: Option<UserName>,
+    /// Their roles, whose limits hold for the job.
+    pub roles: Vec<String>,
+    /// What they want to go before what: at most what their limits give.
+    pub priority: Priority,
 }
 
 /// The request with formats made precise; where values lie in files, their first bytes are read.
@@ -73,7 +82,12 @@ impl Inner {
         request = precise(&description, request).await?;
         let mut bound = bind(&description, &request)?;
         references::check(self, &request)?;
-        let place = self.dispatcher.admit()?;
+        let terms = self.quotas.terms(&submitter.roles, &request.process, submitter.priority);
+        let input_bytes = input_bytes(&request);
+        self.check_input_bytes(&terms, input_bytes)?;
+        let asked = Asked { owner: &submitter.owner, process: &request.process, terms: &terms, input_bytes };
+        let mut place = self.dispatcher.admit(&asked, clock::now())?;
+        let room = self.disk.reserve(input_bytes, Instant::now())?;
         let sync = request.mode == ExecutionMode::Sync;
         if sync && self.board.is_failing() {
             let detail = "the job store can't be written at present".into();
@@ -85,7 +99,9 @@ impl Inner {
         if spool::is_needed(&bound, self.limits.inline_input_bytes_max) {
             (request, bound, folder) = self.spool(id, request, bound, !sync).await?;
         }
-        let live = self.new_job(id, submitter, sync, request, bound)?;
+        drop(room);
+        let live = self.new_job(id, submitter, sync, request, bound, terms)?;
+        place.charge(&live);
         self.board.insert(Arc::clone(&live));
         if let Some(folder) = folder {
             folder.keep();
@@ -97,26 +113,26 @@ impl Inner {
             self.follow_new(&live, subscribed);
             return Ok(JobHandle::new(live));
         }
-        drop(place);
         // On a task of its own: a client that goes away in the middle must not leave a job that is written down and
         // never run.
         let engine = Arc::clone(self);
-        let accepted = tokio::spawn(async move { engine.accept(live, subscribed).await });
+        let accepted = tokio::spawn(async move { engine.accept(live, place, subscribed).await });
         accepted.await.map_err(|error| Error::internal(format!("acceptance was lost: {error}")))?
     }
 
     async fn accept(
         self: &Arc<Self>,
         live: Arc<Live>,
+        place: Admitted,
         subscribed: Option<Place>,
     ) -> Result<JobHandle, Error> {
-        let place = self.dispatcher.wait_outside();
         let closed = || Error::internal("the store is closed");
         let durable = live.accept(true).ok_or_else(closed)?;
         let durable = durable.await.unwrap_or_else(|_closed| Err(closed()));
         if let Err(error) = durable {
             tracing::error!(%error, "a job could not be written down and was refused");
             self.board.remove(live.id);
+            self.dispatcher.shrink(&live.owner, live.process(), live.stored_bytes());
             let (folders, id) = (self.folders.clone(), live.id);
             blocking(move || folders.remove_job(id)).await?;
             return Err(error);
@@ -125,6 +141,11 @@ impl Inner {
         self.pump();
         self.follow_new(&live, subscribed);
         Ok(JobHandle::new(live))
+    }
+
+    fn check_input_bytes(&self, terms: &Terms, bytes: u64) -> Result<(), Error> {
+        let limit = terms.of_job(LimitKind::InputBytes, self.limits.input_bytes_max);
+        if bytes > limit.max { Err(Error::over(limit)) } else { Ok(()) }
     }
 
     async fn spool(
@@ -150,10 +171,11 @@ impl Inner {
         sync: bool,
         request: ExecuteRequest,
         bound: BoundRequest,
+        terms: Terms,
     ) -> Result<Arc<Live>, Error> {
         let job = Job::new(id, request.process.clone(), clock::now());
         let job = Job { owner: submitter.owner.clone(), ..job };
-        let request = StoredRequest { request, outputs: bound.outputs.clone() };
+        let request = StoredRequest { request, outputs: bound.outputs.clone(), terms };
         let json = write_request(&request, self.folders.root());
         let parts = LiveParts {
             shown: Vec::new(),
@@ -173,6 +195,16 @@ impl Inner {
         };
         Ok(Live::new(parts, Arc::clone(&self.store.inbox)))
     }
+}
+
+/// Bytes that come with a request.
+pub(crate) fn input_bytes(request: &ExecuteRequest) -> u64 {
+    let bytes = |data: &InputData| match data {
+        InputData::Text { text, .. } => text.len() as u64,
+        InputData::Bytes(data) => data.len(),
+        InputData::BoundingBox(_) | InputData::Reference(_) => 0,
+    };
+    request.inputs.iter().map(|item| bytes(&item.data)).sum()
 }
 
 /// The folder of a job that is not there yet; removed when dropped, be it that its client has gone away meanwhile.

@@ -7,6 +7,7 @@ mod conversion;
 mod data_folder;
 mod dismissing;
 mod life;
+mod limits;
 mod listing;
 mod load;
 mod migrations;
@@ -17,7 +18,7 @@ mod references;
 pub(crate) mod simulation;
 mod streams;
 
-use crate::{Engine, EngineConfig, JobView, Limits};
+use crate::{Engine, EngineConfig, JobView, Limits, Quotas};
 use anabranch_egress::{Egress, Policy};
 use anabranch_model::{
     BoxFuture, ComplexDomain, ComplexValue, Data, DataDescription, Error, ExecuteRequest, Execution,
@@ -164,8 +165,12 @@ struct Bench {
 
 impl Bench {
     async fn new(limits: Limits) -> Self {
+        Self::with(limits, Quotas::default()).await
+    }
+
+    async fn with(limits: Limits, quotas: Quotas) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let engine = open(folder.path(), limits).await;
+        let engine = open_with(folder.path(), limits, quotas).await;
         engine.registry().publish(echo());
         Self { engine, folder }
     }
@@ -195,7 +200,11 @@ impl Bench {
 }
 
 async fn open(folder: &Path, limits: Limits) -> Engine {
-    let config = EngineConfig { data: folder.to_owned(), limits };
+    open_with(folder, limits, Quotas::default()).await
+}
+
+async fn open_with(folder: &Path, limits: Limits, quotas: Quotas) -> Engine {
+    let config = EngineConfig { data: folder.to_owned(), limits, quotas };
     Engine::open(config, Egress::new(Policy::default())).await.unwrap()
 }
 

@@ -1,6 +1,7 @@
 //! What others see of a job: snapshots, requests, results. All of it immutable.
 
 use crate::live::Live;
+use crate::quota::Terms;
 use anabranch_model::{Error, ExecuteRequest, InputData, Job, JobId, OutputRequest, Timestamp, Value};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -46,6 +47,9 @@ pub struct StoredRequest {
     pub request: ExecuteRequest,
     /// Outputs after binding: formats resolved, all of them where the request named none.
     pub outputs: Vec<OutputRequest>,
+    /// What it was accepted on.
+    #[serde(default, skip_serializing_if = "Terms::is_plain")]
+    pub terms: Terms,
 }
 
 impl StoredRequest {

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::id::JobId;
 use crate::request::OutputRequest;
 use crate::value::{ComplexValue, Inputs, Value};
+use crate::viewer::UserName;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::path::Path;
@@ -167,6 +168,19 @@ pub trait OutputSink: Send + Sync {
     /// A folder of this run's own, which exists and is removed after the run.
     fn scratch(&self) -> &Path;
 
+    /// Whose job it is: where runs wait for each other, users take turns.
+    fn owner(&self) -> Option<&UserName> {
+        None
+    }
+
+    /// Most processor time that the run may use, in seconds; `None` where it need not be measured.
+    fn cpu_s_max(&self) -> Option<u64> {
+        None
+    }
+
+    /// The run has used so much more processor time. Above its limit it is cancelled.
+    fn used_cpu(&self, _more: Duration) {}
+
     /// Waits, or ends early when cancelled. Processes know no clock of their own.
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()>;
 }
@@ -215,6 +229,18 @@ impl<S: SinkAround> OutputSink for S {
 
     fn scratch(&self) -> &Path {
         self.inner().scratch()
+    }
+
+    fn owner(&self) -> Option<&UserName> {
+        self.inner().owner()
+    }
+
+    fn cpu_s_max(&self) -> Option<u64> {
+        self.inner().cpu_s_max()
+    }
+
+    fn used_cpu(&self, more: Duration) {
+        self.inner().used_cpu(more);
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {

@@ -6,6 +6,7 @@ use crate::http::tls;
 use crate::upload_server::UploadServer;
 use crate::{geoserver, login};
 use anabranch_egress::Policy;
+use anabranch_engine::Quota;
 use anabranch_model::ProcessId;
 use anabranch_remote::message::{LABEL_CHARS_MAX, is_label};
 use anyhow::Context as _;
@@ -35,6 +36,12 @@ pub(crate) struct Config {
     pub(crate) wps_remote: WpsRemote,
     pub(crate) balance: Balance,
     pub(crate) limits: Limits,
+    /// By name.
+    #[serde(default)]
+    pub(crate) roles: BTreeMap<String, Role>,
+    /// By pattern of their identifiers.
+    #[serde(default)]
+    pub(crate) processes: BTreeMap<String, Processes>,
     pub(crate) callbacks: Callbacks,
     pub(crate) streaming: Streaming,
     pub(crate) egress: Policy,
@@ -207,11 +214,39 @@ pub(crate) fn check_labels<'a>(
 pub(crate) struct Limits {
     pub(crate) queued_jobs_max: usize,
     pub(crate) parallel_runs_max: usize,
+    pub(crate) hourly_jobs_max: Option<u64>,
+    pub(crate) input_bytes_max: Option<u64>,
+    pub(crate) stored_bytes_max: Option<u64>,
+    pub(crate) run_s_max: u64,
+    pub(crate) queue_s_max: u64,
+    pub(crate) cpu_s_max: Option<u64>,
+    pub(crate) free_bytes_min: u64,
+    pub(crate) free_percent_min: u64,
+    pub(crate) free_bytes_stop: u64,
+    /// Of every user.
+    #[serde(default)]
+    pub(crate) each_user: Quota,
     pub(crate) output_bytes_max: u64,
     pub(crate) converted_bytes_max: u64,
     pub(crate) results_keep_s: u64,
     pub(crate) reattach_s_max: u64,
     pub(crate) drain_s_max: u64,
+}
+
+/// What holds for the users of a role.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Role {
+    #[serde(default)]
+    pub(crate) limits: Quota,
+}
+
+/// What holds for some processes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Processes {
+    #[serde(default)]
+    pub(crate) limits: Quota,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -281,6 +316,11 @@ impl Config {
         );
         anyhow::ensure!(config.callbacks.attempts_max > 0, "callbacks.attempts_max must be at least 1");
         anyhow::ensure!(config.limits.parallel_runs_max > 0, "limits.parallel_runs_max must be at least 1");
+        anyhow::ensure!(
+            config.limits.free_percent_min < 100,
+            "limits.free_percent_min must be below 100, not {}",
+            config.limits.free_percent_min
+        );
         anyhow::ensure!(!config.service.languages.is_empty(), "service.languages must name at least one");
         for tag in &config.service.languages {
             anyhow::ensure!(

@@ -248,7 +248,7 @@ impl ServerData for DataPlane {
             let over = |view: &Arc<JobView>| view.job.is_finished() || view.job.attempt > run.attempt;
             let over = match engine.watch(&Viewer::Operator, run.job).await {
                 Ok(mut watched) => watched.wait_for(over).await.is_ok(),
-                Err(error) => matches!(error, Error::NoSuchJob(_)),
+                Err(error) => matches!(error, Error::NoSuchJob(_) | Error::Gone { .. }),
             };
             // Else the server is stopping, and the next one must know.
             if over {
@@ -262,7 +262,7 @@ impl ServerData for DataPlane {
 mod tests {
     use super::*;
     use anabranch_egress::{Egress, Policy};
-    use anabranch_engine::{EngineConfig, Limits, Submitter};
+    use anabranch_engine::{EngineConfig, Limits, Quotas, Submitter};
     use anabranch_model::{
         DismissedBy, ExecuteRequest, ExecutionMode, FormatHint, InputData, InputItem, ResponseForm, TextForm,
     };
@@ -270,7 +270,11 @@ mod tests {
 
     async fn plane(key: &str) -> (tempfile::TempDir, DataPlane) {
         let temp = tempfile::tempdir().unwrap();
-        let config = EngineConfig { data: temp.path().join("data"), limits: Limits::default() };
+        let config = EngineConfig {
+            data: temp.path().join("data"),
+            limits: Limits::default(),
+            quotas: Quotas::default(),
+        };
         let engine = Engine::open(config, Egress::new(Policy::default())).await.unwrap();
         let plane = DataPlane::new(
             engine,

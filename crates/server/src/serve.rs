@@ -21,7 +21,7 @@ use crate::upload_server::UploadServer;
 use crate::uploading::Uploads;
 use crate::{local_services, signals, terminal, xmpp_server, xmpp_session};
 use anabranch_egress::Egress;
-use anabranch_engine::{Engine, EngineConfig};
+use anabranch_engine::{Engine, EngineConfig, Quota, Quotas};
 use anabranch_ogc::ogcapi::BaseUrl;
 use anabranch_ogc::{Provider, ServiceInfo};
 use anabranch_remote::{Orchestrator, OrchestratorSettings};
@@ -192,6 +192,13 @@ fn engine_config(config: &Config, folder: &Folder) -> EngineConfig {
         jobs_queued_max: given.queued_jobs_max,
         parallel_runs_max: given.parallel_runs_max,
         process_runs_max: given.parallel_runs_max.div_ceil(2),
+        run_s_max: given.run_s_max,
+        queue_s_max: given.queue_s_max,
+        cpu_s_max: given.cpu_s_max.unwrap_or(u64::MAX),
+        input_bytes_max: given.input_bytes_max.unwrap_or(u64::MAX),
+        free_bytes_min: given.free_bytes_min,
+        free_percent_min: given.free_percent_min,
+        free_bytes_stop: given.free_bytes_stop,
         output_bytes_max: given.output_bytes_max,
         converted_bytes_max: given.converted_bytes_max,
         results_keep_s: given.results_keep_s,
@@ -200,7 +207,22 @@ fn engine_config(config: &Config, folder: &Folder) -> EngineConfig {
         callback_keep_s: config.callbacks.keep_s,
         ..anabranch_engine::Limits::default()
     };
-    EngineConfig { data: folder.path().to_owned(), limits }
+    EngineConfig { data: folder.path().to_owned(), limits, quotas: quotas(config) }
+}
+
+fn quotas(config: &Config) -> Quotas {
+    let (limits, roles, processes) = (&config.limits, &config.roles, &config.processes);
+    let server = Quota {
+        hourly_jobs_max: limits.hourly_jobs_max,
+        stored_bytes_max: limits.stored_bytes_max,
+        ..Quota::default()
+    };
+    Quotas {
+        server,
+        each_user: limits.each_user.clone(),
+        roles: roles.iter().map(|(name, role)| (name.clone(), role.limits.clone())).collect(),
+        processes: processes.iter().map(|(pattern, of)| (pattern.clone(), of.limits.clone())).collect(),
+    }
 }
 
 fn streaming_settings(config: &Config) -> anabranch_streaming::Settings {

@@ -1,6 +1,6 @@
 //! The sink of one run for one chunk: what it puts out is kept for whoever runs it, the rest goes where the stream's own goes.
 
-use anabranch_model::{BoxFuture, Error, LogLine, LogSource, OutputSink, Value};
+use anabranch_model::{BoxFuture, Error, LogLine, LogSource, OutputSink, UserName, Value};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -98,6 +98,18 @@ impl OutputSink for PartSink {
             }
         });
         &self.scratch
+    }
+
+    fn owner(&self) -> Option<&UserName> {
+        self.stream.owner()
+    }
+
+    fn cpu_s_max(&self) -> Option<u64> {
+        self.stream.cpu_s_max()
+    }
+
+    fn used_cpu(&self, more: Duration) {
+        self.stream.used_cpu(more);
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {

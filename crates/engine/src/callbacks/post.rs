@@ -40,7 +40,7 @@ pub(super) async fn post(
 ) -> Posted {
     let request = match request(engine, callbacks, job, subscriber, event).await {
         Ok(request) => request,
-        Err(Error::NoSuchJob(_)) => return Posted::Gone,
+        Err(Error::NoSuchJob(_) | Error::Gone { .. }) => return Posted::Gone,
         Err(error) => return Posted::Later { reason: error.to_string(), retry_after: None },
     };
     let answer = engine.egress.fetch_any_status(request).await;

@@ -2,7 +2,7 @@
 
 use super::{LAZY, SYNC_AFTER};
 use crate::live::Live;
-use anabranch_model::{CallbackEvent, Error};
+use anabranch_model::{CallbackEvent, Error, Timestamp};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -20,8 +20,10 @@ pub(crate) enum Urgency {
 
 /// Rows to be removed.
 pub(crate) enum Rows {
-    /// Finished jobs with all that belongs to them.
-    Jobs(Vec<i64>),
+    /// Finished jobs with all that belongs to them; why and when is remembered.
+    Jobs { sequences: Vec<i64>, why: anabranch_model::Removal, at: Timestamp },
+    /// What is remembered of jobs that were removed before then, and the oldest above so many.
+    Tombstones { before: Timestamp, kept_max: u64 },
     /// Callbacks of a job that are due no more; `None` for all of them.
     Callbacks { sequence: i64, event: Option<CallbackEvent> },
 }

@@ -3,11 +3,12 @@
 use super::database::{Database, Reading};
 use super::page;
 use super::row::{self, StoredJob, read_request, read_value, read_view};
-use super::sql::{Param, StoreError};
+use super::sql::{Param, Row, StoreError};
 use crate::folders::{Folders, blocking};
+use crate::ledger::Recalled;
 use crate::list::JobFilter;
 use crate::view::StoredRequest;
-use anabranch_model::{CallbackEvent, Error, JobId, Timestamp, Value};
+use anabranch_model::{CallbackEvent, Error, JobId, ProcessId, Removal, Timestamp, UserName, Value};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
@@ -108,27 +109,61 @@ impl Readers {
         .await
     }
 
-    /// Finished jobs to be removed: expired ones, then the oldest above `kept_max`; at most `limit`.
+    /// Finished jobs to be removed, and why: expired ones, then the oldest above `kept_max`; at most `limit`.
     pub(crate) async fn removable(
         &self,
         now: Timestamp,
         kept_max: u64,
         limit: usize,
-    ) -> Result<Vec<(i64, JobId)>, Error> {
+    ) -> Result<(Removal, Vec<Removable>), Error> {
         self.read(move |database, _| {
-            let jobs = |sql: &str, params: &[Param<'_>]| {
-                database.query(sql, params, |row| Ok((row.int(0)?, row.id(1)?)))
-            };
-            let sql = "SELECT sequence, id FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2";
+            let jobs = |sql: &str, params: &[Param<'_>]| database.query(sql, params, read_removable);
+            let sql = "SELECT sequence, id, owner, process, stored_bytes FROM jobs WHERE expires <= ?1 \
+                       ORDER BY expires LIMIT ?2";
             let expired = jobs(sql, &[now.as_microsecond().into(), limit.into()])?;
             if !expired.is_empty() {
-                return Ok(expired);
+                return Ok((Removal::Expired, expired));
             }
             let sql = "SELECT count(*) FROM jobs WHERE expires IS NOT NULL";
             let finished = database.query_one(sql, &[], |row| row.narrow::<u64>(0))?.unwrap_or(0);
             let over = usize::try_from(finished.saturating_sub(kept_max)).unwrap_or(usize::MAX).min(limit);
-            let sql = "SELECT sequence, id FROM jobs WHERE expires IS NOT NULL ORDER BY expires LIMIT ?1";
-            jobs(sql, &[over.into()])
+            let sql = "SELECT sequence, id, owner, process, stored_bytes FROM jobs WHERE expires IS NOT NULL \
+                       ORDER BY expires LIMIT ?1";
+            Ok((Removal::Quota, jobs(sql, &[over.into()])?))
+        })
+        .await
+    }
+
+    /// What is remembered of a job that was removed: its owner, why, and when.
+    pub(crate) async fn tombstone(
+        &self,
+        id: JobId,
+    ) -> Result<Option<(Option<UserName>, Removal, Timestamp)>, Error> {
+        self.read(move |database, _| {
+            let sql = "SELECT owner, why, at FROM tombstones WHERE id=?1";
+            database.query_one(sql, &[id.as_bytes().into()], |row| {
+                Ok((row::read_owner(row, 0)?, row::read_removal(row, 1)?, row::read_time(row, 2)?))
+            })
+        })
+        .await
+    }
+
+    /// What the jobs before this one have kept, and how many of them came after `hour_ago`, by the minute.
+    pub(crate) async fn recalled(&self, before: i64, hour_ago: Timestamp) -> Result<Recalled, Error> {
+        self.read(move |database, _| {
+            let stored = "SELECT owner, process, CAST(sum(stored_bytes) AS BIGINT) FROM jobs \
+                          WHERE sequence < ?1 AND finished IS NOT NULL GROUP BY owner, process";
+            let stored = database.query(stored, &[before.into()], |row| {
+                Ok((row::read_owner(row, 0)?, row::read_process(row, 1)?, row.narrow(2)?))
+            })?;
+            let hourly = "SELECT owner, process, created / 60000000 AS minute, count(*) FROM jobs \
+                          WHERE created >= ?1 AND sequence < ?2 GROUP BY owner, process, minute ORDER BY minute";
+            let bounds = [hour_ago.as_microsecond().into(), before.into()];
+            let hourly = database.query(hourly, &bounds, |row| {
+                let at = Timestamp::from_second(row.int(2)?.saturating_mul(60)).unwrap_or(hour_ago);
+                Ok((row::read_owner(row, 0)?, row::read_process(row, 1)?, at, row.narrow(3)?))
+            })?;
+            Ok(Recalled { stored, hourly })
         })
         .await
     }
@@ -159,6 +194,25 @@ impl Readers {
         })
         .await
     }
+}
+
+/// A finished job that is to be removed.
+pub(crate) struct Removable {
+    pub(crate) sequence: i64,
+    pub(crate) id: JobId,
+    pub(crate) owner: Option<UserName>,
+    pub(crate) process: ProcessId,
+    pub(crate) stored_bytes: u64,
+}
+
+fn read_removable(row: Row<'_>) -> Result<Removable, StoreError> {
+    Ok(Removable {
+        sequence: row.int(0)?,
+        id: row.id(1)?,
+        owner: row::read_owner(row, 2)?,
+        process: row::read_process(row, 3)?,
+        stored_bytes: row.narrow(4)?,
+    })
 }
 
 fn request(database: &Reading, root: &Path, sequence: i64) -> Result<Option<StoredRequest>, StoreError> {

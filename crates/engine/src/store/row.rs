@@ -1,17 +1,19 @@
 //! A job as a row, a value as JSON.
 
+use super::reader::Removable;
 use super::sql::{Row, StoreError};
 use crate::list::StateName;
 use crate::view::StoredRequest;
 use crate::view::{JobView, OutputSummary};
 use anabranch_model::{
-    CallbackEvent, Data, InputData, Job, JobState, OnRestart, Outcome, ProcessId, Timestamp, UserName, Value,
+    CallbackEvent, Data, InputData, Job, JobState, OnRestart, Outcome, ProcessId, Removal, Timestamp,
+    UserName, Value,
 };
 use std::path::Path;
 
 /// The columns that [`read_view`] reads, in order.
 pub(crate) const COLUMNS: &str = "sequence, id, process, state, created, started, finished, updated, expires, \
-                                  attempt, sync, on_restart, agent, requeued, detail, outputs, owner";
+                                  attempt, sync, on_restart, agent, requeued, detail, outputs, owner, stored_bytes";
 
 /// A job as stored.
 pub(crate) struct StoredJob {
@@ -19,6 +21,21 @@ pub(crate) struct StoredJob {
     pub(crate) view: JobView,
     pub(crate) sync: bool,
     pub(crate) on_restart: Option<OnRestart>,
+    /// Bytes of its inputs and outputs.
+    pub(crate) stored_bytes: u64,
+}
+
+impl StoredJob {
+    /// As one that is to be removed.
+    pub(crate) fn removable(&self) -> Removable {
+        Removable {
+            sequence: self.sequence,
+            id: self.view.job.id,
+            owner: self.view.job.owner.clone(),
+            process: self.view.job.process.clone(),
+            stored_bytes: self.stored_bytes,
+        }
+    }
 }
 
 impl StateName {
@@ -52,6 +69,23 @@ pub(crate) fn on_restart_code(on_restart: OnRestart) -> i64 {
     }
 }
 
+pub(crate) fn removal_code(why: Removal) -> i64 {
+    match why {
+        Removal::Expired => 0,
+        Removal::Dismissed => 1,
+        Removal::Quota => 2,
+        Removal::Operator => 3,
+    }
+}
+
+/// The reverse of [`removal_code`].
+pub(crate) fn read_removal(row: Row<'_>, column: usize) -> Result<Removal, StoreError> {
+    let all = [Removal::Expired, Removal::Dismissed, Removal::Quota, Removal::Operator];
+    let int = row.int(column)?;
+    let why = all.into_iter().find(|why| removal_code(*why) == int);
+    why.ok_or(StoreError::Unknown { column, int })
+}
+
 pub(crate) fn event_code(event: CallbackEvent) -> i64 {
     match event {
         CallbackEvent::InProgress => 0,
@@ -77,16 +111,15 @@ pub(crate) fn detail(state: &JobState) -> Result<Option<String>, StoreError> {
 
 /// Reads a row of [`COLUMNS`].
 pub(crate) fn read_view(row: Row<'_>) -> Result<StoredJob, StoreError> {
-    let process = ProcessId::new(row.text(2)?.to_owned());
     let job = Job {
         id: row.id(1)?,
-        process: process.map_err(|error| corrupt(2, error))?,
+        process: read_process(row, 2)?,
         owner: read_owner(row, 16)?,
         state: read_state(row)?,
-        created: time(row, 4)?.ok_or(StoreError::Null { column: 4 })?,
+        created: read_time(row, 4)?,
         started: time(row, 5)?,
         finished: time(row, 6)?,
-        updated: time(row, 7)?.ok_or(StoreError::Null { column: 7 })?,
+        updated: read_time(row, 7)?,
         attempt: row.narrow(9)?,
         agent: row.text_or_null(12)?.map(str::to_owned),
         requeued: row.text_or_null(13)?.map(str::to_owned),
@@ -102,12 +135,27 @@ pub(crate) fn read_view(row: Row<'_>) -> Result<StoredJob, StoreError> {
         Some(int) => return Err(StoreError::Unknown { column: 11, int }),
     };
     let view = JobView { job, outputs, expires: time(row, 8)? };
-    Ok(StoredJob { sequence: row.int(0)?, view, sync: row.int(10)? != 0, on_restart })
+    Ok(StoredJob {
+        sequence: row.int(0)?,
+        view,
+        sync: row.int(10)? != 0,
+        on_restart,
+        stored_bytes: row.narrow(17)?,
+    })
 }
 
-fn read_owner(row: Row<'_>, column: usize) -> Result<Option<UserName>, StoreError> {
+pub(crate) fn read_owner(row: Row<'_>, column: usize) -> Result<Option<UserName>, StoreError> {
     let read = |name: &str| UserName::new(name).map_err(|error| corrupt(column, error));
     row.text_or_null(column)?.map(read).transpose()
+}
+
+pub(crate) fn read_process(row: Row<'_>, column: usize) -> Result<ProcessId, StoreError> {
+    ProcessId::new(row.text(column)?.to_owned()).map_err(|error| corrupt(column, error))
+}
+
+/// A time that is always there.
+pub(crate) fn read_time(row: Row<'_>, column: usize) -> Result<Timestamp, StoreError> {
+    time(row, column)?.ok_or(StoreError::Null { column })
 }
 
 fn read_state(row: Row<'_>) -> Result<JobState, StoreError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// One step for each version of the schema, run in order; `user_version` counts them. Steps are never changed, only
 /// added.
-const MIGRATIONS: [&str; 4] = [FIRST, DURATIONS, CALLBACKS, OWNERS];
+const MIGRATIONS: [&str; 5] = [FIRST, DURATIONS, CALLBACKS, OWNERS, KEPT];
 
 const FIRST: &str = "CREATE TABLE jobs (
         sequence   INTEGER PRIMARY KEY,  -- order of acceptance
@@ -80,6 +80,16 @@ const OWNERS: &str = "ALTER TABLE jobs ADD COLUMN owner TEXT;
         WHERE owner IS NOT NULL;
      CREATE INDEX jobs_owner_process ON jobs (owner, process, state, duration_class, created, sequence, duration_us)
         WHERE owner IS NOT NULL;";
+
+/// What is kept of jobs, and what is remembered of those that were removed.
+const KEPT: &str = "ALTER TABLE jobs ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
+     CREATE TABLE tombstones (
+        id    BLOB PRIMARY KEY,
+        owner TEXT,
+        why   INTEGER NOT NULL,          -- 0 expired, 1 dismissed, 2 for newer jobs, 3 by an operator
+        at    INTEGER NOT NULL           -- microseconds since 1970
+     ) WITHOUT ROWID;
+     CREATE INDEX tombstones_at ON tombstones (at);";
 
 /// Pages of write-ahead log before it is worked into the database: 32 MiB, so that hot pages are copied once, not
 /// forty times.

@@ -2,7 +2,7 @@
 
 use super::database::Writing;
 use super::inbox::{Inbox, Removal, Rows, Work};
-use super::row::{detail, event_code, on_restart_code, to_json, write_request, write_value};
+use super::row::{detail, event_code, on_restart_code, removal_code, to_json, write_request, write_value};
 use super::sql::{Param, Statement, StoreError};
 use crate::board::Board;
 use crate::folders;
@@ -18,10 +18,10 @@ use std::time::Duration;
 const RETRY: Duration = Duration::from_millis(500);
 
 const INSERT: &str = "INSERT INTO jobs (sequence, id, process, state, created, started, finished, updated, expires, \
-                      attempt, sync, on_restart, agent, requeued, detail, outputs, owner) \
-                      VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)";
+                      attempt, sync, on_restart, agent, requeued, detail, outputs, owner, stored_bytes) \
+                      VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)";
 const UPDATE: &str = "UPDATE jobs SET state=?2, started=?3, finished=?4, updated=?5, expires=?6, attempt=?7, \
-                      on_restart=?8, agent=?9, requeued=?10, detail=?11, outputs=?12 WHERE sequence=?1";
+                      on_restart=?8, agent=?9, requeued=?10, detail=?11, outputs=?12, stored_bytes=?13 WHERE sequence=?1";
 const INSERT_REQUEST: &str = "INSERT INTO requests (sequence, request) VALUES (?1,?2)";
 /// What a finished job came from, without what only its run needed.
 const UPDATE_REQUEST: &str = "UPDATE requests SET request=?2 WHERE sequence=?1";
@@ -31,6 +31,12 @@ const CLEAR_CHUNKS: &str = "DELETE FROM chunks WHERE sequence=?1";
 const INSERT_CALLBACK: &str = "INSERT INTO callbacks (sequence, event) VALUES (?1,?2)";
 const REMOVE_CALLBACK: &str = "DELETE FROM callbacks WHERE sequence=?1 AND event=?2";
 const REMOVE_CALLBACKS: &str = "DELETE FROM callbacks WHERE sequence=?1";
+/// Only what has finished, as it is to be removed then.
+const REMEMBER: &str = "INSERT INTO tombstones (id, owner, why, at) \
+                        SELECT id, owner, ?2, ?3 FROM jobs WHERE sequence=?1 AND finished IS NOT NULL \
+                        ON CONFLICT (id) DO NOTHING";
+const FORGET: &str = "DELETE FROM tombstones WHERE at < ?1 \
+                      OR at <= (SELECT at FROM tombstones ORDER BY at DESC LIMIT 1 OFFSET ?2)";
 /// Only what has finished: nobody may lose a job that still goes on.
 const REMOVE: &str = "DELETE FROM jobs WHERE sequence=?1 AND finished IS NOT NULL";
 /// What belongs to a job, once it has no row any more.
@@ -215,6 +221,7 @@ fn inserted<'a>(live: &'a Live, snapshot: &'a Snapshot) -> Result<Vec<Param<'a>>
         detail(&job.state)?.into(),
         to_json(&snapshot.view.outputs)?.into(),
         job.owner.as_ref().map(UserName::as_str).into(),
+        stored_bytes(live, snapshot),
     ])
 }
 
@@ -234,21 +241,33 @@ fn updated<'a>(live: &Live, snapshot: &'a Snapshot) -> Result<Vec<Param<'a>>, St
         job.requeued.as_deref().into(),
         detail(&job.state)?.into(),
         to_json(&snapshot.view.outputs)?.into(),
+        stored_bytes(live, snapshot),
     ])
+}
+
+fn stored_bytes(live: &Live, snapshot: &Snapshot) -> Param<'static> {
+    i64::try_from(live.stored_bytes_as_of(&snapshot.view)).unwrap_or(i64::MAX).into()
 }
 
 /// Says what removes the rows; how many jobs or callbacks that were is the sum of what the first so many statements change.
 fn remove(statements: &mut Vec<Statement<'_>>, rows: &Rows) -> usize {
     let mut say = |sql, params| statements.push(Statement { sql, params });
     match rows {
-        Rows::Jobs(sequences) => {
+        Rows::Jobs { sequences, why, at } => {
             for sequence in sequences {
-                say(REMOVE, vec![(*sequence).into()]);
+                let (why, at) = (removal_code(*why), at.as_microsecond());
+                say(REMEMBER, vec![(*sequence).into(), why.into(), at.into()]);
             }
             for sequence in sequences {
+                say(REMOVE, vec![(*sequence).into()]);
                 REMOVE_PARTS.iter().for_each(|sql| say(sql, vec![(*sequence).into()]));
             }
             sequences.len()
+        }
+        Rows::Tombstones { before, kept_max } => {
+            let kept_max = i64::try_from(*kept_max).unwrap_or(i64::MAX);
+            say(FORGET, vec![before.as_microsecond().into(), kept_max.into()]);
+            1
         }
         Rows::Callbacks { sequence, event: None } => {
             say(REMOVE_CALLBACKS, vec![(*sequence).into()]);

@@ -121,7 +121,7 @@ fn quick() -> Limits {
 
 async fn open_at(folder: &Path, receiver: &Receiver, limits: Limits) -> Engine {
     let policy = Policy { allow: vec![receiver.address.parse().unwrap()], ..Policy::default() };
-    let config = EngineConfig { data: folder.to_owned(), limits };
+    let config = EngineConfig { data: folder.to_owned(), limits, quotas: Quotas::default() };
     let engine = Engine::open(config, Egress::new(policy)).await.unwrap();
     engine.registry().publish(echo());
     engine.registry().publish(endless("endless", OnRestart::Fail));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Submitter;
-use anabranch_model::{DismissedBy, JobState, Outcome, Viewer};
+use anabranch_model::{DismissedBy, JobState, Outcome, Removal, Viewer};
 
 const BY: DismissedBy = DismissedBy::Client;
 
@@ -84,9 +84,12 @@ async fn a_finished_job_is_removed_once_with_all_it_left() {
         let view = soon(bench.engine.dismiss(&Viewer::Operator, job.id(), BY, Duration::ZERO)).await.unwrap();
         assert!(is_dismissed(&view));
         assert!(!files.exists());
-        assert!(matches!(bench.engine.job(&Viewer::Operator, job.id()).await, Err(Error::NoSuchJob(_))));
+        assert!(matches!(
+            bench.engine.job(&Viewer::Operator, job.id()).await,
+            Err(Error::Gone { why: Removal::Dismissed, .. })
+        ));
         let again = bench.engine.dismiss(&Viewer::Operator, job.id(), BY, Duration::ZERO).await;
-        assert!(matches!(again, Err(Error::NoSuchJob(_))));
+        assert!(matches!(again, Err(Error::Gone { why: Removal::Dismissed, .. })));
     }
 }
 

@@ -3,7 +3,8 @@
 use super::*;
 use crate::Submitter;
 use anabranch_model::{
-    Algorithm, AlgorithmSink, FaultKind, Inputs, JobState, LogLine, LogSource, Outcome, Viewer,
+    Algorithm, AlgorithmSink, FaultKind, Inputs, JobState, Limit, LimitKind, LimitOf, LogLine, LogSource,
+    Outcome, Viewer,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +200,10 @@ async fn a_run_that_takes_too_long_is_ended() {
     bench.engine.registry().publish(endless("endless", OnRestart::Fail));
     let mut job = bench.engine.submit(asynchronous("endless"), &Submitter::default()).await.unwrap();
     soon(job.finished()).await;
-    assert_eq!(job.results().err(), Some(Error::TimedOut { seconds_max: 0 }));
+    assert_eq!(
+        job.results().err(),
+        Some(Error::over(Limit { kind: LimitKind::RunSeconds, max: 0, of: LimitOf::Server }))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,12 +223,12 @@ async fn admission_refuses_by_name_and_the_queue_keeps_its_order() {
         jobs.push(bench.engine.submit(asynchronous("gated"), &Submitter::default()).await.unwrap());
     }
     for mode in [ExecutionMode::Sync, ExecutionMode::Async] {
-        let Err(Error::Busy { limit, .. }) =
+        let Err(Error::OverLimit { limit, retry_after_s: Some(1..) }) =
             bench.engine.submit(request("gated", mode), &Submitter::default()).await
         else {
             panic!("the queue is full")
         };
-        assert!(limit.contains("2 jobs are waiting"), "{limit}");
+        assert_eq!(limit, Limit { kind: LimitKind::QueuedJobs, max: 2, of: LimitOf::Server });
     }
     go.send(true).unwrap();
     let mut ends = Vec::new();
@@ -286,7 +290,11 @@ async fn shutdown_refuses_drains_and_interrupts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_has_one_engine() {
     let bench = Bench::new(Limits::default()).await;
-    let config = EngineConfig { data: bench.folder.path().into(), limits: Limits::default() };
+    let config = EngineConfig {
+        data: bench.folder.path().into(),
+        limits: Limits::default(),
+        quotas: Quotas::default(),
+    };
     let second = Engine::open(config, Egress::new(Policy::default())).await;
     assert!(matches!(second.err(), Some(crate::OpenError::InUse(_))));
 }

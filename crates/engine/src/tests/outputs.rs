@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Submitter;
-use anabranch_model::{LogLine, LogSource, Viewer};
+use anabranch_model::{Limit, LimitKind, LimitOf, LogLine, LogSource, Viewer};
 use std::sync::Mutex;
 
 /// Writes chunks until told to stop, and hands out what it met.
@@ -83,7 +83,10 @@ async fn limits_and_wrong_names_are_told_to_the_process() {
     let met = met.lock().unwrap();
     assert!(matches!(&met[0], Err(Error::Internal { detail }) if detail.contains("nonsense")));
     assert_eq!(met[1], Ok(()));
-    assert_eq!(met[2], Err(Error::TooLarge { what: "output 'text'".into(), bytes_max: 1000 }));
+    assert_eq!(
+        met[2],
+        Err(Error::over(Limit { kind: LimitKind::OutputBytes, max: 1000, of: LimitOf::Server }))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ fn name(text: &str) -> UserName {
 }
 
 fn of(owner: &str) -> Submitter {
-    Submitter { owner: Some(name(owner)) }
+    Submitter { owner: Some(name(owner)), ..Submitter::default() }
 }
 
 /// What a viewer finds by every question there is, as text; the identifier is left out.

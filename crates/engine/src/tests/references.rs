@@ -50,7 +50,8 @@ async fn engine(folder: &Path, server: &str, allowed: bool) -> Engine {
     if allowed {
         policy.allow.push(address.parse().unwrap());
     }
-    let config = EngineConfig { data: folder.to_owned(), limits: Limits::default() };
+    let config =
+        EngineConfig { data: folder.to_owned(), limits: Limits::default(), quotas: Quotas::default() };
     let engine = Engine::open(config, Egress::new(policy)).await.unwrap();
     engine.registry().publish(scripted("reads", OnRestart::Fail, |execution| async move {
         let mut said = vec![execution.inputs.text("text").unwrap_or_default().to_owned()];

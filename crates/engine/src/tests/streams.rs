@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Submitter;
-use anabranch_model::{DismissedBy, JobState, Outcome, OutputRequest, Transmission, Viewer};
+use anabranch_model::{DismissedBy, JobState, Outcome, OutputRequest, Removal, Transmission, Viewer};
 
 const PLAYLIST: &str = "application/x-ogc-playlist+text/plain";
 
@@ -187,7 +187,7 @@ async fn a_dismissed_stream_keeps_what_it_has_shown_until_it_is_removed() {
     bench.engine.dismiss(&Viewer::Operator, job, DismissedBy::Client, DEADLINE).await.unwrap();
     assert!(matches!(
         bench.engine.chunks(&Viewer::Operator, job, "data", 0, 1).await,
-        Err(Error::NoSuchJob(_))
+        Err(Error::Gone { why: Removal::Dismissed, .. })
     ));
 }
 

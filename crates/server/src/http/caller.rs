@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use anabranch_engine::Submitter;
-use anabranch_login::{Access, Identity, Means, Operation, Rights, Roles};
+use anabranch_login::{ANONYMOUS, Access, Identity, Means, Operation, Rights, Roles};
 use anabranch_model::{Error, ProcessId, UserName, Viewer};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -72,7 +72,14 @@ impl Caller {
     /// As [`Caller::check`].
     pub(crate) fn submitter(&self, process: &ProcessId) -> Result<Submitter, Error> {
         self.check(Operation::Execute, process)?;
-        Ok(Submitter { owner: self.user.clone() })
+        Ok(Submitter { owner: self.user.clone(), roles: self.limited_roles(), ..Submitter::default() })
+    }
+
+    /// The roles whose limits hold for them. That users may what anonymous callers may does not make them wait like those.
+    fn limited_roles(&self) -> Vec<String> {
+        let Standing::Roles(roles, ..) = &self.standing else { return Vec::new() };
+        let own = roles.names().filter(|role| self.user.is_none() || *role != ANONYMOUS);
+        own.map(str::to_owned).collect()
     }
 
     /// Whether they may do that with a process.

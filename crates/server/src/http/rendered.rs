@@ -63,14 +63,18 @@ impl Rendered {
 mod tests {
     use super::*;
     use anabranch_egress::{Egress, Policy};
-    use anabranch_engine::{Engine, EngineConfig, Limits};
+    use anabranch_engine::{Engine, EngineConfig, Limits, Quotas};
     use anabranch_model::Process;
     use std::convert::Infallible;
     use std::sync::Arc;
 
     async fn engine() -> (tempfile::TempDir, Engine) {
         let folder = tempfile::tempdir().unwrap();
-        let config = EngineConfig { data: folder.path().to_owned(), limits: Limits::default() };
+        let config = EngineConfig {
+            data: folder.path().to_owned(),
+            limits: Limits::default(),
+            quotas: Quotas::default(),
+        };
         let engine = Engine::open(config, Egress::new(Policy::default())).await.unwrap();
         (folder, engine)
     }

@@ -72,7 +72,9 @@ async fn dismiss(engine: Engine, world: Arc<World>, id: JobId) {
         Ok(view) if engine.job(&Viewer::Operator, id).await.is_ok() => world.tell(&view),
         // It ended in between, and was removed.
         Ok(_) => world.removed(id),
-        Err(Error::NoSuchJob(_) | Error::Busy { .. } | Error::NotEnoughStorage { .. }) => {}
+        Err(
+            Error::NoSuchJob(_) | Error::Gone { .. } | Error::Busy { .. } | Error::NotEnoughStorage { .. },
+        ) => {}
         Err(Error::Internal { detail }) if detail.contains("closed") => {}
         Err(error) => panic!("{error}"),
     }

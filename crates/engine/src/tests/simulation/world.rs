@@ -185,11 +185,15 @@ impl World {
         for (id, told) in self.all() {
             match engine.job(&Viewer::Operator, id).await {
                 // What the client of a synchronous job is told may be undone by a power failure: see ARCHITECTURE.md.
-                Ok(_) | Err(Error::NoSuchJob(_)) if told.sync && lost_power => self.removed(id),
-                Err(Error::NoSuchJob(_)) if told.view.is_none() && told.sync => self.removed(id),
+                Ok(_) | Err(Error::NoSuchJob(_) | Error::Gone { .. }) if told.sync && lost_power => {
+                    self.removed(id)
+                }
+                Err(Error::NoSuchJob(_) | Error::Gone { .. }) if told.view.is_none() && told.sync => {
+                    self.removed(id)
+                }
                 Ok(view) => self.tell(&view),
                 // One that was to be dismissed and had ended was removed; that the client was not told is another matter.
-                Err(Error::NoSuchJob(_)) if told.is_dismissed => self.removed(id),
+                Err(Error::NoSuchJob(_) | Error::Gone { .. }) if told.is_dismissed => self.removed(id),
                 Err(error) => panic!("{told:?} was told, and is gone: {error}"),
             }
         }
@@ -201,7 +205,7 @@ impl World {
             let may_be_gone = || self.state().told.get(&id).is_none_or(|told| told.is_dismissed);
             loop {
                 let view = match engine.job(&Viewer::Operator, id).await {
-                    Err(Error::NoSuchJob(_)) if may_be_gone() => break,
+                    Err(Error::NoSuchJob(_) | Error::Gone { .. }) if may_be_gone() => break,
                     view => view.unwrap(),
                 };
                 self.tell(&view);
@@ -219,7 +223,7 @@ impl World {
     /// What is announced is there.
     async fn read(&self, engine: &Engine, id: JobId) {
         let results = match engine.results(&Viewer::Operator, id).await {
-            Err(Error::NoSuchJob(_)) => return,
+            Err(Error::NoSuchJob(_) | Error::Gone { .. }) => return,
             results => results.unwrap(),
         };
         for (number, chunk) in results.outputs.iter().flat_map(|output| output.chunks.iter().enumerate()) {

@@ -1,0 +1,220 @@
+//! The queue beside a naive one, and what it promises, in virtual time.
+
+use super::*;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+type Queue = FairQueue<u8, u8, i64>;
+
+/// A generator of numbers that are random enough.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+}
+
+/// The rule, word by word: a list that is looked through from the beginning each time.
+#[derive(Default)]
+struct Naive {
+    waiting: Vec<Place<u8, u8>>,
+    running: Vec<Place<u8, u8>>,
+    served: HashMap<u8, u64>,
+    decisions: u64,
+}
+
+impl Naive {
+    fn pop(&mut self, runs_max: usize, slots: Slots) -> Option<i64> {
+        if self.running.len() >= runs_max {
+            return None;
+        }
+        let running_of = |owner| self.running.iter().filter(|run| run.owner == owner).count();
+        let running_process = |process| self.running.iter().filter(|run| run.process == process).count();
+        let served = |owner| self.served.get(&owner).copied().unwrap_or(0);
+        let mut best: Option<(Rank, usize)> = None;
+        for (at, place) in self.waiting.iter().enumerate() {
+            if running_of(place.owner) >= slots.owner || running_process(place.process) >= slots.process {
+                continue;
+            }
+            let rank = Rank {
+                priority: place.priority,
+                running: running_of(place.owner),
+                served: served(place.owner),
+                sequence: place.sequence,
+            };
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, at));
+            }
+        }
+        let place = self.waiting.remove(best?.1);
+        self.decisions += 1;
+        self.served.insert(place.owner, self.decisions);
+        let sequence = place.sequence;
+        self.running.push(place);
+        Some(sequence)
+    }
+
+    /// Who neither waits nor runs is new when they come again.
+    fn forget(&mut self) {
+        let (waiting, running) = (&self.waiting, &self.running);
+        self.served.retain(|owner, _| waiting.iter().chain(running).any(|place| place.owner == *owner));
+    }
+}
+
+#[test]
+fn it_decides_as_a_naive_queue_does() {
+    for seed in 0..60 {
+        let mut random = Random(seed);
+        let (runs_max, slots) = (
+            1 + random.below(6) as usize,
+            Slots { owner: 1 + random.below(4) as usize, process: 1 + random.below(4) as usize },
+        );
+        let (mut queue, mut naive) = (Queue::new(runs_max), Naive::default());
+        for sequence in 0..600 {
+            match random.below(8) {
+                0..=3 => {
+                    let priority =
+                        [Priority::High, Priority::Normal, Priority::Low][random.below(3) as usize];
+                    let (owner, process) = (random.below(5) as u8, random.below(4) as u8);
+                    let place = Place { owner, process, priority, sequence };
+                    queue.push(place.clone(), slots, sequence);
+                    naive.waiting.push(place);
+                }
+                4 | 5 => assert_eq!(queue.pop(), naive.pop(runs_max, slots), "seed {seed}"),
+                6 if !naive.running.is_empty() => {
+                    let at = random.below(naive.running.len() as u64) as usize;
+                    let ended = naive.running.remove(at);
+                    queue.ended(&ended.owner, &ended.process);
+                    naive.forget();
+                }
+                7 if !naive.waiting.is_empty() => {
+                    let at = random.below(naive.waiting.len() as u64) as usize;
+                    let gone = naive.waiting.remove(at);
+                    assert_eq!(queue.remove(&gone), Some(gone.sequence));
+                    assert_eq!(queue.remove(&gone), None);
+                    naive.forget();
+                }
+                _ => {}
+            }
+            assert_eq!((queue.waiting(), queue.running()), (naive.waiting.len(), naive.running.len()));
+        }
+        while let Some(expected) = naive.pop(runs_max, slots) {
+            assert_eq!(queue.pop(), Some(expected), "seed {seed}");
+        }
+        while let Some(run) = naive.running.pop() {
+            queue.ended(&run.owner, &run.process);
+            naive.forget();
+            while let Some(expected) = naive.pop(runs_max, slots) {
+                assert_eq!(queue.pop(), Some(expected), "seed {seed}");
+            }
+        }
+        assert!(queue.pop().is_none() && queue.owners.is_empty() && queue.gates.is_empty());
+        assert!(queue.lanes.is_empty() && queue.open.is_empty(), "nothing is left behind");
+    }
+}
+
+/// Runs a queue in virtual time, from `now` on; tells when each job began.
+struct Simulation {
+    queue: Queue,
+    now: u64,
+    ends: BinaryHeap<Reverse<(u64, u8, u8)>>,
+    began: HashMap<i64, u64>,
+}
+
+impl Simulation {
+    fn new(runs_max: usize) -> Self {
+        Self { queue: Queue::new(runs_max), now: 0, ends: BinaryHeap::new(), began: HashMap::new() }
+    }
+
+    /// Begins what can be begun; `of` says whose a job is, of what, and how long it takes.
+    fn begin(&mut self, of: impl Fn(i64) -> (u8, u8, u64)) {
+        while let Some(job) = self.queue.pop() {
+            let (owner, process, length) = of(job);
+            self.began.insert(job, self.now);
+            self.ends.push(Reverse((self.now + length, owner, process)));
+        }
+    }
+
+    fn step(&mut self, of: impl Fn(i64) -> (u8, u8, u64)) -> bool {
+        let Some(Reverse((at, owner, process))) = self.ends.pop() else { return false };
+        self.now = at;
+        self.queue.ended(&owner, &process);
+        self.begin(of);
+        true
+    }
+}
+
+const ROOMY: Slots = Slots { owner: usize::MAX, process: usize::MAX };
+
+#[test]
+fn ten_thousand_jobs_of_one_delay_the_first_of_another_by_one_job_at_most() {
+    const LENGTH_MAX: u64 = 1000;
+    for seed in 0..5 {
+        let mut random = Random(seed);
+        let slots = 1 + random.below(8) as usize;
+        let lengths: Vec<u64> = (0..10_010).map(|_| 1 + random.below(LENGTH_MAX)).collect();
+        // The others come one after the other, while the ten thousand are worked on.
+        let of = |job: i64| (if job < 10_000 { 0 } else { (job - 9_999) as u8 }, 0, lengths[job as usize]);
+        let mut simulation = Simulation::new(slots);
+        let place = |job| Place { owner: of(job).0, process: 0, priority: Priority::Normal, sequence: job };
+        for job in 0..10_000 {
+            simulation.queue.push(place(job), ROOMY, job);
+        }
+        simulation.begin(of);
+        for job in 10_000..10_010 {
+            for _ in 0..random.below(300) {
+                simulation.step(of);
+            }
+            let came = simulation.now;
+            simulation.queue.push(place(job), ROOMY, job);
+            simulation.begin(of);
+            while !simulation.began.contains_key(&job) {
+                assert!(simulation.step(of));
+            }
+            let waited = simulation.began[&job] - came;
+            assert!(waited <= LENGTH_MAX, "seed {seed}: {waited} with {slots} slots");
+        }
+        while simulation.step(of) {}
+        assert_eq!(simulation.began.len(), 10_010, "all were run in the end");
+    }
+}
+
+#[test]
+fn slots_are_shared_out_and_none_is_left_idle() {
+    let of = |job: i64| ((job % 4) as u8, 0, 10);
+    let mut simulation = Simulation::new(8);
+    // The first owner has many more than the others, and came first.
+    for job in (0..4000).step_by(4).chain((0..400).filter(|job| job % 4 != 0)) {
+        let place = Place { owner: of(job).0, process: 0, priority: Priority::Normal, sequence: job };
+        simulation.queue.push(place, ROOMY, job);
+    }
+    simulation.begin(of);
+    let mut of_owner = [0; 4];
+    for _ in 0..400 {
+        simulation.step(of);
+        (0..4).for_each(|owner| of_owner[usize::from(owner)] += simulation.queue.running_of(&owner));
+        assert_eq!(simulation.queue.running(), 8);
+    }
+    assert!(of_owner[1..].iter().all(|share| share.abs_diff(of_owner[1]) <= 40), "{of_owner:?}");
+    assert!(of_owner[0] >= of_owner[1], "what the others don't need is the first one's: {of_owner:?}");
+}
+
+#[test]
+fn high_goes_before_low_and_a_full_process_leaves_the_slots_to_others() {
+    let mut queue = Queue::new(2);
+    let slots = Slots { owner: 9, process: 1 };
+    let mut push = |owner, process, priority, sequence| {
+        queue.push(Place { owner, process, priority, sequence }, slots, sequence);
+    };
+    push(0, 0, Priority::Low, 1);
+    push(0, 0, Priority::High, 2);
+    push(1, 0, Priority::Normal, 3);
+    push(1, 1, Priority::Low, 4);
+    assert_eq!((queue.pop(), queue.pop(), queue.pop()), (Some(2), Some(4), None));
+    queue.ended(&0, &0);
+    assert_eq!(queue.pop(), Some(3));
+    queue.ended(&1, &0);
+    assert_eq!(queue.pop(), Some(1));
+}

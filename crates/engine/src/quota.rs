@@ -1,0 +1,193 @@
+//! Limits of users, roles and processes, and what follows from them for one job.
+
+use crate::fair::Priority;
+use anabranch_model::{Limit, LimitKind, LimitOf, ProcessId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Limits of a user, of the users of a role, or of a process. What is left out is not limited here; of several that
+/// hold for a job the strictest counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quota {
+    /// Most runs under way; what is above waits.
+    pub parallel_jobs_max: Option<u64>,
+    /// Most jobs that wait for a run.
+    pub queued_jobs_max: Option<u64>,
+    /// Most jobs accepted within an hour, counted by the minute.
+    pub hourly_jobs_max: Option<u64>,
+    /// Most bytes that come with one request as inputs.
+    pub input_bytes_max: Option<u64>,
+    /// Most bytes that all outputs of one job may have.
+    pub output_bytes_max: Option<u64>,
+    /// Most bytes of inputs and outputs that are kept, of all jobs together.
+    pub stored_bytes_max: Option<u64>,
+    /// Longest work of one run, seconds; waiting does not count.
+    pub run_s_max: Option<u64>,
+    /// Longest wait from acceptance to the begin of the work, seconds; fetching references does not count.
+    pub queue_s_max: Option<u64>,
+    /// Most processor time of one run, seconds, where it can be measured.
+    pub cpu_s_max: Option<u64>,
+    /// What goes before what. The lowest of those that hold for a job counts; requests may lower it further.
+    pub priority: Option<Priority>,
+}
+
+impl Quota {
+    fn max(&self, kind: LimitKind) -> Option<u64> {
+        match kind {
+            LimitKind::ParallelJobs => self.parallel_jobs_max,
+            LimitKind::QueuedJobs => self.queued_jobs_max,
+            LimitKind::HourlyJobs => self.hourly_jobs_max,
+            LimitKind::InputBytes => self.input_bytes_max,
+            LimitKind::OutputBytes => self.output_bytes_max,
+            LimitKind::StoredBytes => self.stored_bytes_max,
+            LimitKind::RunSeconds => self.run_s_max,
+            LimitKind::QueueSeconds => self.queue_s_max,
+            LimitKind::CpuSeconds => self.cpu_s_max,
+            LimitKind::FreeBytes => None,
+        }
+    }
+}
+
+/// All quotas of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// Of all jobs together.
+    pub server: Quota,
+    /// Of every user; those who have not said who they are count as one.
+    pub each_user: Quota,
+    /// Of every user of a role, by its name.
+    pub roles: BTreeMap<String, Quota>,
+    /// Of every process whose identifier matches a pattern, in which `*` stands for any characters.
+    pub processes: BTreeMap<String, Quota>,
+}
+
+/// What one job was accepted on. It is kept with the job, so that a restart changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terms {
+    /// What goes before what.
+    pub(crate) priority: Priority,
+    /// Limits of its owner, the strictest of each kind.
+    pub(crate) owner: Vec<Limit>,
+    /// Limits of its process, the strictest of each kind.
+    pub(crate) process: Vec<Limit>,
+}
+
+impl Terms {
+    /// Nothing that had to be remembered.
+    pub(crate) fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The strictest limit that holds for the job by itself, the server's among them.
+    pub(crate) fn of_job(&self, kind: LimitKind, server_max: u64) -> Limit {
+        let server = Limit { kind, max: server_max, of: LimitOf::Server };
+        let given = [find(&self.owner, kind), find(&self.process, kind)];
+        given.into_iter().flatten().fold(server, |strictest, limit| {
+            if limit.max < strictest.max { limit.clone() } else { strictest }
+        })
+    }
+}
+
+/// The limit of a kind among those of a user or process.
+pub(crate) fn find(limits: &[Limit], kind: LimitKind) -> Option<&Limit> {
+    limits.iter().find(|limit| limit.kind == kind)
+}
+
+impl Quotas {
+    /// What holds for a job of someone with these roles.
+    pub(crate) fn terms(&self, roles: &[String], process: &ProcessId, wanted: Priority) -> Terms {
+        let of_roles = roles.iter().filter_map(|role| self.roles.get_key_value(role));
+        let of_roles = of_roles.map(|(role, quota)| (quota, LimitOf::Role(role.clone())));
+        let owner: Vec<_> = std::iter::once((&self.each_user, LimitOf::EachUser)).chain(of_roles).collect();
+        let processes = self.processes.iter().filter(|(pattern, _)| matches(pattern, process.as_str()));
+        let process: Vec<_> =
+            processes.map(|(pattern, quota)| (quota, LimitOf::Process(pattern.clone()))).collect();
+        let all = std::iter::once(&self.server).chain(owner.iter().chain(&process).map(|(quota, _)| *quota));
+        Terms {
+            // The greatest goes last.
+            priority: all.filter_map(|quota| quota.priority).max().unwrap_or_default().max(wanted),
+            owner: strictest(&owner),
+            process: strictest(&process),
+        }
+    }
+
+    /// The limits of all jobs together.
+    pub(crate) fn of_server(&self) -> Vec<Limit> {
+        strictest(&[(&self.server, LimitOf::Server)])
+    }
+}
+
+fn strictest(quotas: &[(&Quota, LimitOf)]) -> Vec<Limit> {
+    let of_kind = |kind| {
+        let given = quotas.iter().filter_map(|(quota, of)| Some((quota.max(kind)?, of)));
+        let (max, of) = given.min_by_key(|(max, _)| *max)?;
+        Some(Limit { kind, max, of: of.clone() })
+    };
+    LimitKind::ALL.into_iter().filter_map(of_kind).collect()
+}
+
+/// A text matches a pattern in which `*` stands for any characters, none too.
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(start) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        let Some((_, after)) = text.split_once(part) else { return false };
+        text = after;
+    }
+    text.ends_with(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        for (pattern, text, expected) in [
+            ("echo", "echo", true),
+            ("echo", "echo2", false),
+            ("*", "anything", true),
+            ("gdal:*", "gdal:Contour", true),
+            ("gdal:*", "gdal", false),
+            ("*:Contour", "gdal:Contour", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c", false),
+            ("a*a", "a", false),
+            ("*a*", "bab", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn the_strictest_counts_and_says_whose_it_is() {
+        let quota = |queued, run| Quota { queued_jobs_max: queued, run_s_max: run, ..Quota::default() };
+        let quotas = Quotas {
+            each_user: quota(Some(10), Some(60)),
+            roles: [("guest".into(), quota(Some(2), None)), ("lab".into(), quota(Some(5), None))].into(),
+            processes: [(
+                "slow*".into(),
+                Quota { priority: Some(Priority::Low), ..quota(Some(7), Some(30)) },
+            )]
+            .into(),
+            ..Quotas::default()
+        };
+        let roles = ["guest".into(), "lab".into(), "unknown".into()];
+        let id = |id: &str| ProcessId::new(id).unwrap();
+        let terms = quotas.terms(&roles, &id("slower"), Priority::High);
+        let queued = find(&terms.owner, LimitKind::QueuedJobs).unwrap();
+        assert_eq!((queued.max, &queued.of), (2, &LimitOf::Role("guest".into())));
+        assert_eq!(find(&terms.process, LimitKind::QueuedJobs).unwrap().max, 7);
+        assert_eq!(terms.of_job(LimitKind::RunSeconds, 100).of, LimitOf::Process("slow*".into()));
+        assert_eq!(terms.of_job(LimitKind::RunSeconds, 5).of, LimitOf::Server);
+        assert_eq!(terms.priority, Priority::Low);
+        let stored = serde_json::to_string(&terms).unwrap();
+        assert_eq!(serde_json::from_str::<Terms>(&stored).unwrap(), terms);
+        assert!(quotas.terms(&[], &id("other"), Priority::Normal).process.is_empty());
+        assert!(Quotas::default().terms(&roles, &id("x"), Priority::Normal).is_plain());
+    }
+}
