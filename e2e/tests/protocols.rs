@@ -205,7 +205,7 @@ async fn dismissed_jobs_end_and_their_results_are_gone() {
     let done = server.submit("echo", &json!({ "inputs": { "literalInput": "x" } })).await;
     server.job_in(&done, &["successful"], DEADLINE).await;
     assert_eq!(server.delete(&format!("/jobs/{done}")).await.status, 200);
-    assert_eq!(server.get(&format!("/jobs/{done}")).await.status, 404);
+    assert_eq!(server.get(&format!("/jobs/{done}")).await.status, 410);
 }
 
 #[tokio::test]

@@ -47,6 +47,38 @@ async fn a_busy_server_says_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_users_limit_is_429_and_a_removed_job_is_gone_in_every_interface() {
+    let server = Server::with_config("[limits.each_user]\nhourly_jobs_max = 1\ninput_bytes_max = 1000").await;
+    let large = format!("&DataInputs=literalInput={}", "x".repeat(1001));
+    check(&server.get(&execute_1("echo", &large)).await, 413, "FileSizeExceeded", "");
+    let job = server.submit("echo", &json!({ "inputs": { "literalInput": "x" } })).await;
+    server.job_in(&job, &["successful"], DEADLINE).await;
+    let over = [
+        server.get(&execute_1("echo", "&DataInputs=literalInput=a")).await,
+        execute_2(&server, "echo", "sync", "literalOutput").await,
+        server.execute("echo", &json!({ "inputs": { "literalInput": "x" } })).await,
+    ];
+    for reply in &over {
+        assert_eq!(reply.status, 429, "{}", reply.text());
+        assert!(reply.text().contains("at most 1 jobs an hour, as hourly_jobs_max of each user says"));
+        let seconds = reply.header("retry-after").and_then(|text| text.parse::<u32>().ok());
+        assert!(seconds.is_some_and(|seconds| (1..=3660).contains(&seconds)), "no Retry-After");
+    }
+    check(&over[1], 429, "ServerBusy", "");
+    server.delete(&format!("/jobs/{job}")).await;
+    let status = format!("/wps?service=WPS&version=2.0.0&request=GetStatus&jobId={job}");
+    let gone = [
+        server.get(&format!("/jobs/{job}/results")).await,
+        server.get(&format!("/wps/status/{job}")).await,
+        server.get(&status).await,
+    ];
+    for reply in &gone {
+        assert_eq!(reply.status, 410, "{}", reply.text());
+        assert!(reply.text().contains("dismissed it") || reply.text().contains("an operator removed it"));
+    }
+}
+
+#[tokio::test]
 async fn modes_that_a_process_does_not_have_are_refused() {
     let services = tempfile::tempdir().unwrap();
     for (name, more) in [("Wait", "async_execute = false"), ("Leave", "sync_execute = false")] {

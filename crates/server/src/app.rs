@@ -1,6 +1,7 @@
 //! What every request handler shares.
 
 use crate::audit::Audit;
+use crate::config::OnDisconnect;
 use crate::data_plane::DataPlane;
 use crate::http::rendered::Rendered;
 use crate::http::streams::Followers;
@@ -51,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) output_bytes_max: u64,
     /// Longest synchronous execution.
     pub(crate) sync_max: Duration,
+    pub(crate) on_disconnect: OnDisconnect,
     /// How long the answer to an asynchronous WPS 2.0 Execute waits for the job's end.
     pub(crate) async_grace: Duration,
     /// Processes whose WPS 1.0.0 clients are told of success as soon as the streams are open.

@@ -82,6 +82,7 @@ pub(crate) struct Http {
     pub(crate) head_ms_max: u64,
     pub(crate) connections_max: usize,
     pub(crate) sync_s_max: u64,
+    pub(crate) on_disconnect: OnDisconnect,
     pub(crate) async_grace_ms: u64,
     pub(crate) cors_origins: Vec<String>,
     pub(crate) tls: Option<tls::Config>,
@@ -231,6 +232,14 @@ pub(crate) struct Limits {
     pub(crate) results_keep_s: u64,
     pub(crate) reattach_s_max: u64,
     pub(crate) drain_s_max: u64,
+}
+
+/// What becomes of a synchronous job whose client goes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnDisconnect {
+    Dismiss,
+    Keep,
 }
 
 /// What holds for the users of a role.

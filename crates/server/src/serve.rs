@@ -101,6 +101,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         uploads: Semaphore::new(UPLOADS_MAX),
         output_bytes_max: config.limits.output_bytes_max,
         sync_max: Duration::from_secs(config.http.sync_s_max),
+        on_disconnect: config.http.on_disconnect,
         async_grace: Duration::from_millis(config.http.async_grace_ms),
         early_success: config.streaming.early_success.clone(),
         egress,

@@ -47,7 +47,8 @@ pub(crate) struct Begun {
 /// As [`Rest::next`]; [`Error::TooLarge`] also where the client announces too much.
 pub(crate) async fn begin(app: &App, body: Body) -> Result<Upload, Error> {
     let announced = body.size_hint().lower();
-    let mut rest = Rest { stream: body.into_data_stream(), bytes: 0, bytes_max: app.upload_bytes_max };
+    let stream = body.into_data_stream();
+    let mut rest = Rest { stream, announced, bytes: 0, bytes_max: app.upload_bytes_max };
     if announced > rest.bytes_max {
         let error = rest.too_large();
         if announced <= DRAINED_BYTES_MAX {
@@ -69,7 +70,7 @@ impl Begun {
     /// Reads the body by blocking code; an [`io::Error`] that it meets holds the [`Error`].
     ///
     /// # Errors
-    /// [`Error::Busy`] where [`UPLOADS_MAX`] bodies are being read.
+    /// [`Error::Busy`] where [`UPLOADS_MAX`] bodies are being read, [`Error::OverLimit`] where the disk has no room for it.
     pub(crate) async fn read<T: Send + 'static>(
         mut self,
         app: &App,
@@ -79,6 +80,13 @@ impl Begun {
             self.rest.drain().await;
             let limit = format!("{UPLOADS_MAX} large requests are being read");
             return Err(Error::Busy { limit, retry_after_s: RETRY_AFTER_S });
+        };
+        let room = match app.engine.reserve(self.rest.announced) {
+            Ok(room) => room,
+            Err(error) => {
+                self.rest.drain().await;
+                return Err(error);
+            }
         };
         let (sender, blocks) = mpsc::channel(BLOCKS_AHEAD_MAX);
         let reading = tokio::task::spawn_blocking(move || read(&mut Blocks { blocks, block: Bytes::new() }));
@@ -90,7 +98,7 @@ impl Begun {
         drop(sender);
         let read =
             reading.await.map_err(|error| Error::internal(format!("reading a request was lost: {error}")));
-        drop(place);
+        drop((place, room));
         self.rest.drain().await;
         read
     }
@@ -110,6 +118,8 @@ impl Begun {
 /// What has not arrived yet.
 struct Rest {
     stream: BodyDataStream,
+    /// What the client says it will be; 0 where it does not.
+    announced: u64,
     /// Arrived so far.
     bytes: u64,
     bytes_max: u64,
