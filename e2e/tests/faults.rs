@@ -126,7 +126,9 @@ async fn a_full_disk_under_the_server_refuses_jobs_until_there_is_space() {
     let services = tempfile::tempdir().unwrap();
     let late = script_service("Late", "sleep 2; printf late", "");
     std::fs::write(services.path().join("late.toml"), late).unwrap();
-    let config = format!("[services]\nfolder = {:?}\n", services.path());
+    // The disk is smaller than what a server keeps free by default.
+    let limits = "[limits]\nfree_bytes_min = 0\nfree_bytes_stop = 0\n";
+    let config = format!("{limits}[services]\nfolder = {:?}\n", services.path());
     let disk = |data: &Path| Circumstances { before: small_disk(data), ..Circumstances::default() };
     let server = Server::start_in(&config, disk).await;
     let late = server.submit("default:Late", &json!({ "inputs": {} })).await;
