@@ -1,5 +1,5 @@
 # Thin: every target is one command that can be run by hand.
-.PHONY: run test e2e chaos conformance lint rules crs algorithms ci bench fuzz
+.PHONY: run test e2e chaos conformance probes lint rules crs algorithms ci bench fuzz
 
 run: ## the main job on real input: a GDAL tool on an agent, through three clients
 	scripts/run-example.sh
@@ -20,11 +20,15 @@ chaos: ## jobs by every interface while server and agents are killed, stopped an
 conformance: ## what the standards demand, foreign clients, and the same for two peers, as a table
 	conformance/run.sh --peers
 
+probes: ## attacks and a kill, the same against two peers, as a table; takes about five minutes
+	conformance/run.sh --probes
+
 lint: ## format, clippy, licences and bans
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/install-tools.sh deny
 	cargo deny --workspace check bans licenses sources
+	scripts/check-advisories.sh
 
 rules: ## who may use whom
 	cargo run --quiet --package xtask -- rules
@@ -41,5 +45,5 @@ ci:
 bench: ## speed and memory beside named peers; takes about seven minutes
 	benches/run.sh
 
-fuzz: ## each parser of what comes from the network, a minute each
-	fuzz/run.sh 60
+fuzz: ## each parser of what comes from the network, FUZZ_S seconds each, a minute if nothing is said
+	fuzz/run.sh $${FUZZ_S:-60}

@@ -12,10 +12,8 @@ import xml.etree.ElementTree as ElementTree
 
 from lxml import etree
 
+from launch import WAIT_S_MAX
 from schemas import Invalid
-
-#: Longest wait for one answer and for one job, in seconds: far above what any of them takes.
-WAIT_S_MAX = 30
 
 
 class Skip(Exception):

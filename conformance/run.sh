@@ -3,6 +3,7 @@
 #
 #   conformance/run.sh                              our binary alone
 #   conformance/run.sh --peers                      PyWPS and pygeoapi beside it, and the table in README.md
+#   conformance/run.sh --probes                     attacks and a kill against all three (probes.py)
 #   conformance/run.sh --ogcapi URL --wps URL       a server that is running: one of the two, or both
 #
 # Exit code 1 where a result of ours is worse than expected.json says. ANABRANCH_BIN names a binary; without it the release
@@ -10,10 +11,11 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-peers= running=
+peers= running= suite=main.py
 for argument in "$@"; do
   case $argument in
     --peers) peers=1 ;;
+    --probes) peers=1 suite=probes.py ;;
     --ogcapi | --ogcapi=* | --wps | --wps=*) running=1 ;;
   esac
 done
@@ -63,4 +65,5 @@ fi
 # Tries again at each run to get what is missing.
 [ -n "${OGC_SCHEMAS:-}" ] || .cache/venv/bin/python collect_schemas.py .cache/pycsw
 
-exec .cache/venv/bin/python main.py "$@"
+if [ $suite = probes.py ]; then set -- --peers "$bin"; fi
+exec .cache/venv/bin/python "$suite" "$@"

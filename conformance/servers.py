@@ -2,23 +2,19 @@
 
 import collections
 import contextlib
-import http.client
 import http.server
 import json
 import os
 import select
-import signal
-import socket
 import subprocess
 import tempfile
 import threading
 import time
 
 from harness import WAIT_S_MAX, Server
+from launch import PYGEOAPI, PYGEOAPI_READY, PYWPS, PYWPS_READY, answers, free_port, peer_command, program
 from schemas import Schemas, folder as schemas_folder
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-PEERS = os.path.join(HERE, ".cache/peers/bin")
 #: `/large.txt` is one byte larger than what `limitedInput` takes.
 FILES = {"/text.txt": b"by reference", "/number.txt": b"no number", "/large.txt": b"x" * (2**20 + 1)}
 
@@ -55,23 +51,6 @@ def file_server():
         yield f"127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
-
-
-@contextlib.contextmanager
-def program(command, log, environment=None, **options):
-    """A program for as long as the block lasts; asked to end first, killed after that."""
-    with open(log, "wb") as file:
-        process = subprocess.Popen(command, stderr=file, env={**os.environ, **(environment or {})}, **options)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(WAIT_S_MAX)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 def log_of(path):
@@ -115,30 +94,10 @@ def running(url, wps):
 
 @contextlib.contextmanager
 def peer(application, worker_class, templates, environment, ready):
-    """A Python peer as its documentation deploys it: its port and the address of the file server.
-
-    `templates`: configuration in `peers/`, of which @PORT@ and @FOLDER@ are filled in; `environment` may name them too.
-    """
+    """A Python peer: its address and that of the file server."""
     with tempfile.TemporaryDirectory(prefix="conformance-peer.") as place, file_server() as files:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-
-        def fill(text):
-            return text.replace("@PORT@", str(port)).replace("@FOLDER@", place)
-
-        for folder in ("outputs", "work", "results"):
-            os.mkdir(os.path.join(place, folder))
-        for template in templates:
-            with open(os.path.join(HERE, "peers", template), encoding="utf-8") as source:
-                with open(os.path.join(place, template), "w", encoding="utf-8") as target:
-                    target.write(fill(source.read()))
-        environment = {name: fill(value) for name, value in environment.items()}
-        environment |= {"PYTHONPATH": os.path.join(HERE, "peers"), "PYTHONDONTWRITEBYTECODE": "1"}
-        if "PYGEOAPI_OPENAPI" in environment:
-            command = [f"{PEERS}/pygeoapi", "openapi", "generate", environment["PYGEOAPI_CONFIG"], "--output-file", environment["PYGEOAPI_OPENAPI"]]
-            subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True)
-        command = [f"{PEERS}/gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "2", "--worker-class", worker_class]
-        command += ["--no-control-socket", application]
+        port = free_port()
+        command, environment = peer_command(application, worker_class, templates, environment, port, place)
         log = os.path.join(place, "server.log")
         with program(command, log, environment, cwd=place, stdout=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + WAIT_S_MAX
@@ -149,25 +108,13 @@ def peer(application, worker_class, templates, environment, ready):
             yield f"http://127.0.0.1:{port}", f"http://{files}"
 
 
-def answers(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S_MAX)
-    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    return False
-
-
 @contextlib.contextmanager
 def pywps():
-    environment = {"PYWPS_CFG": "@FOLDER@/pywps.cfg", "PYWPS_OUTPUTS": "@FOLDER@/outputs"}
-    ready = "/wps?service=WPS&request=GetCapabilities&version=1.0.0"
-    with peer("pywps_app:application", "sync", ["pywps.cfg"], environment, ready) as (url, files):
+    with peer(*PYWPS, PYWPS_READY) as (url, files):
         yield Server(None, f"{url}/wps", files, Schemas(schemas_folder()), strict=False)
 
 
 @contextlib.contextmanager
 def pygeoapi():
-    # The manager that keeps jobs: without it there is nothing asynchronous to test.
-    environment = {"PYGEOAPI_CONFIG": "@FOLDER@/pygeoapi.yml", "PYGEOAPI_OPENAPI": "@FOLDER@/openapi.yml"}
-    with peer("pygeoapi.flask_app:APP", "gevent", ["pygeoapi.yml"], environment, "/processes?f=json") as (url, files):
+    with peer(*PYGEOAPI, PYGEOAPI_READY) as (url, files):
         yield Server(url, None, files, Schemas(schemas_folder()), strict=False)

@@ -9,6 +9,7 @@ pub mod link;
 pub mod power;
 pub mod producer;
 mod random;
+pub mod raw;
 pub mod replay;
 pub mod witness;
 pub mod work;
@@ -387,7 +388,7 @@ pub struct Reply {
 }
 
 /// Headers that tests look at, beside those that have a field of their own.
-const HEADERS: [&str; 9] = [
+const HEADERS: [&str; 10] = [
     "accept-ranges",
     "access-control-allow-origin",
     "cache-control",
@@ -397,6 +398,7 @@ const HEADERS: [&str; 9] = [
     "link",
     "retry-after",
     "www-authenticate",
+    "x-request-id",
 ];
 
 impl Reply {

@@ -1,7 +1,7 @@
 //! One fetch: check, resolve, connect to what passed, follow redirects through the same gate.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -19,6 +19,7 @@ use crate::guard::Destination;
 use crate::headers;
 use crate::policy::Policy;
 use crate::reference::{URL_BYTES_MAX, shown};
+use crate::refusals::Refusals;
 use crate::request::{Body, Method, Request};
 use crate::response::{Caps, Response};
 
@@ -33,19 +34,43 @@ pub struct Egress {
 
 #[derive(Debug)]
 struct Shared {
+    /// Replaced whole: a fetch under way goes on under the policy it began with.
+    way: RwLock<Arc<Way>>,
+    refusals: Refusals,
+}
+
+/// A policy, and the clients built under it.
+#[derive(Debug)]
+struct Way {
     policy: Policy,
     clients: Clients,
+}
+
+impl Way {
+    fn new(policy: Policy) -> RwLock<Arc<Self>> {
+        RwLock::new(Arc::new(Self { policy, clients: Clients::default() }))
+    }
 }
 
 impl Egress {
     /// The way out under `policy`.
     pub fn new(policy: Policy) -> Self {
-        Self { shared: Arc::new(Shared { policy, clients: Clients::default() }) }
+        Self { shared: Arc::new(Shared { way: Way::new(policy), refusals: Refusals::default() }) }
     }
 
-    /// The policy in force.
-    pub fn policy(&self) -> &Policy {
-        &self.shared.policy
+    /// Puts another policy in force, for all clones: certificates are read anew, kept connections are left.
+    pub fn replace_policy(&self, policy: Policy) {
+        let new = Arc::new(Way { policy, clients: Clients::default() });
+        *self.shared.way.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    /// References refused by the policy since the start, by reason: a name without spaces, and how many.
+    pub fn refusals(&self) -> Vec<(&'static str, u64)> {
+        self.shared.refusals.read()
+    }
+
+    fn way(&self) -> Arc<Way> {
+        Arc::clone(&self.shared.way.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Judges what was typed, without a look-up: scheme, user name, host, port, addresses in any spelling.
@@ -55,9 +80,12 @@ impl Egress {
     ///
     /// The reason, with a text for the client and one for the log.
     pub fn check(&self, url: &Url) -> Result<(), Refused> {
-        match self.policy().check(url) {
+        match self.way().policy.check(url) {
             Ok(_) => Ok(()),
-            Err(reason) => Err(Refused { reference: shown(url), reason }),
+            Err(reason) => {
+                self.shared.refusals.count(&reason);
+                Err(Refused { reference: shown(url), reason })
+            }
         }
     }
 
@@ -67,7 +95,8 @@ impl Egress {
     ///
     /// [`Fault::Setup`], as text.
     pub async fn check_tls(&self) -> Result<(), Fault> {
-        self.shared.clients.tls(self.policy()).await.map(|_| ())
+        let way = self.way();
+        way.clients.tls(&way.policy).await.map(|_| ())
     }
 
     /// Sends the request, follows redirects, and returns a response of success (2xx), or 304 to a conditional
@@ -90,7 +119,12 @@ impl Egress {
         let mut inside = false;
         match self.exchange(request, &reference, &mut inside).await {
             Ok(response) => Ok(response),
-            Err(fault) => Err(EgressError { reference, fault, inside }),
+            Err(fault) => {
+                if let Fault::Refused { reason, .. } | Fault::NoAddress(reason) = &fault {
+                    self.shared.refusals.count(reason);
+                }
+                Err(EgressError { reference, fault, inside })
+            }
         }
     }
 
@@ -101,7 +135,8 @@ impl Egress {
         reference: &str,
         inside: &mut bool,
     ) -> Result<Response, Fault> {
-        let policy = self.policy();
+        let way = self.way();
+        let policy = &way.policy;
         let total_ms_max = request.total_ms_max.map_or(policy.total_ms_max, |ms| ms.min(policy.total_ms_max));
         let body_bytes_max =
             request.body_bytes_max.map_or(policy.body_bytes_max, |bytes| bytes.min(policy.body_bytes_max));
@@ -110,7 +145,7 @@ impl Egress {
         let clock = Clock::start(policy.idle_ms_max, total_ms_max);
         let mut hop = Hop::first(request)?;
         for redirects in 0..=redirects_max {
-            let answer = match self.send(&hop, &clock, inside).await {
+            let answer = match way.send(&hop, &clock, inside).await {
                 Err(Fault::Refused { reason, .. }) => return Err(Fault::Refused { reason, redirects }),
                 other => other?,
             };
@@ -128,13 +163,15 @@ impl Egress {
         }
         Err(Fault::Redirects { max: redirects_max })
     }
+}
 
+impl Way {
     async fn send(&self, hop: &Hop, clock: &Clock, inside: &mut bool) -> Result<reqwest::Response, Fault> {
-        let policy = self.policy();
+        let policy = &self.policy;
         let addresses = self.vet(&hop.url, clock).await?;
         *inside = addresses.iter().any(|address| AddressClass::of(address.ip()) != AddressClass::Public);
         let host = hop.url.host_str().unwrap_or_default();
-        let client = self.shared.clients.pinned_to(policy, host, addresses).await?;
+        let client = self.clients.pinned_to(policy, host, addresses).await?;
         let mut request = client.request(hop.method.to_http(), hop.url.clone()).headers(hop.headers.clone());
         request = match hop.body.open(policy.request_body_bytes_max, clock).await? {
             Some(body) => request.header(CONTENT_LENGTH, body.bytes).body(body.content),
@@ -147,7 +184,7 @@ impl Egress {
 
     /// The addresses that may be connected to, in the order of the resolver. Never empty.
     async fn vet(&self, url: &Url, clock: &Clock) -> Result<Vec<SocketAddr>, Fault> {
-        let policy = self.policy();
+        let policy = &self.policy;
         let (host, port) = match policy.check(url).map_err(refused)? {
             Destination::Address(address) => return Ok(vec![address]),
             Destination::Name { host, port } => (host, port),
@@ -256,9 +293,22 @@ mod tests {
         let url = Url::parse("http://127.0.0.1/").unwrap();
         assert!(egress.check(&url).is_err());
         assert!(egress.fetch(Request::get(url)).await.is_err());
-        assert!(!egress.shared.clients.is_built());
+        assert!(!egress.way().clients.is_built());
         egress.check_tls().await.unwrap();
-        assert!(egress.shared.clients.is_built());
+        assert!(egress.way().clients.is_built());
+    }
+
+    #[tokio::test]
+    async fn a_policy_is_replaced_for_all_clones_and_refusals_are_counted() {
+        let egress = Egress::new(Policy::default());
+        let clone = egress.clone();
+        let url = Url::parse("http://127.0.0.1:1/").unwrap();
+        assert!(clone.check(&url).is_err());
+        egress.replace_policy(Policy { allow: vec!["127.0.0.1:1".parse().unwrap()], ..Policy::default() });
+        assert!(clone.check(&url).is_ok());
+        egress.replace_policy(Policy::default());
+        assert!(clone.fetch(Request::get(url)).await.is_err());
+        assert_eq!(egress.refusals().iter().find(|(name, _)| *name == "loopback"), Some(&("loopback", 2)));
     }
 
     #[test]

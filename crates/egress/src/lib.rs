@@ -39,6 +39,7 @@ mod guard;
 mod headers;
 mod policy;
 mod reference;
+mod refusals;
 mod request;
 mod response;
 mod rule;

@@ -2,6 +2,7 @@
 
 use crate::counts::ProcessCounts;
 use crate::live::Live;
+use crate::metrics::Metrics;
 use crate::store::sql::StoreError;
 use anabranch_model::{Job, JobId, JobState, ProcessId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -14,6 +15,7 @@ pub(crate) struct Board {
     cache: Mutex<Cache>,
     cache_bytes_max: u64,
     processes: Mutex<BTreeMap<ProcessId, ProcessCounts>>,
+    pub(crate) metrics: Metrics,
     /// The last write to the store failed.
     failing: AtomicBool,
     /// Writes that fail on purpose.
@@ -40,6 +42,7 @@ impl Board {
             cache: Mutex::default(),
             cache_bytes_max,
             processes: Mutex::default(),
+            metrics: Metrics::default(),
             failing: AtomicBool::new(false),
             #[cfg(test)]
             faults: std::sync::atomic::AtomicU32::new(0),
@@ -61,7 +64,9 @@ impl Board {
     }
 
     pub(crate) fn insert(&self, live: Arc<Live>) {
-        self.count(&live.request.request.process, |counts| counts.accepted += 1);
+        let process = &live.request.request.process;
+        self.count(process, |counts| counts.accepted += 1);
+        self.metrics.accepted(process);
         lock(&self.live).insert(live.id, live);
     }
 
@@ -78,6 +83,7 @@ impl Board {
     pub(crate) fn finishes(&self, job: &Job) {
         if let JobState::Finished(outcome) = &job.state {
             self.count(&job.process, |counts| counts.count(outcome));
+            self.metrics.finished(job);
         }
     }
 

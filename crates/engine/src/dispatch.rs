@@ -14,6 +14,9 @@ use tokio::sync::watch;
 /// What a client is told who comes while the server shuts down, seconds: its successor is there soon.
 const RETRY_AFTER_S: u32 = 10;
 
+/// What a client refused by a draining server is told, seconds: maintenance takes minutes, and another server may be found by then.
+const DRAINING_RETRY_AFTER_S: u32 = 60;
+
 /// The queue, the slots, and the accounts of those who use them.
 pub(crate) struct Dispatcher {
     state: Mutex<State>,
@@ -31,6 +34,8 @@ struct State {
     deadlines: BTreeMap<(Timestamp, i64), Arc<Live>>,
     /// No runs are begun any more.
     held: bool,
+    /// No new jobs are let in; those that are here are run.
+    draining: bool,
 }
 
 /// A place among the waiting, given back when dropped before the job has been queued.
@@ -97,6 +102,7 @@ impl Dispatcher {
             ledger: Ledger::new(of_server),
             deadlines: BTreeMap::new(),
             held: false,
+            draining: false,
         };
         Self {
             state: Mutex::new(state),
@@ -116,6 +122,10 @@ impl Dispatcher {
         if state.held {
             let limit = "the server is shutting down".into();
             return Err(Error::Busy { limit, retry_after_s: RETRY_AFTER_S });
+        }
+        if state.draining {
+            let limit = "the server is drained for maintenance and takes no new jobs".into();
+            return Err(Error::Busy { limit, retry_after_s: DRAINING_RETRY_AFTER_S });
         }
         let running = state.running(asked.owner, asked.process);
         state.ledger.admit(asked, running, now)?;
@@ -213,6 +223,15 @@ impl Dispatcher {
     /// What an earlier server left.
     pub(crate) fn recall(&self, recalled: Recalled) {
         self.state().ledger.recall(recalled);
+    }
+
+    /// Admits no more jobs, or admits them again; those that are here are run.
+    pub(crate) fn set_draining(&self, on: bool) {
+        self.state().draining = on;
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.state().draining
     }
 
     /// Begins no more runs and admits no more jobs.

@@ -21,7 +21,7 @@ use crate::registry::Registry;
 use crate::retention;
 use crate::store::Store;
 use crate::submit::Submitter;
-use crate::view::{ChunkPage, JobHandle, JobView, OutputLog, Results, StoredRequest};
+use crate::view::{ChunkPage, JobHandle, JobView, LiveJob, OutputLog, Results, StoredRequest};
 use anabranch_egress::Egress;
 use anabranch_model::{
     BoundRequest, DismissedBy, Error, ExecuteRequest, JobId, LimitKind, LogLine, LogSource, Viewer,
@@ -198,7 +198,11 @@ impl Engine {
     /// [`Error::NoSuchProcess`], [`Error::NoSuchMode`], [`Error::Invalid`], [`Error::DataNotAccessible`],
     /// [`Error::Busy`], [`Error::NotEnoughStorage`].
     pub async fn submit(&self, request: ExecuteRequest, submitter: &Submitter) -> Result<JobHandle, Error> {
-        self.0.submit(request, submitter).await
+        let submitted = self.0.submit(request, submitter).await;
+        if let Err(error) = &submitted {
+            self.0.board.metrics.refused(error);
+        }
+        submitted
     }
 
     /// Checks a request as [`Engine::submit`] does, and more thoroughly: all faults are told at once, those of references too.
@@ -382,6 +386,44 @@ impl Engine {
     #[must_use]
     pub fn room(&self) -> Option<Room> {
         self.0.disk.now(Instant::now())
+    }
+
+    /// Lets in no more jobs while those that are here are run (`on`), for maintenance, or lets them in again.
+    pub fn set_draining(&self, on: bool) {
+        self.0.dispatcher.set_draining(on);
+    }
+
+    /// See [`Engine::set_draining`].
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.dispatcher.is_draining()
+    }
+
+    /// Registers what has been counted since the engine was opened, and what is so at this moment: for one reading.
+    pub fn register_metrics(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.0.board.metrics.register(registry, &self.0.board);
+    }
+
+    /// Whether the job store took its last write. While it does not, jobs are refused.
+    #[must_use]
+    pub fn is_store_writable(&self) -> bool {
+        !self.0.board.is_failing()
+    }
+
+    /// Its limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// The first so many jobs that wait or run, synchronous ones too, in order of acceptance; and how many there are.
+    #[must_use]
+    pub fn unfinished(&self, jobs_max: usize) -> (Vec<LiveJob>, usize) {
+        let mut living = self.0.board.living();
+        let count = living.len();
+        living.sort_unstable_by_key(|live| live.sequence);
+        let jobs = living.iter().take(jobs_max).map(|live| LiveJob { view: live.view(), sync: live.sync });
+        (jobs.collect(), count)
     }
 
     /// Numbers for operators.

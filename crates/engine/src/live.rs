@@ -35,6 +35,8 @@ pub(crate) struct Live {
     /// Cancelled when the job is dismissed.
     pub(crate) cancel: CancellationToken,
     pub(crate) log: Arc<JobLog>,
+    /// Around all that is logged of it; within the span of the request that it came from.
+    pub(crate) span: tracing::Span,
     /// Roughly what it holds in memory besides results, bytes.
     pub(crate) request_bytes: u64,
     /// Bytes that came with the request.
@@ -203,6 +205,7 @@ impl Live {
             request: parts.request,
             cancel: CancellationToken::new(),
             log: parts.log,
+            span: tracing::error_span!("job", id = %record.job.id),
             request_bytes,
             charged: AtomicU64::new(0),
             resume: AtomicBool::new(false),

@@ -16,6 +16,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// Pause before a lost run is repeated, times the attempts so far: an agent needs a moment to come back.
 const REPEAT_AFTER: Duration = Duration::from_millis(500);
@@ -37,14 +38,16 @@ impl Inner {
     pub(crate) fn pump(self: &Arc<Self>) {
         while let Some(live) = self.dispatcher.next() {
             let engine = Arc::clone(self);
-            self.runtime.spawn(async move {
+            let span = live.span.clone();
+            let run = async move {
                 let began = Instant::now();
                 let ended = attempt(&engine, &live).await;
                 settle(&engine, &live, ended).await;
                 engine.account(&live);
                 engine.dispatcher.ended(&live, began.elapsed());
                 engine.pump();
-            });
+            };
+            self.runtime.spawn(run.instrument(span));
         }
     }
 }
@@ -203,6 +206,7 @@ async fn settle(engine: &Arc<Inner>, live: &Arc<Live>, ended: Ended) {
     {
         report(engine, live, error);
     }
+    tracing::debug!(ok = result.is_ok(), attempt = live.attempt(), "ended");
     let ended = live.apply(JobEvent::Ended(result));
     if dismissing && ended == anabranch_model::Applied::Finished && !live.is_stream() {
         let (folders, job) = (engine.folders.clone(), live.id);

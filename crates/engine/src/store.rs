@@ -53,7 +53,8 @@ impl Store {
         let database = Database::Sqlite(folders.database());
         let inbox = Arc::new(Inbox::default());
         let root = folders.root().to_owned();
-        let writer = writer::Writer::new(database.open()?, Arc::clone(&inbox), board, root);
+        let writer =
+            writer::Writer::new(database.open(board.metrics.sync_time())?, Arc::clone(&inbox), board, root);
         #[cfg(test)]
         if crate::tests::simulation::is_on() {
             let by_hand = Mutex::new(Some(writer.by_hand(&folders.database())));

@@ -21,6 +21,7 @@ use anabranch_model::{
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+use tracing::Instrument as _;
 
 /// Who submits a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,6 +102,7 @@ impl Inner {
         }
         drop(room);
         let live = self.new_job(id, submitter, sync, request, bound, terms)?;
+        tracing::debug!(parent: &live.span, process = %live.request.request.process, sync, "accepted");
         place.charge(&live);
         self.board.insert(Arc::clone(&live));
         if let Some(folder) = folder {
@@ -116,7 +118,9 @@ impl Inner {
         // On a task of its own: a client that goes away in the middle must not leave a job that is written down and
         // never run.
         let engine = Arc::clone(self);
-        let accepted = tokio::spawn(async move { engine.accept(live, place, subscribed).await });
+        let span = live.span.clone();
+        let accepted = async move { engine.accept(live, place, subscribed).await };
+        let accepted = tokio::spawn(accepted.instrument(span));
         accepted.await.map_err(|error| Error::internal(format!("acceptance was lost: {error}")))?
     }
 

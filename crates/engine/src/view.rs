@@ -18,6 +18,15 @@ pub struct JobView {
     pub expires: Option<Timestamp>,
 }
 
+/// A job that waits or runs, as an operator sees it.
+#[derive(Clone, Debug)]
+pub struct LiveJob {
+    /// The job.
+    pub view: Arc<JobView>,
+    /// Its client waits for the answer.
+    pub sync: bool,
+}
+
 /// How far an output is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputSummary {

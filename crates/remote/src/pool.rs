@@ -218,6 +218,8 @@ pub enum DrainError {
 /// What has happened since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// The session with the XMPP server is up now.
+    pub online: bool,
     pub runs_sent: u64,
     pub runs_completed: u64,
     pub runs_failed: u64,

@@ -3,6 +3,8 @@
 use crate::audit::Audit;
 use crate::config::OnDisconnect;
 use crate::data_plane::DataPlane;
+use crate::http::connections::Connections;
+use crate::http::observe::Requests;
 use crate::http::rendered::Rendered;
 use crate::http::streams::Followers;
 use crate::login::Proxy;
@@ -13,6 +15,7 @@ use anabranch_model::ProcessId;
 use anabranch_ogc::ServiceInfo;
 use anabranch_ogc::ogcapi::BaseUrl;
 use anabranch_remote::Orchestrator;
+use anabranch_xmpp::server::ServerHandle;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +64,13 @@ pub(crate) struct Parts {
     pub(crate) egress: Egress,
     /// Places for clients that follow streams.
     pub(crate) followers: Followers,
+    /// The embedded XMPP server, where there is one.
+    pub(crate) xmpp: Option<ServerHandle>,
+    /// For monitors: what has been asked, and by how many connections.
+    pub(crate) requests: Requests,
+    pub(crate) connections: Arc<Connections>,
+    /// Most of them.
+    pub(crate) connections_max: usize,
     /// Cancelled when the server takes no more jobs.
     pub(crate) stopping: CancellationToken,
 }

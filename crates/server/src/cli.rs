@@ -15,8 +15,8 @@ pub(crate) struct Cli {
 const AFTER_HELP: &str = "\
 Exit codes: 0 success; 1 the job, check or command failed, or serve or agent can't start; 2 wrong usage; 3 the server can't be
 reached; 4 login refused (wrong password, certificate, account or role); 130 ended by Ctrl-C.
-Signals: SIGINT and SIGTERM end serve and agent in order (a second one at once); run dismisses its job on Ctrl-C. An agent is drained by
-SIGUSR1 (it takes no new runs and finishes those it has), and takes runs again after SIGUSR2.
+Signals: SIGINT and SIGTERM end serve and agent in order (a second one at once); run dismisses its job on Ctrl-C. SIGUSR1 drains an agent
+(it takes no new runs) or a server (no new jobs), which finish those they have; SIGUSR2 lets them in again.
 Log level: ANABRANCH_LOG (error, warn, info, debug, or a filter such as anabranch_remote=debug); ANABRANCH_LOG_FORMAT=json.";
 
 #[derive(Subcommand)]
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Jobs(Jobs),
     /// List connected agents with their load
     Agents(Remote),
-    /// Have an agent take no new runs and finish those it has, for maintenance
+    /// Have an agent take no new runs, or the server no new jobs, and finish those it has, for maintenance
     Drain(Drain),
     /// Dismiss a job
     Kill(Kill),
@@ -392,12 +392,12 @@ pub(crate) struct Jobs {
 
 #[derive(Args)]
 pub(crate) struct Drain {
-    /// Name of the agent as `anabranch agents` lists it, or its last part where that is unique
-    pub(crate) agent: String,
-    /// Wait until it has finished its last run
+    /// Name of the agent as `anabranch agents` lists it, or its last part where that is unique; none for the server itself
+    pub(crate) agent: Option<String>,
+    /// Wait until it has finished its last run or job
     #[arg(long, conflicts_with = "undo")]
     pub(crate) wait: bool,
-    /// Let it take runs again
+    /// Let it take runs or jobs again
     #[arg(long)]
     pub(crate) undo: bool,
     #[command(flatten)]

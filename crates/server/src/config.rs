@@ -3,6 +3,7 @@
 
 use crate::folder::Folder;
 use crate::http::tls;
+use crate::log;
 use crate::upload_server::UploadServer;
 use crate::{geoserver, login};
 use anabranch_egress::Policy;
@@ -10,6 +11,7 @@ use anabranch_engine::Quota;
 use anabranch_model::ProcessId;
 use anabranch_remote::message::{LABEL_CHARS_MAX, is_label};
 use anyhow::Context as _;
+use ipnet::IpNet;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -31,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) login: login::Config,
     pub(crate) audit: Audit,
+    pub(crate) log: log::Config,
     pub(crate) xmpp: Xmpp,
     pub(crate) services: Services,
     pub(crate) wps_remote: WpsRemote,
@@ -81,6 +84,9 @@ pub(crate) struct Http {
     pub(crate) upload_bytes_max: u64,
     pub(crate) head_ms_max: u64,
     pub(crate) connections_max: usize,
+    pub(crate) connections_per_address_max: usize,
+    pub(crate) connections_exempt: Vec<IpNet>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) sync_s_max: u64,
     pub(crate) on_disconnect: OnDisconnect,
     pub(crate) async_grace_ms: u64,
@@ -285,15 +291,28 @@ impl Config {
         Ok(config)
     }
 
+    /// Every key with its value: the defaults, overlaid by a file.
+    ///
+    /// # Errors
+    /// Where the file can't be read or is no TOML.
+    pub(crate) fn keys(file: Option<&Path>) -> anyhow::Result<toml::Table> {
+        let read = |file: &Path| {
+            std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))
+        };
+        merged(&file.map(read).transpose()?.unwrap_or_default())
+    }
+
     /// The defaults, overlaid by a text.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
-        let given: toml::Table = toml::from_str(text)?;
-        let mut all: toml::Table = toml::from_str(DEFAULT)?;
-        overlay(&mut all, given);
-        let config = Self::deserialize(all)?;
+        let config = Self::deserialize(merged(text)?)?;
         config.upload.as_ref().map_or(Ok(()), UploadServer::check)?;
         config.geoserver.as_ref().map_or(Ok(()), geoserver::Config::check)?;
-        anyhow::ensure!(config.http.connections_max > 0, "http.connections_max must be at least 1");
+        for (key, max) in [
+            ("connections_max", config.http.connections_max),
+            ("connections_per_address_max", config.http.connections_per_address_max),
+        ] {
+            anyhow::ensure!(max > 0, "http.{key} must be at least 1");
+        }
         anyhow::ensure!(
             config.http.async_grace_ms <= ASYNC_GRACE_MS_MAX,
             "http.async_grace_ms must be at most {ASYNC_GRACE_MS_MAX}, not {}",
@@ -313,6 +332,7 @@ impl Config {
         config.login.check()?;
         crate::publisher::Offers::new(&config.xmpp.offers)?;
         check_origins(&config.http.cors_origins)?;
+        config.log.check()?;
         config.balance.check()?;
         anyhow::ensure!(
             config.streaming.chunks_parallel_max > 0,
@@ -356,6 +376,12 @@ fn check_origins(origins: &[String]) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+fn merged(text: &str) -> anyhow::Result<toml::Table> {
+    let mut all: toml::Table = toml::from_str(DEFAULT)?;
+    overlay(&mut all, toml::from_str(text)?);
+    Ok(all)
 }
 
 fn overlay(base: &mut toml::Table, over: toml::Table) {

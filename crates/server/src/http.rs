@@ -7,6 +7,7 @@ mod assets;
 mod body;
 mod caller;
 mod conditional;
+pub(crate) mod connections;
 mod console;
 mod door;
 mod events;
@@ -16,8 +17,11 @@ mod form;
 mod health;
 mod jobs;
 pub(crate) mod listen;
+mod metrics;
 mod negotiate;
+pub(crate) mod observe;
 pub(crate) mod outputs;
+mod pace;
 mod pages;
 mod processes;
 mod range;
@@ -37,7 +41,7 @@ use crate::app::App;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -74,16 +78,17 @@ pub(crate) fn router(app: App) -> Router {
         .route("/wps/status/{job}", get(wps::status))
         .route("/wps/RetrieveResultServlet", get(streams::retrieve))
         .route("/RetrieveResultServlet", get(streams::retrieve))
-        .route("/console", get(console::agents))
+        .route("/console", get(console::console))
         .route("/console/drain", post(console::drain))
         .route("/login", get(door::login))
         .route("/watch", get(streams::watch))
         .route("/watch/events", get(streams::watch_events))
         .route("/watch/chunk", get(streams::watch_chunk))
+        .route("/metrics", get(metrics::metrics))
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .fallback(service::not_found)
         .method_not_allowed_fallback(service::method_not_allowed)
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), door::door))
+        .layer(from_fn_with_state(Arc::clone(&app), door::door))
         .merge(open_routes())
         .merge(agent_routes())
         .layer(cors)
@@ -95,7 +100,9 @@ pub(crate) fn router(app: App) -> Router {
             header::REFERRER_POLICY,
             HeaderValue::from_static("same-origin"),
         ))
-        .layer(CatchPanicLayer::custom(service::panicked));
+        .layer(CatchPanicLayer::custom(service::panicked))
+        .layer(from_fn_with_state(Arc::clone(&app.connections), connections::count_passed_on))
+        .layer(from_fn_with_state(Arc::clone(&app), observe::observe));
     let router = if app.is_tls { router.layer(strict_transport()) } else { router };
     router.with_state(app)
 }
@@ -134,6 +141,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         header::RANGE,
         HeaderName::from_static("prefer"),
         HeaderName::from_static("last-event-id"),
+        observe::REQUEST_ID,
     ];
     if !any {
         allowed.push(header::AUTHORIZATION);
@@ -150,5 +158,6 @@ fn cors(origins: &[String]) -> CorsLayer {
             header::ETAG,
             header::RETRY_AFTER,
             HeaderName::from_static("preference-applied"),
+            observe::REQUEST_ID,
         ])
 }

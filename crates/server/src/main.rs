@@ -25,10 +25,13 @@ mod join;
 mod layers;
 mod load;
 mod local_services;
+mod log;
 mod login;
 mod offering;
+mod open_files;
 mod password;
 mod publisher;
+mod reload;
 mod remote_config;
 mod replay;
 mod serve;
@@ -69,7 +72,6 @@ fn main() -> ExitCode {
         _ => {}
     }
     let cli = Cli::parse();
-    start_log();
     let threads = match &cli.command {
         Command::Serve(_) | Command::Xmpp(_) => {
             std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
@@ -92,6 +94,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(command: &Command) -> anyhow::Result<ExitCode> {
+    // The server's configuration says how it logs.
+    if !matches!(command, Command::Serve(_)) {
+        log::start(&log::Config::default())?;
+    }
     match command {
         Command::Serve(arguments) => serve::serve(arguments).await?,
         Command::Xmpp(arguments) => xmpp_server::xmpp(arguments).await?,
@@ -141,17 +147,5 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         EXIT_UNREACHABLE.into()
     } else {
         EXIT_FAILED.into()
-    }
-}
-
-/// Logs to standard error, as text or, with `ANABRANCH_LOG_FORMAT=json`, as JSON.
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("ANABRANCH_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::env::var("ANABRANCH_LOG_FORMAT").is_ok_and(|format| format == "json") {
-        builder.json().init();
-    } else {
-        builder.with_ansi(terminal::is_watched()).init();
     }
 }

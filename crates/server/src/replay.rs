@@ -7,6 +7,7 @@ mod recording;
 mod routes;
 
 use crate::cli;
+use crate::http::connections::{Connections, Rules};
 use crate::http::listen::{self, Limits};
 use crate::{serve, signals, terminal};
 use anabranch_formats::vector::VectorFormat;
@@ -59,7 +60,9 @@ pub(crate) async fn replay(arguments: &cli::Replay) -> anyhow::Result<()> {
     let replay =
         Replay { recording, rate: arguments.rate, is_loop: arguments.is_loop, started: Instant::now() };
     let limits = Limits { connections_max: CONNECTIONS_MAX, head_timeout: PATIENCE, drain: PATIENCE };
-    listen::serve(listener, None, routes::router(Arc::new(replay), address), limits, shutdown).await;
+    let connections = Connections::new(Rules::none());
+    let router = routes::router(Arc::new(replay), address);
+    listen::serve(listener, None, router, limits, connections, shutdown).await;
     Ok(())
 }
 

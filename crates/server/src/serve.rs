@@ -9,17 +9,20 @@ use crate::config::{Config, ExternalXmpp, Xmpp};
 use crate::data_plane::DataPlane;
 use crate::folder::{Folder, write_private};
 use crate::geoserver::GeoServer;
+use crate::http::connections::{Connections, Rules};
+use crate::http::observe::Requests;
 use crate::http::rendered::Rendered;
 use crate::http::streams::Followers;
 use crate::http::tls::Tls;
 use crate::http::{self, UPLOADS_MAX, listen};
 use crate::layers::Layers;
 use crate::publisher::{LocalPublisher, Offers, RegistryPublisher};
+use crate::reload::Reload;
 use crate::shared_folder::SharedFolders;
 use crate::streams::Publishing;
 use crate::upload_server::UploadServer;
 use crate::uploading::Uploads;
-use crate::{local_services, signals, terminal, xmpp_server, xmpp_session};
+use crate::{local_services, log, open_files, signals, terminal, xmpp_server, xmpp_session};
 use anabranch_egress::Egress;
 use anabranch_engine::{Engine, EngineConfig, Quota, Quotas};
 use anabranch_ogc::ogcapi::BaseUrl;
@@ -44,6 +47,8 @@ use tokio_util::sync::CancellationToken;
 /// Where it can't be started: configuration, data folder, ports, certificate, external XMPP server.
 pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let config = load_config(arguments)?;
+    let log = log::start(&config.log)?;
+    open_files::allow(config.http.connections_max)?;
     let shutdown = signals::shutdown_token()?;
     let folder = Folder::open(&arguments.data.folder())?;
     let egress = Egress::new(config.egress.clone());
@@ -83,6 +88,10 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         layers.take_up().await;
     }
 
+    signals::drain_on_signal(engine.clone())?;
+    let keys = Config::keys(arguments.config.as_deref())?;
+    Reload { file: arguments.config.clone(), keys, log, egress: egress.clone() }.at_signals()?;
+    let connections = Connections::new(connection_rules(&config));
     let app: App = Arc::new(Parts {
         engine: engine.clone(),
         orchestrator: orchestrator.clone(),
@@ -106,6 +115,10 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         early_success: config.streaming.early_success.clone(),
         egress,
         followers: Followers::default(),
+        xmpp: xmpp.clone(),
+        requests: Requests::default(),
+        connections: Arc::clone(&connections),
+        connections_max: config.http.connections_max,
         stopping: shutdown.clone(),
     });
     let scheme = scheme(&config);
@@ -120,7 +133,8 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         head_timeout: Duration::from_millis(config.http.head_ms_max),
         drain,
     };
-    let http = tokio::spawn(listen::serve(listener, tls, http::router(app), limits, shutdown.clone()));
+    let router = http::router(app);
+    let http = tokio::spawn(listen::serve(listener, tls, router, limits, connections, shutdown.clone()));
     shutdown.cancelled().await;
     // Runs on agents go on and are found again; everything else gets the time to drain.
     orchestrator.detach_all();
@@ -150,6 +164,15 @@ fn public_url(config: &Config, address: SocketAddr) -> String {
     match config.http.public_url.as_str() {
         "" => format!("{}://{address}", scheme(config)),
         url => url.trim_end_matches('/').to_owned(),
+    }
+}
+
+fn connection_rules(config: &Config) -> Rules {
+    let given = &config.http;
+    Rules {
+        per_address_max: given.connections_per_address_max,
+        exempt: given.connections_exempt.clone(),
+        proxies: given.trusted_proxies.clone(),
     }
 }
 

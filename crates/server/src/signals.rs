@@ -1,6 +1,7 @@
 //! SIGINT and SIGTERM: the first one asks for an end in order, the second one takes it. SIGUSR1 and SIGUSR2 turn draining of an agent
-//! on and off.
+//! or a server on and off.
 
+use anabranch_engine::Engine;
 use anabranch_remote::Drain;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -14,18 +15,35 @@ const EXIT_IMPATIENT: i32 = 130;
 /// Where the system gives no signal handlers.
 pub(crate) fn drain_switch() -> anyhow::Result<Drain> {
     let drain = Drain::default();
-    let (mut on, mut off) = (signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?);
     let switch = drain.clone();
+    on_user_signals(move |on| switch.set(on))?;
+    Ok(drain)
+}
+
+/// Has a server let in no more jobs at SIGUSR1, and let them in again at SIGUSR2.
+///
+/// # Errors
+/// Where the system gives no signal handlers.
+pub(crate) fn drain_on_signal(engine: Engine) -> anyhow::Result<()> {
+    on_user_signals(move |on| {
+        tracing::info!(on, "draining was switched by a signal");
+        engine.set_draining(on);
+    })
+}
+
+/// Switches on at SIGUSR1, off at SIGUSR2.
+fn on_user_signals(switch: impl Fn(bool) + Send + 'static) -> anyhow::Result<()> {
+    let (mut on, mut off) = (signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?);
     tokio::spawn(async move {
         loop {
             tokio::select! {
-                Some(()) = on.recv() => switch.set(true),
-                Some(()) = off.recv() => switch.set(false),
+                Some(()) = on.recv() => switch(true),
+                Some(()) = off.recv() => switch(false),
                 else => break,
             }
         }
     });
-    Ok(drain)
+    Ok(())
 }
 
 /// A token that is cancelled by the first signal.

@@ -4,6 +4,7 @@ use super::schema;
 use super::sql::{Param, Row, Statement, StoreError};
 use super::sqlite::{self, Sqlite};
 use crate::engine::OpenError;
+use prometheus_client::metrics::histogram::Histogram;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -16,9 +17,10 @@ pub(crate) enum Database {
 
 impl Database {
     /// The connection that writes: one, of the one thread that does. Makes or migrates the tables. Blocking.
-    pub(super) fn open(&self) -> Result<Writing, OpenError> {
+    /// `sync_time` gets the seconds of syncs that nobody waits for.
+    pub(super) fn open(&self, sync_time: Histogram) -> Result<Writing, OpenError> {
         match self {
-            Self::Sqlite(path) => Sqlite::open(path).map(Writing::Sqlite),
+            Self::Sqlite(path) => Sqlite::open(path, sync_time).map(Writing::Sqlite),
         }
     }
 

@@ -7,6 +7,7 @@ use super::schema;
 use super::sql::{Param, Row, Statement, StoreError};
 use super::sync::Syncer;
 use crate::engine::OpenError;
+use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 use std::path::Path;
@@ -51,10 +52,11 @@ pub(super) struct Sqlite {
 
 impl Sqlite {
     /// Opens the database, makes or migrates it.
-    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open(path: &Path, sync_time: Histogram) -> Result<Self, OpenError> {
         let connection = schema::open(path)?;
         let failed = |source| OpenError::Folder { path: path.to_owned(), source };
-        Ok(Self { connection, full: None, unsynced: None, syncer: Syncer::start(path).map_err(failed)? })
+        let syncer = Syncer::start(path, sync_time).map_err(failed)?;
+        Ok(Self { connection, full: None, unsynced: None, syncer })
     }
 
     pub(super) fn unsynced(&self) -> Option<Instant> {

@@ -7,12 +7,12 @@ use super::sql::{Param, Statement, StoreError};
 use crate::board::Board;
 use crate::folders;
 use crate::list::StateName;
-use crate::live::{Live, Snapshot, file_of};
+use crate::live::{Live, Snapshot, file_of, value_bytes};
 use anabranch_model::{Error, Subscriber, Timestamp, UserName};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Rest after a failed write, which is then tried again: a full disk does not empty faster by asking.
 const RETRY: Duration = Duration::from_millis(500);
@@ -91,14 +91,18 @@ impl Writer {
             })
             .collect();
         let durable = durable || snapshots.iter().any(|(_, snapshot)| snapshot.durable);
+        let begin = Instant::now();
         match self.commit(&snapshots, &removals, durable) {
             Ok(counts) => {
+                self.board.metrics.committed(begin.elapsed(), durable);
                 self.board.set_failing(false);
                 for (removal, count) in removals.into_iter().zip(counts) {
                     // Who asked may have gone; the rows are removed all the same.
                     let _ = removal.done.send(Ok(count));
                 }
                 for (live, snapshot) in snapshots {
+                    let bytes = snapshot.chunks.iter().map(|(_, _, value)| value_bytes(value)).sum();
+                    self.board.metrics.stored(snapshot.chunks.len() as u64, bytes);
                     self.board.finishes(&snapshot.view.job);
                     if live.committed(snapshot) {
                         self.board.finished(&live);
@@ -116,6 +120,7 @@ impl Writer {
     fn failed(&mut self, snapshots: Snapshots, removals: Vec<Removal>, error: StoreError) {
         tracing::error!(%error, jobs = snapshots.len(), "the job store can't be written; it is tried again");
         self.board.set_failing(true);
+        self.board.metrics.commit_failed();
         let error = Error::from(error);
         for removal in removals {
             let _ = removal.done.send(Err(error.clone()));

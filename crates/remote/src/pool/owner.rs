@@ -223,7 +223,10 @@ impl Pool {
         match event {
             BusEvent::Up { jid } => self.session_up(&jid, now),
             BusEvent::Down { reason } => self.session_down(&reason, now),
-            BusEvent::Fatal(error) => tracing::error!(%error, "the XMPP session has ended for good"),
+            BusEvent::Fatal(error) => {
+                tracing::error!(%error, "the XMPP session has ended for good");
+                self.counters.online = false;
+            }
             BusEvent::Occupant { room, nick, real_jid, change, .. } => {
                 self.occupant(&room, &nick, real_jid.as_deref(), change, now)
             }

@@ -28,6 +28,7 @@ const PARAMETERS_MAX: usize = 500;
 impl Pool {
     pub(super) fn session_up(&mut self, jid: &str, now: Instant) {
         tracing::info!(jid, "connected to the XMPP server");
+        self.counters.online = true;
         let away = Presence::Away { lost: Some(now + self.settings.agent_lost) };
         self.set_presences(away, now, |presence| presence == Presence::Away { lost: None });
         self.wps_session_up(now);
@@ -36,6 +37,7 @@ impl Pool {
     /// Nothing is known of agents while our own session is down, so their clocks stand still.
     pub(super) fn session_down(&mut self, reason: &str, now: Instant) {
         tracing::warn!(reason, "disconnected from the XMPP server");
+        self.counters.online = false;
         self.sessions.clear();
         self.wps_session_down();
         self.set_presences(Presence::Away { lost: None }, now, |presence| {

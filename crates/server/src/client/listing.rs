@@ -46,9 +46,7 @@ fn job_row(job: &Value) -> [String; 6] {
 /// Lists connected agents.
 pub(crate) async fn agents(command: &cli::Remote) -> anyhow::Result<()> {
     let api = Api::new(command)?;
-    let mut url = api.url(&["console"]);
-    url.query_pairs_mut().append_pair("f", "json");
-    let list = api.get(url).await?;
+    let list = console(&api).await?;
     let rows: Vec<_> = list["agents"].as_array().into_iter().flatten().map(agent_row).collect();
     table(["AGENT", "STATE", "RUNS", "CPU %", "MEMORY %", "SERVICES"], &rows);
     for queue in list["waiting"].as_array().into_iter().flatten() {
@@ -58,29 +56,52 @@ pub(crate) async fn agents(command: &cli::Remote) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has an agent take no new runs, or take them again.
+/// Has an agent take no new runs, or the server no new jobs, or take them again.
 pub(crate) async fn drain(command: &cli::Drain) -> anyhow::Result<()> {
     let api = Api::new(&command.remote)?;
     let order = json!({ "agent": command.agent, "drain": !command.undo });
-    let name = cell(&api.post(api.url(&["console", "drain"]), &order).await?["agent"]);
+    let answer = api.post(api.url(&["console", "drain"]), &order).await?;
+    let (name, what) = match &answer["agent"] {
+        Value::String(name) => (name.clone(), "run"),
+        _ => ("the server".to_owned(), "job"),
+    };
     if command.undo {
-        line(format_args!("{name} takes runs again"));
+        line(format_args!("{name} takes {what}s again"));
         return Ok(());
     }
-    line(format_args!("{name} takes no new runs"));
+    line(format_args!("{name} takes no new {what}s"));
     if command.wait {
-        drained(&api, &name).await?;
-        line(format_args!("{name} is drained: no run is left"));
+        match &command.agent {
+            Some(_) => drained(&api, &name).await?,
+            None => server_drained(&api).await?,
+        }
+        line(format_args!("{name} is drained: no {what} is left"));
     }
     Ok(())
+}
+
+async fn console(api: &Api) -> anyhow::Result<Value> {
+    let mut url = api.url(&["console"]);
+    url.query_pairs_mut().append_pair("f", "json");
+    api.get(url).await
+}
+
+/// Waits until a server that is being drained has no job left.
+async fn server_drained(api: &Api) -> anyhow::Result<()> {
+    loop {
+        let jobs = console(api).await?["jobs"].take();
+        anyhow::ensure!(jobs["draining"] == true, "the server was told to take jobs again");
+        if jobs["queued"] == 0 && jobs["running"] == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(DRAIN_POLL).await;
+    }
 }
 
 /// Waits until an agent that is being drained has no run left.
 async fn drained(api: &Api, name: &str) -> anyhow::Result<()> {
     loop {
-        let mut url = api.url(&["console"]);
-        url.query_pairs_mut().append_pair("f", "json");
-        let list = api.get(url).await?;
+        let list = console(api).await?;
         let agent = list["agents"].as_array().into_iter().flatten().find(|agent| agent["name"] == *name);
         let Some(agent) = agent.filter(|agent| agent["connected"] == true) else {
             anyhow::bail!("{name} is not connected any more");

@@ -1,8 +1,9 @@
-//! `GET /console`: the connected agents with their load, and the runs that none takes; `POST /console/drain`: agents for maintenance.
+//! `GET /console`: what runs and waits, the agents with their load, limits and disk; `POST /console/drain`: agents, or the server itself, for
+//! maintenance.
 
 use super::answer::{self, Asked};
 use super::negotiate::Form;
-use super::pages::{AgentRow, AgentsPage};
+use super::pages::console::{AgentRow, ConsolePage, DiskRow, LimitRow, LiveRow};
 use super::same_site::refuse_foreign;
 use crate::app::App;
 use crate::audit::Event;
@@ -19,9 +20,13 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 
-/// Agents and counts.
-pub(crate) async fn agents(
+/// Most jobs shown: a page that is fetched every few seconds; `/jobs` lists them all.
+const JOBS_SHOWN_MAX: usize = 100;
+
+/// The page, or what is on it as JSON.
+pub(crate) async fn console(
     State(app): State<App>,
     caller: Caller,
     RawQuery(query): RawQuery,
@@ -35,25 +40,56 @@ pub(crate) async fn agents(
     let (agents, counts) = (app.orchestrator.agents(), app.engine.counts());
     match Form::wanted(asked.query, &headers) {
         Err(error) => asked.error(&error),
-        Ok(Form::Html) => {
-            let page = AgentsPage {
-                page: asked.page(),
-                waiting: app.orchestrator.waiting(),
-                agents: agents.iter().map(AgentRow::from).collect(),
-                queued: counts.queued,
-                running: counts.running,
-                finished: finished(&counts),
-            };
-            answer::html(StatusCode::OK, &page)
-        }
+        Ok(Form::Html) => answer::html(StatusCode::OK, &page(&asked, &agents, &counts)),
         Ok(Form::Json) => {
             let agents: Vec<Value> = agents.iter().map(agent_json).collect();
-            let jobs =
-                json!({ "queued": counts.queued, "running": counts.running, "finished": finished(&counts) });
+            let jobs = json!({
+                "queued": counts.queued,
+                "running": counts.running,
+                "finished": finished(&counts),
+                "draining": app.engine.is_draining(),
+            });
             let waiting: Vec<Value> = app.orchestrator.waiting().iter().map(waiting_json).collect();
             answer::json(StatusCode::OK, &json!({ "agents": agents, "waiting": waiting, "jobs": jobs }))
         }
     }
+}
+
+fn page(asked: &Asked<'_>, agents: &[AgentInfo], counts: &Counts) -> ConsolePage {
+    let app = asked.app;
+    let (jobs, count) = app.engine.unfinished(JOBS_SHOWN_MAX);
+    ConsolePage {
+        page: asked.page(),
+        is_draining: app.engine.is_draining(),
+        queued: counts.queued,
+        running: counts.running,
+        finished: finished(counts),
+        more: count - jobs.len(),
+        jobs: jobs.iter().map(|live| LiveRow::new(app, live)).collect(),
+        agents: agents.iter().map(AgentRow::from).collect(),
+        waiting: app.orchestrator.waiting(),
+        limits: limits(app, counts),
+        disk: disk(app.engine.spool()).map(|(free_bytes, size_bytes)| DiskRow { free_bytes, size_bytes }),
+    }
+}
+
+/// The server's limits that fill up.
+fn limits(app: &App, counts: &Counts) -> Vec<LimitRow> {
+    let limits = app.engine.limits();
+    let (connections, connections_max) = (app.connections.open(), app.connections_max);
+    [
+        ("Jobs that wait", counts.queued, limits.jobs_queued_max),
+        ("Runs", counts.running, limits.parallel_runs_max),
+        ("Connections", connections, connections_max),
+    ]
+    .map(|(name, used, max)| LimitRow { name, used: used as u64, max: max as u64 })
+    .into()
+}
+
+/// Bytes free and bytes in all where a folder lies; `None` where the system does not say.
+pub(crate) fn disk(folder: &Path) -> Option<(u64, u64)> {
+    let room = rustix::fs::statvfs(folder).ok()?;
+    Some((room.f_bavail.saturating_mul(room.f_frsize), room.f_blocks.saturating_mul(room.f_frsize)))
 }
 
 fn agent_json(agent: &AgentInfo) -> Value {
@@ -83,13 +119,15 @@ fn waiting_json(waiting: &WaitingRuns) -> Value {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DrainOrder {
-    /// Its name, or its instance alone.
-    agent: String,
+    /// Its name, or its instance alone; none for this server itself.
+    #[serde(default)]
+    agent: Option<String>,
     /// False: it may take runs again.
     drain: bool,
 }
 
-/// `POST /console/drain`, as form or JSON: `agent` takes no new runs and finishes those it has, or (`drain=false`) takes runs again.
+/// `POST /console/drain`, as form or JSON: `agent` takes no new runs and finishes those it has, or (`drain=false`) takes runs again. Without
+/// `agent` this server takes no new jobs, and finishes those it has.
 pub(crate) async fn drain(
     State(app): State<App>,
     caller: Caller,
@@ -107,9 +145,16 @@ pub(crate) async fn drain(
         Ok(order) => order,
         Err(detail) => return asked.problem(Problem::http(400, "no order", detail)),
     };
-    let drained = app.orchestrator.drain(&order.agent, order.drain).await;
+    let drained = match &order.agent {
+        Some(agent) => app.orchestrator.drain(agent, order.drain).await.map(Some),
+        None => {
+            app.engine.set_draining(order.drain);
+            Ok(None)
+        }
+    };
     let outcome = drained.as_ref().map_or_else(ToString::to_string, |_name| "taken".into());
-    app.audit.record(&caller, Event::Drained { agent: &order.agent, drain: order.drain, outcome: &outcome });
+    let agent = order.agent.as_deref().unwrap_or("the server itself");
+    app.audit.record(&caller, Event::Drained { agent, drain: order.drain, outcome: &outcome });
     match (drained, Form::wanted(None, &headers)) {
         (Ok(_), Ok(Form::Html)) => Redirect::to(&app.base.at("/console")).into_response(),
         (Ok(name), _) => answer::json(StatusCode::OK, &json!({ "agent": name, "draining": order.drain })),
@@ -134,7 +179,7 @@ fn read_order(headers: &HeaderMap, body: &[u8]) -> Result<DrainOrder, String> {
             let field = |name: &str| pairs.get(name).ok_or_else(|| format!("field '{name}' is missing"));
             let drain = field("drain")?;
             let drain = drain.parse().map_err(|_| format!("'drain' must be true or false, not {drain:?}"))?;
-            Ok(DrainOrder { agent: field("agent")?.clone(), drain })
+            Ok(DrainOrder { agent: pairs.get("agent").cloned(), drain })
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The accept loop: connections limited in number, slow in their head cut off, ended in order.
 
+use super::connections::Connections;
+use super::pace::{Paced, Taken};
 use super::tls::Tls;
 use axum::Router;
 use hyper::body::Incoming;
@@ -36,7 +38,7 @@ impl Default for Peer {
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) connections_max: usize,
-    /// For the whole head of a request.
+    /// For the whole head of a request, and for the next request to begin.
     pub(crate) head_timeout: Duration,
     /// For answers under way when the server stops.
     pub(crate) drain: Duration,
@@ -48,6 +50,7 @@ pub(crate) async fn serve(
     tls: Option<Arc<Tls>>,
     router: Router,
     limits: Limits,
+    admitted: Arc<Connections>,
     shutdown: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections_max));
@@ -64,12 +67,14 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, address)) => {
+                // Closed without a word: an answer would cost what the limit is to save.
+                let Some(of_address) = admitted.admit(address.ip()) else { continue };
                 let peer = Peer { address: address.ip(), certificate: None };
                 let serving =
                     secured(stream, tls.clone(), peer, router.clone(), limits.head_timeout, shutdown.clone());
                 connections.spawn(async move {
                     serving.await;
-                    drop(place);
+                    drop((place, of_address));
                 });
             }
             Err(error) => {
@@ -116,12 +121,12 @@ async fn connection(
 ) {
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
-        router.clone().oneshot(request.map(axum::body::Body::new))
+        router.clone().oneshot(request.map(|body| axum::body::Body::new(Paced::new(body))))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Taken::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => log(ended),

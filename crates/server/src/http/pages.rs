@@ -1,5 +1,6 @@
 //! The HTML pages, as data for their templates. Templates escape everything.
 
+pub(crate) mod console;
 pub(crate) mod definition;
 pub(crate) mod process;
 
@@ -11,7 +12,6 @@ use anabranch_model::{AllowedValue, Data, DataDescription, JobId, Timestamp, Val
 use anabranch_ogc::ogcapi::job::status_info;
 use anabranch_ogc::ogcapi::processes::{MetadataLink, ProcessSummary};
 use anabranch_ogc::ogcapi::{BaseUrl, Link, Problem};
-use anabranch_remote::{AgentInfo, WaitingRuns};
 use askama::Template;
 
 /// Bytes of a value that are shown on a page of results: a screenful; the link leads to all of it.
@@ -365,64 +365,6 @@ fn preview(value: &Value) -> Option<String> {
 /// A log line as text.
 pub(crate) fn log_text(line: &LogEntry) -> String {
     line.text.clone()
-}
-
-#[derive(Template)]
-#[template(path = "agents.html")]
-pub(crate) struct AgentsPage {
-    pub(crate) page: Page,
-    pub(crate) agents: Vec<AgentRow>,
-    pub(crate) waiting: Vec<WaitingRuns>,
-    pub(crate) queued: usize,
-    pub(crate) running: usize,
-    pub(crate) finished: u64,
-}
-
-/// An agent in the table.
-pub(crate) struct AgentRow {
-    name: String,
-    connected: bool,
-    draining: bool,
-    /// Connected or not, or why it gets no runs.
-    standing: String,
-    labels: String,
-    services: Vec<String>,
-    running: u32,
-    capacity: u32,
-    cpu: String,
-    memory: String,
-    load_average: String,
-    last_seen: String,
-}
-
-impl From<&AgentInfo> for AgentRow {
-    fn from(agent: &AgentInfo) -> Self {
-        let of_load =
-            |read: fn(&anabranch_remote::Load) -> String| agent.load.as_ref().map(read).unwrap_or_default();
-        Self {
-            name: agent.name.clone(),
-            connected: agent.connected,
-            draining: agent.draining,
-            standing: standing(agent).to_owned(),
-            labels: agent.labels.join(", "),
-            services: agent.services.iter().map(ToString::to_string).collect(),
-            running: agent.running,
-            capacity: agent.capacity,
-            cpu: of_load(|load| format!("{:.0} %", load.cpu_percent)),
-            memory: of_load(|load| format!("{:.0} %", load.memory_percent)),
-            load_average: of_load(|load| format!("{:.2}", load.load_average)),
-            last_seen: shown(agent.last_seen),
-        }
-    }
-}
-
-/// How an agent stands, in a word or a few.
-fn standing(agent: &AgentInfo) -> &str {
-    match &agent.obstacle {
-        _ if !agent.connected => "lost",
-        Some(obstacle) => obstacle,
-        None => "connected",
-    }
 }
 
 #[derive(Template)]
