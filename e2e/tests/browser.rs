@@ -322,9 +322,13 @@ async fn the_other_pages_are_looked_at_too() {
         .await;
     server.job_in(&job, &["failed"], DEADLINE).await;
     let failed = format!("/jobs/{job}");
+    // One that the console shows.
+    let long = json!({ "inputs": { "literalInput": "x", "pause": 600 } });
+    let running = server.submit("echo", &long).await;
+    server.job_in(&running, &["running"], DEADLINE).await;
     for (name, path) in [
         ("conformance", "/conformance"),
-        ("agents", "/console"),
+        ("console", "/console"),
         ("job-failed", &failed),
         ("not-found", "/nowhere"),
     ] {
