@@ -78,13 +78,13 @@ impl Metrics {
             Outcome::Failed(_) => "failed",
             Outcome::Dismissed(_) => "dismissed",
         };
-        let process = self.process(&job.process);
-        self.finished.get_or_create(&[process.clone(), ("outcome", outcome.into())]).inc();
+        let process = [self.process(&job.process)];
+        self.finished.get_or_create(&[process[0].clone(), ("outcome", outcome.into())]).inc();
         let Some(end) = job.finished else { return };
         let begin = job.started.unwrap_or(end);
-        self.queue_time.get_or_create(&[process.clone()]).observe(seconds(job.created, begin));
+        self.queue_time.get_or_create(&process).observe(seconds(job.created, begin));
         if job.started.is_some() {
-            self.run_time.get_or_create(&[process]).observe(seconds(begin, end));
+            self.run_time.get_or_create(&process).observe(seconds(begin, end));
         }
     }
 
