@@ -378,7 +378,7 @@ async fn a_failure_means_the_same_by_every_interface() {
 }
 
 #[tokio::test]
-async fn an_unknown_job_is_unknown_to_every_interface() {
+async fn an_unknown_job_is_unknown_to_every_interface_and_a_removed_one_is_gone() {
     let (server, _services) = start().await;
     let finished = Interface::OgcApi.submit(&server, Work::Echo).await;
     until(&server, &finished, "successful").await;
@@ -394,11 +394,12 @@ async fn an_unknown_job_is_unknown_to_every_interface() {
                 view.result(&server, job).await,
                 view.dismiss(&server, job).await,
             ] {
-                let (status, meaning) = match view {
+                let (unknown, meaning) = match view {
                     Interface::OgcApi => (404, "/no-such-job"),
                     Interface::Wps1 => (404, "locator=\"executionId\""),
                     Interface::Wps2 => (400, "exceptionCode=\"NoSuchJob\""),
                 };
+                let status = if job == finished { 410 } else { unknown };
                 assert!(
                     reply.status == status && reply.text().contains(meaning),
                     "{view:?} {job}: {} {}",

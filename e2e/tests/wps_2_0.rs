@@ -183,7 +183,7 @@ async fn dismissed_jobs_end_and_are_no_jobs_any_more() {
     let removed = of_job_by_post(&server, "Dismiss", &done).await.text();
     assert_eq!(text_of(&removed, "wps:Status"), "Dismissed");
     for operation in ["GetStatus", "GetResult", "Dismiss"] {
-        check_refused(&of_job(&server, operation, &done).await, 400, "NoSuchJob", "JobID");
+        check_refused(&of_job(&server, operation, &done).await, 410, "NoSuchJob", "JobID");
     }
     check_refused(&of_job(&server, "GetStatus", "nonsense").await, 400, "NoSuchJob", "JobID");
 }
