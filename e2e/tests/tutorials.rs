@@ -1,4 +1,4 @@
-//! The tutorials of `docs/`, followed word for word: files are written, commands run and programs started as they stand there, but for the
+//! The tutorials of `docs/`, and the stream of README.md, followed word for word: files are written, commands run and programs started as they stand there, but for the
 //! ports, which others may hold.
 
 #![allow(clippy::unwrap_used)]
@@ -65,6 +65,7 @@ impl Reader {
         let path = format!("{}:{}", self.folder.path().display(), std::env::var("PATH").unwrap());
         shell.args(["-ec", script]).current_dir(self.folder.path()).env("PATH", path);
         shell.env("ANABRANCH_DATA", self.folder.path().join("data")).env("JOB", &self.job);
+        shell.env("ANABRANCH_SERVER", format!("http://127.0.0.1:{}", self.http));
         shell
     }
 
@@ -77,7 +78,11 @@ impl Reader {
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std::fs::write(path, block).unwrap();
             }
-            ("sh", "start") => self.start(block.trim()).await,
+            ("sh", "start") => {
+                for line in block.trim().lines() {
+                    self.start(line).await;
+                }
+            }
             ("sh", "") => self.run(block).await,
             ("text", "output") => assert_eq!(self.said, *block),
             _ => panic!("a block of a kind that is not known here: {info}"),
@@ -149,4 +154,15 @@ async fn the_tutorial_of_output_streaming_works() {
 #[tokio::test]
 async fn the_tutorial_of_full_streaming_works() {
     follow("tutorial-full-streaming.md").await;
+}
+
+#[tokio::test]
+async fn the_stream_of_the_readme_works() {
+    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let mut reader = Reader::new();
+    for (info, block) in blocks(&text).into_iter().filter(|(info, _)| info.starts_with("sh")) {
+        reader.follow(&info, &block).await;
+    }
+    let snapped = std::fs::read_to_string(reader.folder.path().join("snapped.geojsonl")).unwrap();
+    assert!(snapped.lines().count() > 100, "{snapped}");
 }
