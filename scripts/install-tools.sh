@@ -13,14 +13,28 @@ apt_need() {
   if [ -z "$apt_updated" ]; then as_root apt-get update -qq; apt_updated=yes; fi
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
   # Debian starts the servers it installs; the tests start their own, on ports of their own.
-  case "$2" in prosody | ejabberd | munge | slurmctld | slurmd | openssh-server)
+  case "$2" in
+  postgresql) stop_postgresql ;;
+  prosody | ejabberd | munge | slurmctld | slurmd | openssh-server)
     if [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now "${2/openssh-server/ssh}"; fi ;;
   esac
+}
+
+# Called where PostgreSQL has just been installed: the empty cluster that Debian makes and starts with it goes again.
+stop_postgresql() {
+  if [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now postgresql; fi
+  pg_lsclusters -h | while read -r version name _; do as_root pg_dropcluster --stop "$version" "$name"; done
 }
 
 # apt_need_python MODULE PACKAGE: installs PACKAGE where Debian's Python lacks MODULE.
 apt_need_python() {
   /usr/bin/python3 -c "import $1" 2>/dev/null || apt_need "python3 module $1" "$2"
+}
+
+# Its programs lie in a folder of their version, not on the path.
+need_postgresql() {
+  if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then return; fi
+  apt_need "initdb of PostgreSQL" postgresql
 }
 
 # moto (S3) and its server, of PyPI: in a folder of its own, where the tests look for it.
@@ -49,9 +63,10 @@ apt_need cc build-essential
 case "${1:-}" in
   run) apt_need gdal_contour gdal-bin; apt_need curl curl; apt_need python3 python3 ;;
   test) apt_need ogr2ogr gdal-bin; apt_need bwrap bubblewrap; apt_need munged munge; apt_need slurmctld slurmctld; apt_need slurmd slurmd; apt_need sbatch slurm-client
+    need_postgresql
     # Servers that uploads go to.
     apt_need sshd openssh-server; apt_need python3 python3; apt_need_python pyftpdlib python3-pyftpdlib; apt_need_python OpenSSL python3-openssl; need_moto ;;
-  e2e) apt_need gdal_contour gdal-bin; apt_need prosody prosody; apt_need ejabberdctl ejabberd; apt_need chromium chromium; apt_need chromedriver chromium-driver; apt_need openssl openssl; apt_need curl curl; apt_need python3 python3; apt_need_python slixmpp python3-slixmpp; apt_need_python pyftpdlib python3-pyftpdlib; apt_need_python OpenSSL python3-openssl; apt_need faketime faketime; need_oidc ;;
+  e2e) need_postgresql; apt_need gdal_contour gdal-bin; apt_need prosody prosody; apt_need ejabberdctl ejabberd; apt_need chromium chromium; apt_need chromedriver chromium-driver; apt_need openssl openssl; apt_need curl curl; apt_need python3 python3; apt_need_python slixmpp python3-slixmpp; apt_need_python pyftpdlib python3-pyftpdlib; apt_need_python OpenSSL python3-openssl; apt_need faketime faketime; need_oidc ;;
   venv) apt_need python3 python3; echo "installing python3-venv"; as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null ;;
   deny)

@@ -1,15 +1,15 @@
 //! How many jobs a second the engine takes, records and ends, without any protocol on top.
 //!
 //! ```sh
-//! cargo run --release -p anabranch-engine --example throughput [FOLDER]
+//! cargo run --release -p anabranch-engine --example throughput [FOLDER [POSTGRES]]
 //! ```
 //!
 //! Two loads: clients that wait for each answer (synchronous echo), and many asynchronous jobs submitted at once. Measure on
-//! the disk that matters: FOLDER is where the database lies.
+//! the disk that matters: FOLDER is where the database lies, or POSTGRES is its address: `postgres://user@host/database`.
 #![allow(clippy::print_stdout)] // its output is its purpose
 
 use anabranch_egress::{Egress, Policy};
-use anabranch_engine::{Engine, EngineConfig, Limits, Quotas, Submitter};
+use anabranch_engine::{Engine, EngineConfig, Limits, PostgresAccess, PostgresStore, Quotas, Submitter};
 use anabranch_model::{
     Algorithm, AlgorithmSink, DataDescription, Error, ExecuteRequest, ExecutionMode, FormatHint, InputData,
     InputDescription, InputItem, Inputs, LiteralDomain, LiteralType, LiteralValue, Occurs, OutputDescription,
@@ -75,7 +75,15 @@ async fn main() -> Result<(), Failure> {
     let default = std::env::temp_dir().join(format!("anabranch-throughput-{}", std::process::id()));
     let folder = std::env::args().nth(1).map_or(default, PathBuf::from);
     let config = EngineConfig { data: folder.clone(), limits: Limits::default(), quotas: Quotas::default() };
-    let engine = Engine::open(config, Egress::new(Policy::default())).await?;
+    let egress = Egress::new(Policy::default());
+    let engine = match std::env::args().nth(2) {
+        None => Engine::open(config, egress).await?,
+        Some(address) => {
+            let access = PostgresAccess::new(&address, None, None)?;
+            let store = PostgresStore { access, node: "only".into(), folder: None };
+            Engine::open_node(config, store, egress).await?
+        }
+    };
     let echo = ProcessId::new("echo")?;
     engine.registry().publish_algorithm(Arc::new(Echo(Arc::new(description(echo.clone())))));
     engine.recover().await?;

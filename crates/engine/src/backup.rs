@@ -79,7 +79,7 @@ pub fn back_up(data: &Path, to: &Path) -> Result<Copied, CopyError> {
 /// # Errors
 /// [`CopyError`].
 pub fn restore(backup: &Path, data: &Path) -> Result<Copied, CopyError> {
-    let folders = Folders::new(backup.to_owned());
+    let folders = Folders::new(backup.to_owned(), None);
     if !folders.database().is_file() {
         return Err(CheckError::NoStore(backup.to_owned()).into());
     }
@@ -100,14 +100,14 @@ fn copy(from: &Path, to: &Path) -> Result<Copied, CopyError> {
         return Err(CopyError::Exists(to.to_owned()));
     }
     let no_store = |_missing| CheckError::NoStore(from.to_owned());
-    let from = Folders::new(fs::canonicalize(from).map_err(no_store)?);
+    let from = Folders::new(fs::canonicalize(from).map_err(no_store)?, None);
     if !from.database().is_file() {
         return Err(CheckError::NoStore(from.root().to_owned()).into());
     }
     let unfinished = unfinished(to);
     folders::remove_folder(&unfinished);
     folders::make(&unfinished).map_err(at(&unfinished))?;
-    let target = Folders::new(unfinished.clone());
+    let target = Folders::new(unfinished.clone(), None);
     let copied = copy_into(&from, &target)?;
     sync_all(&unfinished).map_err(at(&unfinished))?;
     fs::rename(&unfinished, to).map_err(at(to))?;

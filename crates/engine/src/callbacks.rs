@@ -135,23 +135,22 @@ impl Inner {
         Ok(callbacks.place(job))
     }
 
-    /// Takes up the callbacks that the last server has not delivered.
-    pub(crate) async fn recover_callbacks(self: &Arc<Self>) -> Result<(), Error> {
+    /// Takes up the callbacks of a job that its last owner has not delivered.
+    pub(crate) async fn take_up_callbacks(self: &Arc<Self>, job: JobId, sequence: i64) -> Result<(), Error> {
         let Some(callbacks) = self.callbacks.get() else { return Ok(()) };
-        let due = self.store.readers.due_callbacks().await?;
-        for of_job in due.chunk_by(|(job, _), (next, _)| job == next) {
-            let job = of_job[0].0;
-            let Some(place) = callbacks.place(job) else {
-                continue; // of this server
-            };
-            let due = of_job.iter().map(|(_, event)| *event).collect();
-            match self.find(&Viewer::Operator, job).await? {
-                Found::Live(live) => self.follow(place, due, live.sequence, &live.request, live.watch()),
-                Found::Stored(stored) => {
-                    let request = self.store.readers.request(stored.sequence).await?;
-                    let view = watch::channel(Arc::new(stored.view)).1;
-                    self.follow(place, due, stored.sequence, &request, view);
-                }
+        let due = self.store.readers.due_callbacks(sequence).await?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let Some(place) = callbacks.place(job) else {
+            return Ok(()); // followed already
+        };
+        match self.find(&Viewer::Operator, job).await? {
+            Found::Live(live) => self.follow(place, due, live.sequence, &live.request, live.watch()),
+            Found::Stored(stored) => {
+                let request = self.store.readers.request(stored.sequence).await?;
+                let view = watch::channel(Arc::new(stored.view)).1;
+                self.follow(place, due, stored.sequence, &request, view);
             }
         }
         Ok(())

@@ -192,7 +192,7 @@ fn remove(path: &Path) -> Result<(), CheckError> {
 
 fn open(data: &Path) -> Result<Folders, CheckError> {
     let no_store = || CheckError::NoStore(data.to_owned());
-    let folders = Folders::new(fs::canonicalize(data).map_err(|_missing| no_store())?);
+    let folders = Folders::new(fs::canonicalize(data).map_err(|_missing| no_store())?, None);
     if folders.database().is_file() { Ok(folders) } else { Err(no_store()) }
 }
 

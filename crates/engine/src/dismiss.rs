@@ -23,30 +23,55 @@ impl Inner {
             Found::Stored(stored) if stored.view.job.is_finished() => {
                 return self.remove_finished(stored.removable(), stored.view, by).await;
             }
+            Found::Stored(stored) if self.nodes.is_some() => {
+                return self.dismiss_elsewhere(id, stored.sequence, by, wait).await;
+            }
             Found::Stored(_) => {
                 let limit = "the jobs of the last server have not been recovered yet".into();
                 return Err(Error::Busy { limit, retry_after_s: 1 });
             }
         };
-        let wait = match live.dismiss(by) {
+        let wait = match self.dismiss_live(&live, by) {
             DismissStep::TooLate => {
                 // Its end may not be committed yet.
                 let view = self.await_end(&live, Duration::from_millis(self.limits.dismiss_ms_max)).await;
                 return self.remove_finished(live.removable(&view), (*view).clone(), by).await;
             }
-            DismissStep::Ended => {
-                self.dispatcher.remove(&live);
-                // No work has to end; only the store has to be written.
-                Duration::from_millis(self.limits.dismiss_ms_max)
-            }
-            DismissStep::Cancelled { first } => {
-                if first {
-                    self.watch_end(&live);
-                }
-                wait
-            }
+            // No work has to end; only the store has to be written.
+            DismissStep::Ended => Duration::from_millis(self.limits.dismiss_ms_max),
+            DismissStep::Cancelled { .. } => wait,
         };
         Ok(self.await_end(&live, wait).await)
+    }
+
+    /// Ends a job in memory, or begins to.
+    pub(crate) fn dismiss_live(self: &Arc<Self>, live: &Arc<Live>, by: DismissedBy) -> DismissStep {
+        let step = live.dismiss(by);
+        match step {
+            DismissStep::TooLate | DismissStep::Cancelled { first: false } => {}
+            DismissStep::Ended => self.dispatcher.remove(live),
+            DismissStep::Cancelled { first: true } => self.watch_end(live),
+        }
+        step
+    }
+
+    /// Asks the job's owner, and waits up to `wait` for the end.
+    async fn dismiss_elsewhere(
+        self: &Arc<Self>,
+        id: JobId,
+        sequence: i64,
+        by: DismissedBy,
+        wait: Duration,
+    ) -> Result<Arc<JobView>, Error> {
+        if let Some(nodes) = &self.nodes {
+            nodes.ask_dismissal(sequence, by).await?;
+        }
+        let mut views = self.watch(&Viewer::Operator, id).await?;
+        let ended = views.wait_for(|view| view.job.is_finished());
+        // When time is up, or the job is removed, it is shown as it is.
+        let _ = tokio::time::timeout(wait, ended).await;
+        let view = Arc::clone(&views.borrow());
+        Ok(view)
     }
 
     async fn await_end(&self, live: &Live, wait: Duration) -> Arc<JobView> {

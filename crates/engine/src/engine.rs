@@ -13,6 +13,7 @@ use crate::ledger::Usage;
 use crate::limits::Limits;
 use crate::list::{JobFilter, JobPage};
 use crate::log::{JobLog, LogPage, LogWriter, read_page};
+use crate::nodes::{self, Nodes, PostgresStore};
 use crate::own::OwnAddresses;
 use crate::query::Found;
 use crate::quota::Quotas;
@@ -20,6 +21,8 @@ use crate::recover::remove_orphans;
 use crate::registry::Registry;
 use crate::retention;
 use crate::store::Store;
+use crate::store::database::Database;
+use crate::store::sql::StoreError;
 use crate::submit::Submitter;
 use crate::view::{ChunkPage, JobHandle, JobView, LiveJob, OutputLog, Results, StoredRequest};
 use anabranch_egress::Egress;
@@ -28,8 +31,8 @@ use anabranch_model::{
 };
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -63,7 +66,7 @@ pub enum OpenError {
     InUse(PathBuf),
     /// The database.
     #[error("the job database can't be used: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(String),
     /// The database was written by a newer version.
     #[error(
         "the job database has schema {found}, this version knows {known}: it was written by a newer version"
@@ -80,6 +83,18 @@ pub enum OpenError {
     /// The threads for CPU work.
     #[error("the CPU threads can't be started: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::Database(error.to_string())
+    }
 }
 
 /// What recovery did with the jobs it found unfinished.
@@ -120,8 +135,10 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     /// Lets go of runs that outlive the server.
     pub(crate) detach: CancellationToken,
-    /// The row number of the next job.
-    pub(crate) next_sequence: AtomicI64,
+    /// Row numbers for the next jobs.
+    pub(crate) sequences: tokio::sync::Mutex<Range<i64>>,
+    /// This server among others that have the same store.
+    pub(crate) nodes: Option<Arc<Nodes>>,
     spool: PathBuf,
     /// Held for as long as the data folder is ours.
     _lock: File,
@@ -140,18 +157,57 @@ impl Engine {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(config: EngineConfig, egress: Egress) -> Result<Self, OpenError> {
+        Self::open_on(config, None, None, egress).await
+    }
+
+    /// Opens an engine whose jobs are in a PostgreSQL database, which engines of other nodes may have open too.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_node(
+        config: EngineConfig,
+        store: PostgresStore,
+        egress: Egress,
+    ) -> Result<Self, OpenError> {
+        let nodes = Arc::new(Nodes::enter(&store).await?);
+        let engine = Self::open_on(config, store.folder, Some(Arc::clone(&nodes)), egress).await?;
+        tokio::spawn(nodes::heartbeat::beat(nodes));
+        Ok(engine)
+    }
+
+    async fn open_on(
+        config: EngineConfig,
+        folder: Option<PathBuf>,
+        nodes: Option<Arc<Nodes>>,
+        egress: Egress,
+    ) -> Result<Self, OpenError> {
         let runtime = Handle::current();
         let data = config.data.clone();
-        let opened = blocking(move || Inner::open(config, egress, runtime)).await;
+        let open = move || Inner::open(config, folder, nodes, egress, runtime);
+        let opened = blocking(open).await;
         let lost = |error| OpenError::Folder { path: data, source: std::io::Error::other(error) };
         let inner = Arc::new(opened.map_err(lost)??);
         let failed = |error: Error| OpenError::Store(error.to_string());
-        let last = inner.store.readers.last_sequence().await.map_err(failed)?;
-        inner.next_sequence.store(last + 1, Ordering::Relaxed);
+        *inner.sequences.lock().await = inner.store.readers.free_sequences().await.map_err(failed)?;
         remove_orphans(&inner).await.map_err(failed)?;
         tokio::spawn(retention::recall_and_sweep(Arc::downgrade(&inner), last + 1));
         tokio::spawn(clocks::keep_ending_overdue(Arc::downgrade(&inner)));
         Ok(Self(inner))
+    }
+
+    /// Returns when the other nodes have taken this one for dead: nothing more is written or told here. Its process is to end at once,
+    /// without asking anyone to end their work, and may start again. Never returns where there are no nodes.
+    pub async fn lost(&self) {
+        match &self.0.nodes {
+            Some(nodes) => nodes.lost.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The store can be written at present, and this node is none that others have taken for dead.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.0.board.is_failing() && self.0.nodes.as_ref().is_none_or(|nodes| !nodes.lost.is_cancelled())
     }
 
     /// Offers callbacks. To be called once, before [`Engine::recover`]: until then requests with a subscriber are refused.
@@ -230,10 +286,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchJob`].
     pub async fn watch(&self, viewer: &Viewer, id: JobId) -> Result<watch::Receiver<Arc<JobView>>, Error> {
-        match self.0.find(viewer, id).await? {
-            Found::Live(live) => Ok(live.watch()),
-            Found::Stored(stored) => Ok(watch::channel(Arc::new(stored.view)).1),
-        }
+        self.0.watch(viewer, id).await
     }
 
     /// Lists jobs, newest first: operators all, users theirs, and anonymous viewers none, as what they submit is nobody's.
@@ -352,6 +405,9 @@ impl Engine {
     pub async fn watch_log(&self, viewer: &Viewer, id: JobId) -> Result<watch::Receiver<u64>, Error> {
         match self.0.find(viewer, id).await? {
             Found::Live(live) => Ok(live.log.watch(live.view().job.is_finished())),
+            Found::Stored(stored) if self.0.nodes.is_some() && !stored.view.job.is_finished() => {
+                self.0.watch_log_elsewhere(id).await
+            }
             Found::Stored(_) => Ok(watch::channel(self.log(viewer, id, 0, 0).await?.total).1),
         }
     }
@@ -435,27 +491,55 @@ impl Engine {
 }
 
 impl Inner {
+    /// The row number of a new job.
+    pub(crate) async fn next_sequence(&self) -> Result<i64, Error> {
+        let mut sequences = self.sequences.lock().await;
+        if sequences.is_empty() {
+            *sequences = self.store.readers.free_sequences().await?;
+        }
+        sequences.next().ok_or_else(|| Error::internal("there are no row numbers left"))
+    }
+
     /// Blocking.
-    fn open(config: EngineConfig, egress: Egress, runtime: Handle) -> Result<Self, OpenError> {
-        let EngineConfig { data, limits, quotas } = config;
+    fn open(
+        config: EngineConfig,
+        folder: Option<PathBuf>,
+        nodes: Option<Arc<Nodes>>,
+        egress: Egress,
+        runtime: Handle,
+    ) -> Result<Self, OpenError> {
+        let EngineConfig { data, mut limits, quotas } = config;
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| OpenError::Folder { path, source }
         };
         folders::make_synced(&data).map_err(at(&data))?;
         let data = std::fs::canonicalize(&data).map_err(at(&data))?;
-        let folders = Folders::new(data.clone());
-        let lock = File::create(folders.lock()).map_err(at(&folders.lock()))?;
+        let lock_path = Folders::new(data.clone(), None).lock();
+        let lock = File::create(&lock_path).map_err(at(&lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(data)),
-            Err(TryLockError::Error(source)) => return Err(at(&folders.lock())(source)),
+            Err(TryLockError::Error(source)) => return Err(at(&lock_path)(source)),
+        }
+        let node = nodes.as_ref().filter(|_| folder.is_some()).map(|nodes| nodes.node);
+        let folder = folder.unwrap_or_else(|| data.clone());
+        folders::make(&folder).map_err(at(&folder))?;
+        let folder = std::fs::canonicalize(&folder).map_err(at(&folder))?;
+        let folders = Folders::new(folder, node);
+        let database = match &nodes {
+            None => Database::Sqlite(folders.database()),
+            Some(nodes) => Database::Postgres { nodes: Arc::clone(nodes), runtime: runtime.clone() },
+        };
+        if nodes.is_some() {
+            // Another node may remove a finished job.
+            limits.cache_bytes_max = 0;
         }
         let spool = folders.spool();
         folders::remove_folder(&spool);
         folders::make(&spool).map_err(at(&spool))?;
         let board = Arc::new(Board::new(limits.cache_bytes_max));
-        let store = Store::open(&folders, Arc::clone(&board), limits.readers_max)?;
+        let store = Store::open(database, &folders, Arc::clone(&board), limits.readers_max)?;
         let pool = CpuPool::new(limits.cpu_threads, limits.cpu_stack_bytes)?;
         let logs = LogWriter::start().map_err(at(&data))?;
         Ok(Self {
@@ -464,7 +548,8 @@ impl Inner {
             disk: Arc::new(Disk::new(data, &limits)),
             stop: CancellationToken::new(),
             detach: CancellationToken::new(),
-            next_sequence: AtomicI64::new(1),
+            sequences: tokio::sync::Mutex::new(0..0),
+            nodes,
             _lock: lock,
             limits,
             quotas,

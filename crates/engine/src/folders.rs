@@ -1,10 +1,14 @@
-//! The data folder: who lies where.
+//! The folder of jobs: who lies where.
 //!
 //! ```text
-//! lock  jobs.sqlite  spool/
+//! spool/
 //! jobs/<job>/{inputs,fetched,scratch,log}     made when first needed
 //! results/<job>/<output>/<n>
 //! ```
+//!
+//! Where several nodes have it, `spool`, `fetched`, `scratch` and `<n>` end with the number of their node (`scratch.17`): a node that is
+//! taken for dead, and does not know yet, must not touch what its successor has made. For one node it is the data folder, where
+//! `lock` and `jobs.sqlite` lie too.
 
 use anabranch_model::id::check_identifier;
 use anabranch_model::{Error, JobId};
@@ -16,12 +20,19 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub(crate) struct Folders {
     root: PathBuf,
+    /// Ends the names of what only one node may touch.
+    mark: String,
 }
 
 impl Folders {
-    /// `root` must be absolute.
-    pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root }
+    /// `root` must be absolute; `node` is this one where there may be several.
+    pub(crate) fn new(root: PathBuf, node: Option<i64>) -> Self {
+        Self { root, mark: node.map(|node| format!(".{node}")).unwrap_or_default() }
+    }
+
+    /// The name of a file or folder of this node.
+    pub(crate) fn own(&self, name: impl std::fmt::Display) -> String {
+        format!("{name}{}", self.mark)
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -38,7 +49,16 @@ impl Folders {
 
     /// Where front ends put request bodies; emptied when the engine is opened.
     pub(crate) fn spool(&self) -> PathBuf {
-        self.root.join("spool")
+        self.root.join(self.own("spool"))
+    }
+
+    /// Those of all nodes, with their numbers. Blocking.
+    pub(crate) fn spools(&self) -> Vec<(i64, PathBuf)> {
+        let number = |path: PathBuf| {
+            let number = path.file_name()?.to_str()?.strip_prefix("spool.")?.parse().ok()?;
+            Some((number, path))
+        };
+        entries(&self.root).into_iter().filter_map(number).collect()
     }
 
     pub(crate) fn jobs(&self) -> PathBuf {
@@ -60,11 +80,11 @@ impl Folders {
 
     /// Values read from references, for one attempt.
     pub(crate) fn fetched(&self, job: JobId) -> PathBuf {
-        self.job(job).join("fetched")
+        self.job(job).join(self.own("fetched"))
     }
 
     pub(crate) fn scratch(&self, job: JobId) -> PathBuf {
-        self.job(job).join("scratch")
+        self.job(job).join(self.own("scratch"))
     }
 
     pub(crate) fn log(&self, job: JobId) -> PathBuf {
@@ -83,11 +103,31 @@ impl Folders {
         self.job_results(job).join(name)
     }
 
+    /// Removes the results of a run that is to be forgotten: where there are several nodes, those that were made here. Blocking.
+    pub(crate) fn forget_results(&self, job: JobId) {
+        let folder = self.job_results(job);
+        if self.mark.is_empty() {
+            return remove_folder(&folder);
+        }
+        for file in entries(&folder).iter().flat_map(|output| entries(output)) {
+            if file.to_string_lossy().ends_with(&self.mark) {
+                // What can't be removed now goes with the job.
+                let _ = fs::remove_file(file);
+            }
+        }
+    }
+
     /// Removes what a job left outside the database. Blocking.
     pub(crate) fn remove_job(&self, job: JobId) {
         remove_folder(&self.job(job));
         remove_folder(&self.job_results(job));
     }
+}
+
+/// What lies in a folder; nothing where it is not there. Blocking.
+pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.path()).collect()
 }
 
 /// Makes a folder and those above it, readable by nobody else. Blocking.
@@ -154,7 +194,7 @@ mod tests {
 
     #[test]
     fn outputs_are_names_never_paths() {
-        let folders = Folders::new("/d".into());
+        let folders = Folders::new("/d".into(), None);
         let job = JobId::random();
         let base = folders.job_results(job);
         assert_eq!(folders.output(job, "result", 0), base.join("result"));

@@ -6,9 +6,10 @@ use crate::list::{Cursor, Direction, JobFilter, JobPage, PAGE_JOBS_MAX};
 use crate::live::Live;
 use crate::results::{assemble, readable};
 use crate::store::row::StoredJob;
-use crate::view::{ChunkPage, Results};
+use crate::view::{ChunkPage, JobView, Results};
 use anabranch_model::{Error, JobId, JobState, Outcome, Viewer};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// A job, where it is.
 pub(crate) enum Found {
@@ -32,6 +33,22 @@ impl Inner {
             Some((owner, why, at)) if viewer.sees(owner.as_ref()) => Err(Error::Gone { job: id, why, at }),
             Some(_) | None => Err(Error::NoSuchJob(id.to_string())),
         }
+    }
+
+    /// See [`crate::Engine::watch`].
+    pub(crate) async fn watch(
+        &self,
+        viewer: &Viewer,
+        id: JobId,
+    ) -> Result<watch::Receiver<Arc<JobView>>, Error> {
+        let view = match self.find(viewer, id).await? {
+            Found::Live(live) => return Ok(live.watch()),
+            Found::Stored(stored) => Arc::new(stored.view),
+        };
+        Ok(match &self.nodes {
+            Some(nodes) if !view.job.is_finished() => nodes.elsewhere.follow(view),
+            _ => watch::channel(view).1,
+        })
     }
 
     /// See [`crate::Engine::results`].

@@ -1,19 +1,24 @@
 //! After a start: every job that the last server left unfinished reaches a true state.
 
 use crate::engine::{Inner, Recovered};
-use crate::folders::{self, blocking};
+use crate::folders::{self, blocking, entries};
 use crate::live::{Live, LiveParts, file_of};
 use crate::log::JobLog;
+use crate::nodes;
 use crate::results::PARTIAL;
 use crate::store::row::StoredJob;
 use crate::view::{OutputSummary, StoredRequest};
 use anabranch_model::{Error, Job, JobEvent, JobId, JobState, OnRestart, Value};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Folder names checked against the store at once.
 const NAMES_AT_ONCE: usize = 1000;
+
+/// Age from which on a folder without a row is an orphan where there are other nodes, which may be about to accept its job.
+const ORPHAN_AGE: Duration = Duration::from_secs(3600);
 
 /// What is to be done with an unfinished job.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,39 +57,71 @@ fn plan(job: &Job, on_restart: Option<OnRestart>, sync: bool, attempts_max: u32)
 impl Inner {
     /// See [`crate::Engine::recover`].
     pub(crate) async fn recover(self: &Arc<Self>) -> Result<Recovered, Error> {
+        if let Some(nodes) = &self.nodes {
+            let recovered = self.take_over(nodes, &mut nodes.session()).await?;
+            tokio::spawn(nodes::keep(Arc::downgrade(self), Arc::clone(nodes)));
+            return Ok(recovered);
+        }
         let mut recovered = Recovered::default();
-        for (stored, request, chunks) in self.store.readers.unfinished().await? {
-            if self.board.find(stored.view.job.id).is_some() {
-                continue; // of this server
-            }
-            let plan = plan(&stored.view.job, stored.on_restart, stored.sync, self.limits.attempts_max);
-            let live = self.revive(stored, request, chunks, &plan).await?;
-            self.board.insert(Arc::clone(&live));
-            self.dispatcher.adopt(&live);
-            let published = self.registry.get(&live.request.request.process).is_ok();
-            match plan {
-                Plan::End(error) => {
-                    recovered.ended += 1;
-                    live.apply(JobEvent::Ended(Err(error)));
-                    continue;
-                }
-                Plan::Reattach => {
-                    live.set_resume();
-                    recovered.reattached += 1;
-                }
-                Plan::Queue => recovered.queued += 1,
-                Plan::Repeat | Plan::Continue => {
-                    recovered.queued += 1;
-                    live.requeue("the server was restarted while the job ran".into());
-                }
-            }
-            recovered.waiting += usize::from(!published);
-            self.dispatcher.enqueue_again(live);
+        for sequence in self.store.readers.unfinished().await? {
+            self.take_up(sequence, &mut recovered).await?;
         }
         self.pump();
-        self.recover_callbacks().await?;
+        for sequence in self.store.readers.with_callbacks().await? {
+            self.take_up(sequence, &mut recovered).await?;
+        }
         tracing::info!(?recovered, "unfinished jobs of the last server were recovered");
         Ok(recovered)
+    }
+
+    /// Brings a job to a true state that an earlier owner has left, unfinished or with callbacks to be made. One that is this
+    /// server's already stays as it is.
+    pub(crate) async fn take_up(
+        self: &Arc<Self>,
+        sequence: i64,
+        recovered: &mut Recovered,
+    ) -> Result<(), Error> {
+        let Some((stored, request, chunks)) = self.store.readers.whole(sequence).await? else {
+            return Ok(());
+        };
+        let (id, finished) = (stored.view.job.id, stored.view.job.is_finished());
+        if !finished && self.board.find(id).is_none() {
+            self.take_up_run(stored, request, chunks, recovered).await?;
+        }
+        self.take_up_callbacks(id, sequence).await
+    }
+
+    async fn take_up_run(
+        self: &Arc<Self>,
+        stored: StoredJob,
+        request: StoredRequest,
+        chunks: Vec<Vec<Value>>,
+        recovered: &mut Recovered,
+    ) -> Result<(), Error> {
+        let plan = plan(&stored.view.job, stored.on_restart, stored.sync, self.limits.attempts_max);
+        let live = self.revive(stored, request, chunks, &plan).await?;
+        self.board.insert(Arc::clone(&live));
+        self.dispatcher.adopt(&live);
+        let published = self.registry.get(&live.request.request.process).is_ok();
+        match plan {
+            Plan::End(error) => {
+                recovered.ended += 1;
+                live.apply(JobEvent::Ended(Err(error)));
+                return Ok(());
+            }
+            Plan::Reattach => {
+                live.set_resume();
+                recovered.reattached += 1;
+            }
+            Plan::Queue => recovered.queued += 1,
+            Plan::Repeat | Plan::Continue => {
+                recovered.queued += 1;
+                live.requeue("the server was restarted while the job ran".into());
+            }
+        }
+        recovered.waiting += usize::from(!published);
+        self.dispatcher.enqueue_again(live);
+        Ok(())
     }
 
     async fn revive(
@@ -177,17 +214,36 @@ fn tidy(results: &Path, chunks: &[Vec<Value>]) {
     }
 }
 
-/// What lies in a folder; nothing where it is not there. Blocking.
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    entries.flatten().map(|entry| entry.path()).collect()
+/// Removes what dead nodes were receiving of requests.
+async fn remove_spools(engine: &Inner, nodes: &nodes::Nodes) -> Result<(), Error> {
+    let living = nodes.living().await?;
+    let folders = engine.folders.clone();
+    blocking(move || {
+        for (node, path) in folders.spools() {
+            if !living.contains(&node) {
+                folders::remove_folder(&path);
+            }
+        }
+    })
+    .await
+}
+
+/// How long ago a folder was last changed; nothing where that is not known, or in the future.
+fn age(path: &Path) -> Duration {
+    let changed = fs::metadata(path).and_then(|found| found.modified());
+    changed.ok().and_then(|at| at.elapsed().ok()).unwrap_or_default()
 }
 
 /// Removes folders of jobs that have no row: their requests were never accepted, or they were being removed.
 pub(crate) async fn remove_orphans(engine: &Inner) -> Result<(), Error> {
+    if let Some(nodes) = &engine.nodes {
+        remove_spools(engine, nodes).await?;
+    }
     for parent in [engine.folders.jobs(), engine.folders.results()] {
+        let age_min = engine.nodes.as_ref().map(|_| ORPHAN_AGE);
         let found = blocking(move || entries(&parent)).await?;
-        let named = found.into_iter().filter_map(|path| {
+        let found = found.into_iter().filter(|path| age_min.is_none_or(|min| age(path) >= min));
+        let named = found.filter_map(|path| {
             let id: JobId = path.file_name()?.to_str()?.parse().ok()?;
             Some((id, path))
         });

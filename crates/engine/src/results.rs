@@ -36,11 +36,16 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    /// Writes `data` below `folder`: bytes are written, a file below `scratch` is moved, any other is copied. Blocking.
-    pub(crate) fn new(folder: &Path, data: &Data, scratch: Option<&Path>) -> Result<Self, Error> {
+    /// Writes `data` below `folder`, under names that `own` makes: bytes are written, a file below `scratch` is moved, any other is copied. Blocking.
+    pub(crate) fn new(
+        folder: &Path,
+        data: &Data,
+        scratch: Option<&Path>,
+        own: impl Fn(String) -> String,
+    ) -> Result<Self, Error> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         folders::make_synced(folder).map_err(|error| io_error("can't make", folder, &error))?;
-        let path = folder.join(format!("{PARTIAL}{}", COUNTER.fetch_add(1, Ordering::Relaxed)));
+        let path = folder.join(own(format!("{PARTIAL}{}", COUNTER.fetch_add(1, Ordering::Relaxed))));
         let staged = Self { path, bytes: data.len() };
         let stored = match data {
             Data::Bytes(bytes) => write_new(&staged.path, bytes),
@@ -56,9 +61,9 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Gives it its number in the log.
-    pub(crate) fn place(mut self, number: usize) -> Result<DataFile, Error> {
-        let path = self.path.with_file_name(number.to_string());
+    /// Gives it its name in the log.
+    pub(crate) fn place(mut self, name: &str) -> Result<DataFile, Error> {
+        let path = self.path.with_file_name(name);
         fs::rename(&self.path, &path).map_err(|error| io_error("can't store", &path, &error))?;
         self.path = PathBuf::new();
         Ok(DataFile { path, bytes: self.bytes })

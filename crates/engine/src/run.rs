@@ -211,7 +211,7 @@ async fn settle(engine: &Arc<Inner>, live: &Arc<Live>, ended: Ended) {
     if dismissing && ended == anabranch_model::Applied::Finished && !live.is_stream() {
         let (folders, job) = (engine.folders.clone(), live.id);
         // Lost work here is swept by the next start.
-        let _ = blocking(move || folders::remove_folder(&folders.job_results(job))).await;
+        let _ = blocking(move || folders.forget_results(job)).await;
     }
 }
 
@@ -255,7 +255,7 @@ async fn repeat(engine: &Arc<Inner>, live: &Arc<Live>, error: &Error, again: Aga
     if !live.continues() {
         let (folders, job) = (engine.folders.clone(), live.id);
         // Lost work here is overwritten by the next attempt.
-        let _ = blocking(move || folders::remove_folder(&folders.job_results(job))).await;
+        let _ = blocking(move || folders.forget_results(job)).await;
     }
     let pause = REPEAT_AFTER * live.attempt();
     let goes_on = live.requeue(reason);

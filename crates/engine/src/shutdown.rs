@@ -10,6 +10,9 @@ impl Inner {
     /// See [`crate::Engine::shutdown`].
     pub(crate) async fn shutdown(self: &Arc<Self>, drain: Duration) {
         self.dispatcher.hold();
+        if let Some(nodes) = &self.nodes {
+            nodes.leaving.cancel();
+        }
         let (waiting, running) = self.dispatcher.counts();
         tracing::info!(waiting, running, ?drain, "the engine shuts down");
         if tokio::time::timeout(drain, self.dispatcher.idle()).await.is_err() {
@@ -41,6 +44,9 @@ impl Inner {
         });
         if let Err(error) = closed.await {
             tracing::error!(%error, "the store was not closed in order");
+        }
+        if let Some(nodes) = &self.nodes {
+            nodes.leave().await;
         }
     }
 }

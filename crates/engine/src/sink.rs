@@ -152,9 +152,10 @@ impl Attempt {
         }
         let output = &self.live.request.outputs[place].id;
         let folder = self.engine.folders.output(self.live.id, output, place);
-        let staged = Staged::new(&folder, &data, scratch)?;
+        let folders = &self.engine.folders;
+        let staged = Staged::new(&folder, &data, scratch, |name| folders.own(name))?;
         self.live.append(place, self.wait(), |number| {
-            let file = staged.place(number)?;
+            let file = staged.place(&folders.own(number))?;
             Ok(Value::Complex(ComplexValue { data: Data::File(file), format, facts }))
         })
     }

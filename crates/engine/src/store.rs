@@ -6,10 +6,11 @@
 //! What is said to the database is the same for each (`writer`, `reader`, `row`), in the words of `sql`; what differs is behind
 //! `database`: tables, pages of the list, and how a transaction becomes durable.
 
-mod database;
+pub(crate) mod database;
 pub(crate) mod files;
 pub(crate) mod inbox;
 mod page;
+pub(crate) mod postgres;
 pub(crate) mod reader;
 pub(crate) mod row;
 pub(crate) mod schema;
@@ -49,8 +50,12 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens the database and starts the writer. Blocking.
-    pub(crate) fn open(folders: &Folders, board: Arc<Board>, readers_max: usize) -> Result<Self, OpenError> {
-        let database = Database::Sqlite(folders.database());
+    pub(crate) fn open(
+        database: Database,
+        folders: &Folders,
+        board: Arc<Board>,
+        readers_max: usize,
+    ) -> Result<Self, OpenError> {
         let inbox = Arc::new(Inbox::default());
         let root = folders.root().to_owned();
         let writer =

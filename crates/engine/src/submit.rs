@@ -19,7 +19,6 @@ use anabranch_model::{
     ProcessDescription, UserName, bind,
 };
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tracing::Instrument as _;
 
@@ -101,7 +100,7 @@ impl Inner {
             (request, bound, folder) = self.spool(id, request, bound, !sync).await?;
         }
         drop(room);
-        let live = self.new_job(id, submitter, sync, request, bound, terms)?;
+        let live = self.new_job(id, submitter, sync, request, bound, terms).await?;
         tracing::debug!(parent: &live.span, process = %live.request.request.process, sync, "accepted");
         place.charge(&live);
         self.board.insert(Arc::clone(&live));
@@ -168,7 +167,7 @@ impl Inner {
         .await?
     }
 
-    fn new_job(
+    async fn new_job(
         &self,
         id: JobId,
         submitter: &Submitter,
@@ -184,7 +183,7 @@ impl Inner {
         let parts = LiveParts {
             shown: Vec::new(),
             job,
-            sequence: self.next_sequence.fetch_add(1, Ordering::Relaxed),
+            sequence: self.next_sequence().await?,
             sync,
             request_json: Some(
                 json.map_err(|error| Error::internal(format!("a request can't be stored: {error}")))?,

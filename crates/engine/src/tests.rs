@@ -1,6 +1,9 @@
 //! Tests of the engine: a whole engine on a folder of its own, with processes that do as they are told.
 //!
 //! Nothing here sleeps and hopes: what is to come is awaited, with [`DEADLINE`] as the end of patience.
+//!
+//! All of it runs on SQLite, and once more on PostgreSQL with `ANABRANCH_TEST_STORE=postgres` (`make test` does both),
+//! but for `data_folder`: check and backup are for SQLite.
 
 mod callbacks;
 mod conversion;
@@ -11,8 +14,10 @@ mod limits;
 mod listing;
 mod load;
 mod migrations;
+mod nodes;
 mod outputs;
 mod owners;
+pub(crate) mod postgres;
 mod recovery;
 mod references;
 pub(crate) mod simulation;
@@ -178,6 +183,7 @@ impl Bench {
     /// The data folder as it would be found after a crash at this moment.
     async fn crash(&self) -> TempDir {
         let copy = tempfile::tempdir().unwrap();
+        postgres::copy(self.folder.path(), copy.path());
         copy_folder(self.folder.path(), copy.path());
         copy
     }
@@ -205,7 +211,11 @@ async fn open(folder: &Path, limits: Limits) -> Engine {
 
 async fn open_with(folder: &Path, limits: Limits, quotas: Quotas) -> Engine {
     let config = EngineConfig { data: folder.to_owned(), limits, quotas };
-    Engine::open(config, Egress::new(Policy::default())).await.unwrap()
+    let egress = Egress::new(Policy::default());
+    if postgres::is_default() {
+        return Engine::open_node(config, postgres::store(folder, postgres::ONLY), egress).await.unwrap();
+    }
+    Engine::open(config, egress).await.unwrap()
 }
 
 /// Files first: what the database speaks of is there when the folders are copied.
@@ -217,7 +227,11 @@ fn copy_folder(from: &Path, to: &Path) {
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_folder { folders.push(entry) } else { files.push(entry) }
     }
-    for file in files.iter().filter(|file| !file.file_name().to_string_lossy().ends_with("-shm")) {
+    let is_data = |file: &std::fs::DirEntry| {
+        let name = file.file_name();
+        !name.to_string_lossy().ends_with("-shm") && !to.join(&name).exists()
+    };
+    for file in files.iter().filter(|file| is_data(file)) {
         // Half-written files get their name while others are copied.
         let copied = std::fs::copy(file.path(), to.join(file.file_name()));
         assert!(copied.is_ok() || !file.path().exists(), "{copied:?}");

@@ -1,18 +1,26 @@
 //! Which database the store has.
 
+use super::postgres::Postgres;
+use super::postgres::session::Session;
 use super::schema;
 use super::sql::{Param, Row, Statement, StoreError};
 use super::sqlite::{self, Sqlite};
 use crate::engine::OpenError;
 use prometheus_client::metrics::histogram::Histogram;
+use crate::nodes::Nodes;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+use tokio::runtime::Handle;
 
 /// Where the jobs are.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Database {
     /// A file.
     Sqlite(PathBuf),
+    /// A server, which other nodes may have too. `runtime` is for those who read.
+    Postgres { nodes: Arc<Nodes>, runtime: Handle },
 }
 
 impl Database {
@@ -21,6 +29,7 @@ impl Database {
     pub(super) fn open(&self, sync_time: Histogram) -> Result<Writing, OpenError> {
         match self {
             Self::Sqlite(path) => Sqlite::open(path, sync_time).map(Writing::Sqlite),
+            Self::Postgres { nodes, .. } => Postgres::new(Arc::clone(nodes)).map(Writing::Postgres),
         }
     }
 
@@ -28,6 +37,9 @@ impl Database {
     pub(super) fn open_reader(&self) -> Result<Reading, StoreError> {
         match self {
             Self::Sqlite(path) => Ok(Reading::Sqlite(schema::open_reader(path)?)),
+            Self::Postgres { nodes, runtime } => {
+                Ok(Reading::Postgres(Mutex::new(nodes.session()), runtime.clone()))
+            }
         }
     }
 }
@@ -35,6 +47,8 @@ impl Database {
 /// A connection that reads.
 pub(super) enum Reading {
     Sqlite(rusqlite::Connection),
+    /// Used by one thread at a time; the lock is never waited for.
+    Postgres(Mutex<Session>, Handle),
 }
 
 impl Reading {
@@ -47,6 +61,10 @@ impl Reading {
     ) -> Result<Vec<T>, StoreError> {
         match self {
             Self::Sqlite(connection) => sqlite::query(connection, sql, params, read),
+            Self::Postgres(session, runtime) => {
+                let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+                runtime.block_on(session.query(sql, params, read))
+            }
         }
     }
 
@@ -64,11 +82,15 @@ impl Reading {
 /// The connection that writes.
 pub(super) enum Writing {
     Sqlite(Sqlite),
+    Postgres(Postgres),
 }
 
 impl Writing {
     /// Writes all of it or nothing; tells how many rows each statement changed. `durable` is on the disk when it returns, all else is
     /// from [`Writing::sync_soon`] on.
+    ///
+    /// # Errors
+    /// After [`StoreError::Unsure`] nothing else may be done before [`Writing::outcome`] has told what became of it.
     pub(super) fn commit(
         &mut self,
         statements: &[Statement<'_>],
@@ -76,6 +98,15 @@ impl Writing {
     ) -> Result<Vec<usize>, StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.commit(statements, durable),
+            Self::Postgres(postgres) => postgres.commit(statements, durable),
+        }
+    }
+
+    /// What became of a commit that ended with [`StoreError::Unsure`].
+    pub(super) fn outcome(&mut self) -> Result<Vec<usize>, StoreError> {
+        match self {
+            Self::Sqlite(_) => Err(StoreError::NotCommitted),
+            Self::Postgres(postgres) => postgres.outcome(),
         }
     }
 
@@ -83,6 +114,8 @@ impl Writing {
     pub(super) fn unsynced(&self) -> Option<Instant> {
         match self {
             Self::Sqlite(sqlite) => sqlite.unsynced(),
+            // It syncs by itself, at latest after three times `wal_writer_delay`: 0.6 s.
+            Self::Postgres(_) => None,
         }
     }
 
@@ -90,6 +123,7 @@ impl Writing {
     pub(super) fn sync_soon(&mut self) {
         match self {
             Self::Sqlite(sqlite) => sqlite.sync_soon(),
+            Self::Postgres(_) => {}
         }
     }
 
@@ -97,6 +131,8 @@ impl Writing {
     pub(super) fn close(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.close(),
+            // A durable transaction syncs those before it.
+            Self::Postgres(postgres) => postgres.commit(&[], true).map(|_none| ()),
         }
     }
 }

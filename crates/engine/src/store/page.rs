@@ -54,7 +54,41 @@ pub(super) fn read(
 ) -> Result<Vec<StoredJob>, StoreError> {
     match database {
         Reading::Sqlite(connection) => read_sqlite(connection, filter, now),
+        Reading::Postgres(..) => read_as_one(database, filter, now),
     }
+}
+
+/// As one statement, for databases that are asked over a network: the first rows of each cursor, merged.
+fn read_as_one(database: &Reading, filter: &JobFilter, now: Timestamp) -> Result<Vec<StoredJob>, StoreError> {
+    let (mut parts, mut values) = (Vec::new(), Vec::new());
+    let jobs_max = filter.limit.clamp(1, PAGE_JOBS_MAX) + 1;
+    let order = order(filter.direction());
+    for cursor in cursors(filter, now) {
+        let sql = numbered_from(&format!("SELECT created, sequence FROM jobs {}", cursor.sql), values.len());
+        parts.push(format!("({sql} LIMIT {jobs_max})"));
+        values.extend(cursor.values);
+    }
+    if parts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT {} FROM jobs WHERE sequence IN (SELECT sequence FROM ({}) AS found ORDER BY {order} LIMIT {jobs_max}) ORDER BY {order}",
+        row::COLUMNS,
+        parts.join(" UNION ALL "),
+    );
+    database.query(&sql, &values, read_view)
+}
+
+/// The same statement with the numbers of its placeholders raised.
+fn numbered_from(sql: &str, first: usize) -> String {
+    let mut parts = sql.split('?');
+    let mut all = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        let number: usize = part[..end].parse().unwrap_or_default();
+        all += &format!("?{}{}", number + first, &part[end..]);
+    }
+    all
 }
 
 fn read_sqlite(
@@ -71,7 +105,7 @@ fn read_sqlite(
     for sequence in merged(&transaction, &cursors(filter, now), filter.direction(), jobs_max)? {
         let mut rows = job.query([sequence])?;
         if let Some(row) = rows.next()? {
-            jobs.push(read_view(Row(row))?);
+            jobs.push(read_view(Row::Sqlite(row))?);
         }
     }
     Ok(jobs)
@@ -84,7 +118,7 @@ fn merged(
     direction: Direction,
     jobs_max: usize,
 ) -> rusqlite::Result<Vec<i64>> {
-    let prepared = cursors.iter().map(|cursor| connection.prepare(&cursor.sql));
+    let prepared = cursors.iter().map(|cursor| connection.prepare(&cursor.sqlite()));
     let mut statements = prepared.collect::<rusqlite::Result<Vec<Statement<'_>>>>()?;
     let mut rows = Vec::with_capacity(statements.len());
     for (statement, cursor) in statements.iter_mut().zip(cursors) {
@@ -116,6 +150,9 @@ fn merged(
 /// A statement with its values: they are never text of it, so that nothing a client says is read as SQL.
 #[derive(Clone, Debug, Default)]
 struct Query {
+    /// Down which it goes. SQLite has to be told, others find it.
+    index: &'static str,
+    /// From `WHERE` on.
     sql: String,
     values: Vec<Param<'static>>,
 }
@@ -125,6 +162,10 @@ impl Query {
     fn and(&mut self, column: &str, is: &str, value: impl Into<Param<'static>>) {
         self.values.push(value.into());
         self.sql += &format!(" AND {column} {is} ?{}", self.values.len());
+    }
+
+    fn sqlite(&self) -> String {
+        format!("SELECT created, sequence FROM jobs INDEXED BY {} {}", self.index, self.sql)
     }
 }
 
@@ -225,7 +266,7 @@ fn micros(duration: Duration) -> i64 {
 }
 
 /// The place and time of every job that a query finds, in the order of the page.
-fn cursor(index: &str, filter: &JobFilter, mut query: Query) -> Query {
+fn cursor(index: &'static str, filter: &JobFilter, mut query: Query) -> Query {
     let mut from = filter.created_from.map(Timestamp::as_microsecond);
     let mut to = filter.created_to.map(Timestamp::as_microsecond);
     if let Some(Cursor { created_us, sequence, direction }) = filter.page {
@@ -250,15 +291,16 @@ fn cursor(index: &str, filter: &JobFilter, mut query: Query) -> Query {
             query.and("created", is, bound);
         }
     }
-    let order = match filter.direction() {
-        Direction::Older => "DESC",
-        Direction::Newer => "ASC",
-    };
-    query.sql = format!(
-        "SELECT created, sequence FROM jobs INDEXED BY {index} WHERE 1{} ORDER BY created {order}, sequence {order}",
-        query.sql
-    );
+    query.index = index;
+    query.sql = format!("WHERE TRUE{} ORDER BY {}", query.sql, order(filter.direction()));
     query
+}
+
+fn order(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Older => "created DESC, sequence DESC",
+        Direction::Newer => "created ASC, sequence ASC",
+    }
 }
 
 #[cfg(test)]

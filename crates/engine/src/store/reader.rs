@@ -9,9 +9,16 @@ use crate::ledger::Recalled;
 use crate::list::JobFilter;
 use crate::view::StoredRequest;
 use anabranch_model::{CallbackEvent, Error, JobId, ProcessId, Removal, Timestamp, UserName, Value};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
+
+/// Row numbers that a node takes at once where there are several: a question for each job would double the time of its acceptance.
+const SEQUENCES_AT_ONCE: i64 = 1000;
+
+/// A job with its request, and its chunks by output.
+pub(crate) type WholeJob = (StoredJob, StoredRequest, Vec<Vec<Value>>);
 
 /// The readers. Cheap to clone.
 #[derive(Clone)]
@@ -94,17 +101,20 @@ impl Readers {
         self.read(move |database, _| page::read(database, &filter, now)).await
     }
 
-    /// Jobs that have not finished, in order of acceptance, with their requests and chunks.
-    pub(crate) async fn unfinished(&self) -> Result<Vec<(StoredJob, StoredRequest, Vec<Vec<Value>>)>, Error> {
-        self.read(|database, root| {
-            let sql = format!("SELECT {} FROM jobs WHERE state IN (0,1) ORDER BY sequence", row::COLUMNS);
-            let jobs = database.query(&sql, &[], read_view)?;
-            let with_parts = jobs.into_iter().map(|job| {
-                let request = request(database, root, job.sequence)?.ok_or(StoreError::Null { column: 0 })?;
-                let chunks = all_chunks(database, root, job.sequence, request.outputs.len())?;
-                Ok((job, request, chunks))
-            });
-            with_parts.collect()
+    /// Jobs that have not finished, in order of acceptance.
+    pub(crate) async fn unfinished(&self) -> Result<Vec<i64>, Error> {
+        let sql = "SELECT sequence FROM jobs WHERE state IN (0,1) ORDER BY sequence";
+        self.read(move |database, _| database.query(sql, &[], |row| row.int(0))).await
+    }
+
+    /// A job with its request and chunks; `None` where it has been removed.
+    pub(crate) async fn whole(&self, sequence: i64) -> Result<Option<WholeJob>, Error> {
+        self.read(move |database, root| {
+            let sql = format!("SELECT {} FROM jobs WHERE sequence=?1", row::COLUMNS);
+            let Some(job) = database.query_one(&sql, &[sequence.into()], read_view)? else { return Ok(None) };
+            let Some(request) = request(database, root, sequence)? else { return Ok(None) };
+            let chunks = all_chunks(database, root, sequence, request.outputs.len())?;
+            Ok(Some((job, request, chunks)))
         })
         .await
     }
@@ -168,21 +178,35 @@ impl Readers {
         .await
     }
 
-    /// Callbacks that are still due, by job in order of acceptance.
-    pub(crate) async fn due_callbacks(&self) -> Result<Vec<(JobId, CallbackEvent)>, Error> {
-        self.read(|database, _| {
-            let sql = "SELECT jobs.id, callbacks.event FROM callbacks JOIN jobs USING (sequence) \
-                       ORDER BY callbacks.sequence, callbacks.event";
-            database.query(sql, &[], |row| Ok((row.id(0)?, row::read_event(row, 1)?)))
+    /// Jobs of which callbacks are still due, in order of acceptance.
+    pub(crate) async fn with_callbacks(&self) -> Result<Vec<i64>, Error> {
+        let sql = "SELECT DISTINCT sequence FROM callbacks ORDER BY sequence";
+        self.read(move |database, _| database.query(sql, &[], |row| row.int(0))).await
+    }
+
+    /// Callbacks of a job that are still due.
+    pub(crate) async fn due_callbacks(&self, sequence: i64) -> Result<Vec<CallbackEvent>, Error> {
+        self.read(move |database, _| {
+            let sql = "SELECT event FROM callbacks WHERE sequence=?1 ORDER BY event";
+            database.query(sql, &[sequence.into()], |row| row::read_event(row, 0))
         })
         .await
     }
 
-    /// The highest row number.
-    pub(crate) async fn last_sequence(&self) -> Result<i64, Error> {
-        let sql = "SELECT coalesce(max(sequence), 0) FROM jobs";
-        let last = self.read(|database, _| database.query_one(sql, &[], |row| row.int(0)));
-        Ok(last.await?.unwrap_or(0))
+    /// Row numbers that nobody else gives to a job.
+    pub(crate) async fn free_sequences(&self) -> Result<Range<i64>, Error> {
+        self.read(|database, _| {
+            let first =
+                |sql| Ok::<i64, StoreError>(database.query_one(sql, &[], |row| row.int(0))?.unwrap_or(0));
+            match database {
+                Reading::Sqlite(_) => Ok(first("SELECT coalesce(max(sequence), 0) FROM jobs")? + 1..i64::MAX),
+                Reading::Postgres(..) => {
+                    let block = first("SELECT nextval('sequences')")?;
+                    Ok(block * SEQUENCES_AT_ONCE..(block + 1) * SEQUENCES_AT_ONCE)
+                }
+            }
+        })
+        .await
     }
 
     /// Which of these jobs have a row.

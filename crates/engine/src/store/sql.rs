@@ -5,6 +5,7 @@
 use anabranch_model::{Error, JobId};
 use std::borrow::Cow;
 use std::path::PathBuf;
+use tokio_postgres::error::SqlState;
 
 /// A value of a statement.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +74,10 @@ pub(crate) struct Statement<'a> {
 
 /// One row of an answer.
 #[derive(Clone, Copy)]
-pub(crate) struct Row<'a>(pub(super) &'a rusqlite::Row<'a>);
+pub(crate) enum Row<'a> {
+    Sqlite(&'a rusqlite::Row<'a>),
+    Postgres(&'a tokio_postgres::Row),
+}
 
 impl Row<'_> {
     /// An integer.
@@ -82,7 +86,10 @@ impl Row<'_> {
     }
 
     pub(crate) fn int_or_null(self, column: usize) -> Result<Option<i64>, StoreError> {
-        Ok(self.0.get(column)?)
+        Ok(match self {
+            Self::Sqlite(row) => row.get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
     }
 
     /// An integer that must be one of a narrower type.
@@ -97,12 +104,22 @@ impl Row<'_> {
     }
 
     pub(crate) fn text_or_null(&self, column: usize) -> Result<Option<&str>, StoreError> {
-        Ok(self.0.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?)
+        Ok(match self {
+            Self::Sqlite(row) => row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
     }
 
     /// The identifier of a job.
     pub(crate) fn id(self, column: usize) -> Result<JobId, StoreError> {
-        Ok(JobId::from_bytes(self.0.get(column)?))
+        let bytes = match self {
+            Self::Sqlite(row) => row.get(column)?,
+            Self::Postgres(row) => {
+                let bytes: &[u8] = row.try_get(column)?;
+                bytes.try_into().map_err(|error| StoreError::Corrupt { column, error: Box::new(error) })?
+            }
+        };
+        Ok(JobId::from_bytes(bytes))
     }
 }
 
@@ -111,6 +128,16 @@ impl Row<'_> {
 pub(crate) enum StoreError {
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
+    #[error("{}", with_sources(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    #[error("the database does not answer")]
+    Silent,
+    #[error("it is not known whether the last transaction was committed")]
+    Unsure,
+    #[error("the last transaction was not committed")]
+    NotCommitted,
+    #[error("the other nodes have taken this one for dead")]
+    Lost,
     #[error("column {column} is NULL")]
     Null { column: usize },
     #[error("column {column} holds {int}, which means nothing here")]
@@ -123,14 +150,47 @@ pub(crate) enum StoreError {
     Json(#[from] serde_json::Error),
 }
 
+/// What the library says of a fault is in its sources.
+fn with_sources(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
+}
+
+impl StoreError {
+    /// The connection is cut, so that it is not known what the database has done.
+    pub(crate) fn is_cut(&self) -> bool {
+        match self {
+            Self::Postgres(error) => {
+                error.as_db_error().is_none_or(|error| is_about_the_session(error.code()))
+            }
+            Self::Silent => true,
+            _ => false,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Postgres(error) => error.code() == Some(&SqlState::DISK_FULL),
+            _ => false,
+        }
+    }
+}
+
+/// The database ends the session: it stops, or the session was idle within a transaction.
+fn is_about_the_session(code: &SqlState) -> bool {
+    // Class 57: operator intervention; 08: connection; 25P03: idle in a transaction.
+    code.code().starts_with("57P") || code.code().starts_with("08") || code.code() == "25P03"
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let detail = format!("the job store: {error}");
-        match &error {
-            StoreError::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
-                Self::NotEnoughStorage { detail }
-            }
-            _ => Self::Internal { detail },
-        }
+        if error.is_full() { Self::NotEnoughStorage { detail } } else { Self::Internal { detail } }
     }
 }

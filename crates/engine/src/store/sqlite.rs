@@ -35,7 +35,7 @@ pub(super) fn query<T>(
     let mut rows = statement.query(params_from_iter(params))?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        all.push(read(Row(row))?);
+        all.push(read(Row::Sqlite(row))?);
     }
     Ok(all)
 }

@@ -110,6 +110,11 @@ impl Writer {
                 }
                 true
             }
+            Err(StoreError::Lost) => {
+                // Nothing of what waits is this node's to write any more, nor to tell.
+                self.inbox.close();
+                false
+            }
             Err(error) => {
                 self.failed(snapshots, removals, error);
                 false
@@ -147,7 +152,15 @@ impl Writer {
             let first = statements.len();
             places.push(first..first + remove(&mut statements, &removal.rows));
         }
-        let counts = self.database.commit(&statements, durable)?;
+        let mut counts = self.database.commit(&statements, durable);
+        while let Err(StoreError::Unsure) = counts {
+            self.board.set_failing(true);
+            if self.inbox.rest(RETRY) {
+                break;
+            }
+            counts = self.database.outcome();
+        }
+        let counts = counts?;
         Ok(places.into_iter().map(|place| counts[place].iter().sum()).collect())
     }
 }

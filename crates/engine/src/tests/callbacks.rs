@@ -138,7 +138,7 @@ async fn bench(receiver: &Receiver, limits: Limits) -> Bench {
 
 async fn nothing_is_due(engine: &Engine) {
     soon(async {
-        while !engine.0.store.readers.due_callbacks().await.unwrap().is_empty() {
+        while !engine.0.store.readers.with_callbacks().await.unwrap().is_empty() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })
@@ -311,7 +311,7 @@ async fn what_is_due_survives_a_crash_and_what_was_delivered_is_not_repeated() {
     drop(engine);
 
     let engine = open_at(copy.path(), &receiver, quick()).await;
-    assert!(engine.0.store.readers.due_callbacks().await.unwrap().is_empty());
+    assert!(engine.0.store.readers.with_callbacks().await.unwrap().is_empty());
     assert!(receiver.received.try_recv().is_err());
 }
 
@@ -334,7 +334,7 @@ async fn a_shutdown_waits_for_the_attempt_under_way() {
     soon(bench.engine.0.stop.cancelled()).await;
     go.wait();
     soon(shutdown).await.unwrap();
-    assert!(bench.engine.0.store.readers.due_callbacks().await.unwrap().is_empty(), "written down");
+    assert!(bench.engine.0.store.readers.with_callbacks().await.unwrap().is_empty(), "written down");
 }
 
 #[tokio::test(flavor = "multi_thread")]

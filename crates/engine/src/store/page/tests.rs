@@ -1,7 +1,6 @@
 use super::*;
 use crate::store::schema;
 use anabranch_model::{JobId, ProcessId, UserName};
-use rusqlite::params;
 
 const STATES: [StateName; 5] = StateName::ALL;
 /// In seconds: the bounds of classes, beside them, and within.
@@ -12,11 +11,12 @@ fn now() -> Timestamp {
     Timestamp::from_second(NOW_S).unwrap()
 }
 
-/// A store with jobs of three processes, every state and duration, several at the same moment.
-fn store() -> (tempfile::TempDir, Reading) {
-    let folder = tempfile::tempdir().unwrap();
-    let connection = schema::open(&folder.path().join("jobs.sqlite")).unwrap();
-    for n in 0..540_i64 {
+const INSERT: &str = "INSERT INTO jobs (sequence, id, process, state, created, started, finished, updated, attempt, sync, detail, outputs, owner, stored_bytes)
+                      VALUES (?1,?2,?3,?4,?5,?6,?7,?5,1,0,?8,'[]',?9,0)";
+
+/// Jobs of three processes, every state and duration, several at the same moment: the values of [`INSERT`] but for the identifier.
+fn rows() -> Vec<[Param<'static>; 8]> {
+    let row = |n: i64| {
         let state = STATES[usize::try_from(n % 5).unwrap()];
         let created = (NOW_S - 1_000_000 + n / 4) * 1_000_000;
         let duration = DURATIONS_S[usize::try_from(n / 5 % 9).unwrap()] * 1_000_000;
@@ -29,24 +29,50 @@ fn store() -> (tempfile::TempDir, Reading) {
             _ => Some(created),
         };
         let finished = ended.then(|| created + duration);
-        connection
-            .execute(
-                "INSERT INTO jobs (id, process, state, created, started, finished, updated, attempt, sync, detail, outputs, owner)
-                 VALUES (?1,?2,?3,?4,?5,?6,?4,1,0,?7,'[]',?8)",
-                params![
-                    JobId::random().as_bytes(),
-                    format!("p{}", n % 3),
-                    state.code(),
-                    created,
-                    started,
-                    finished,
-                    detail(state),
-                    (n % 7 < 3).then_some("anna")
-                ],
-            )
-            .unwrap();
+        let process = format!("p{}", n % 3);
+        [
+            n.into(),
+            process.into(),
+            state.code().into(),
+            created.into(),
+            started.into(),
+            finished.into(),
+            detail(state).into(),
+            (n % 7 < 3).then_some("anna").into(),
+        ]
+    };
+    (0..540).map(row).collect()
+}
+
+/// A store with [`rows`].
+fn store() -> (tempfile::TempDir, Connection) {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = schema::open(&folder.path().join("jobs.sqlite")).unwrap();
+    for [sequence, process, state, created, started, finished, detail, owner] in rows() {
+        let id = JobId::random();
+        let id = id.as_bytes().into();
+        let values = [sequence, id, process, state, created, started, finished, detail, owner];
+        connection.execute(INSERT, params_from_iter(&values)).unwrap();
     }
-    (folder, Reading::Sqlite(connection))
+    (folder, connection)
+}
+
+/// The same in PostgreSQL.
+fn store_in_postgres(runtime: &tokio::runtime::Runtime) -> (tempfile::TempDir, Reading) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = crate::tests::postgres::store(folder.path(), crate::tests::postgres::ONLY);
+    let session = runtime.block_on(async {
+        let nodes = crate::nodes::Nodes::enter(&store).await.unwrap();
+        let mut session = nodes.session();
+        for [sequence, process, state, created, started, finished, detail, owner] in rows() {
+            let id = JobId::random();
+            let id = id.as_bytes().into();
+            let values = [sequence, id, process, state, created, started, finished, detail, owner];
+            session.execute(INSERT, &values).await.unwrap();
+        }
+        session
+    });
+    (folder, Reading::Postgres(session.into(), runtime.handle().clone()))
 }
 
 fn detail(state: StateName) -> Option<String> {
@@ -116,8 +142,19 @@ fn wanted(filter: &JobFilter, stored: &StoredJob) -> bool {
 
 #[test]
 fn every_filter_finds_what_a_look_at_each_job_finds() {
-    let (_folder, database) = store();
-    let all = read(&database, &JobFilter { limit: 1000, ..JobFilter::all() }, now()).unwrap();
+    let (_folder, connection) = store();
+    finds_what_a_look_at_each_job_finds(&Reading::Sqlite(connection));
+}
+
+#[test]
+fn so_it_does_in_postgres() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (_folder, database) = store_in_postgres(&runtime);
+    finds_what_a_look_at_each_job_finds(&database);
+}
+
+fn finds_what_a_look_at_each_job_finds(database: &Reading) {
+    let all = read(database, &JobFilter { limit: 1000, ..JobFilter::all() }, now()).unwrap();
     assert_eq!(all.len(), 540);
     assert!(all.is_sorted_by_key(|job| std::cmp::Reverse((job.view.job.created, job.sequence))));
     for filter in filters() {
@@ -126,7 +163,7 @@ fn every_filter_finds_what_a_look_at_each_job_finds() {
         let middle = expected.get(expected.len() / 2).copied();
         let found = |page, limit| {
             let filter = JobFilter { page, limit, ..filter.clone() };
-            let jobs = read(&database, &filter, now()).unwrap();
+            let jobs = read(database, &filter, now()).unwrap();
             jobs.iter().map(|stored| stored.sequence).collect::<Vec<_>>()
         };
         assert_eq!(found(None, 1000), expected, "{filter:?}");
@@ -144,13 +181,13 @@ fn every_filter_finds_what_a_look_at_each_job_finds() {
 
 #[test]
 fn no_filter_scans_or_sorts() {
-    let (_folder, Reading::Sqlite(connection)) = store();
+    let (_folder, connection) = store();
     for filter in filters() {
         for direction in [None, Some(Direction::Older), Some(Direction::Newer)] {
             let page = direction.map(|direction| Cursor { created_us: 5, sequence: 5, direction });
             let filter = JobFilter { page, ..filter.clone() };
             for cursor in cursors(&filter, now()) {
-                let sql = format!("EXPLAIN QUERY PLAN {}", cursor.sql);
+                let sql = format!("EXPLAIN QUERY PLAN {}", cursor.sqlite());
                 let mut statement = connection.prepare(&sql).unwrap();
                 let plan: Vec<String> = statement
                     .query_map(params_from_iter(&cursor.values), |row| row.get(3))
@@ -172,7 +209,7 @@ fn no_filter_scans_or_sorts() {
 
 #[test]
 fn the_schema_has_the_same_classes() {
-    let (_folder, Reading::Sqlite(connection)) = store();
+    let (_folder, connection) = store();
     let mut statement = connection.prepare("SELECT duration_us, duration_class FROM jobs").unwrap();
     let mut rows = statement.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {

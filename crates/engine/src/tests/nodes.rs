@@ -1,0 +1,209 @@
+//! Several engines on one PostgreSQL: any answers for any job, and a dead one's jobs go on.
+
+use super::*;
+use crate::{JobFilter, Submitter};
+use anabranch_model::{DismissedBy, JobState, Outcome, Viewer};
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+/// Longest time from a death to the end of the job of the dead, as it is promised.
+const TAKEN_OVER: Duration = Duration::from_secs(15);
+
+/// A folder that nodes share, with a database.
+struct Cluster(TempDir);
+
+impl Cluster {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn store(&self, node: &str) -> crate::PostgresStore {
+        postgres::store(self.0.path(), node)
+    }
+
+    async fn node(&self, name: &str) -> Engine {
+        self.node_by(self.store(name)).await
+    }
+
+    async fn node_by(&self, store: crate::PostgresStore) -> Engine {
+        let config = EngineConfig { data: self.0.path().join(&store.node), limits: Limits::default() };
+        let engine = Engine::open_node(config, store, Egress::new(Policy::default())).await.unwrap();
+        engine.registry().publish(echo());
+        engine.recover().await.unwrap();
+        engine
+    }
+
+    /// A node whose way to the database can be cut.
+    async fn node_with_a_link(&self, name: &str) -> (Engine, CancellationToken) {
+        let cut = CancellationToken::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (server, until) = (postgres::port(), cut.clone());
+        tokio::spawn(async move {
+            while let Some(Ok((mut here, _))) = until.run_until_cancelled(listener.accept()).await {
+                let until = until.clone();
+                tokio::spawn(async move {
+                    let mut there = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                    // Cut as a cable is: neither end is told.
+                    if until.run_until_cancelled(copy_bidirectional(&mut here, &mut there)).await.is_none() {
+                        std::mem::forget((here.into_std(), there.into_std()));
+                    }
+                });
+            }
+        });
+        let mut store = self.store(name);
+        store.access = postgres::access(port, &postgres::name(self.0.path()));
+        (self.node_by(store).await, cut)
+    }
+}
+
+async fn end(engine: &Engine, id: JobId) -> Arc<JobView> {
+    let mut views = engine.watch(&Viewer::Operator, id).await.unwrap();
+    let view = soon(views.wait_for(|view| view.job.is_finished())).await.unwrap();
+    Arc::clone(&view)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_node_answers_for_any_job() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.node("a").await, cluster.node("b").await);
+    let (go, gone) = tokio::sync::watch::channel(false);
+    a.registry().publish(scripted("gated", OnRestart::Fail, move |execution| {
+        let mut gone = gone.clone();
+        async move {
+            execution.sink.started(None);
+            execution.sink.write("data", bytes(vec![b'x'; 50_000])).await?;
+            execution.sink.log(anabranch_model::LogLine {
+                source: anabranch_model::LogSource::Stdout,
+                text: "half".into(),
+            });
+            gone.wait_for(|go| *go).await.unwrap();
+            execution.sink.write("text", text("whole")).await
+        }
+    }));
+    let job = a.submit(asynchronous("gated"), &Submitter::default()).await.unwrap().id();
+    let mut views = b.watch(&Viewer::Operator, job).await.unwrap();
+    soon(views.wait_for(|view| view.outputs[1].chunks == 1)).await.unwrap();
+    let page = b.chunks(&Viewer::Operator, job, "data", 0, 10).await.unwrap();
+    let Value::Complex(chunk) = &page.chunks[0] else { panic!("complex") };
+    assert_eq!(chunk.data.read_all(1 << 20).unwrap().len(), 50_000);
+    let mut lines = b.watch_log(&Viewer::Operator, job).await.unwrap();
+    soon(lines.wait_for(|lines| *lines == 1)).await.unwrap();
+    assert_eq!(b.log(&Viewer::Operator, job, 0, 10).await.unwrap().lines[0].text, "half");
+    assert!(matches!(b.results(&Viewer::Operator, job).await, Err(Error::ResultNotReady(_))));
+    assert_eq!(b.jobs(&Viewer::Operator, JobFilter::all()).await.unwrap().jobs[0].job.id, job);
+    go.send(true).unwrap();
+    let view = soon(views.wait_for(|view| view.job.is_finished())).await.unwrap().clone();
+    assert_eq!(view.job.state, JobState::Finished(Outcome::Succeeded));
+    assert_eq!(b.results(&Viewer::Operator, job).await.unwrap().outputs[0].chunks, [text("whole")]);
+    assert!(
+        soon(lines.changed()).await.is_err() || soon(lines.changed()).await.is_err(),
+        "the log is closed"
+    );
+    // Removed by one, it is unknown to the other.
+    b.dismiss(&Viewer::Operator, job, DismissedBy::Client, Duration::ZERO).await.unwrap();
+    assert!(matches!(a.job(&Viewer::Operator, job).await, Err(Error::NoSuchJob(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_dismissed_through_another_node() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.node("a").await, cluster.node("b").await);
+    a.registry().publish(endless("endless", OnRestart::Fail));
+    let job = a.submit(asynchronous("endless"), &Submitter::default()).await.unwrap().id();
+    let view = b.dismiss(&Viewer::Operator, job, DismissedBy::Operator, DEADLINE).await.unwrap();
+    assert_eq!(view.job.state, JobState::Finished(Outcome::Dismissed(DismissedBy::Operator)));
+    assert_eq!(a.job(&Viewer::Operator, job).await.unwrap().job.state, view.job.state);
+}
+
+/// Jobs of every kind on a node that is then cut from the database: what its successor makes of them, and that it writes nothing
+/// any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_jobs_of_a_node_that_is_cut_off_go_on_and_it_writes_nothing_more() {
+    let cluster = Cluster::new();
+    let (a, cut) = cluster.node_with_a_link("a").await;
+    let b = cluster.node("b").await;
+    let begun = Arc::new(AtomicU32::new(0));
+    let (go, gone) = tokio::sync::watch::channel(false);
+    for engine in [&a, &b] {
+        let (begun, gone) = (Arc::clone(&begun), gone.clone());
+        engine.registry().publish(scripted("repeated", OnRestart::Requeue, move |execution| {
+            let (first, mut gone) = (begun.fetch_add(1, Ordering::SeqCst) == 0, gone.clone());
+            async move {
+                execution.sink.started(None);
+                if first {
+                    gone.wait_for(|go| *go).await.unwrap();
+                }
+                let which = if first { b'1' } else { b'2' };
+                execution.sink.write("data", bytes(vec![which; 50_000])).await
+            }
+        }));
+        engine.registry().publish(endless("once", OnRestart::Fail));
+    }
+    let repeated = a.submit(asynchronous("repeated"), &Submitter::default()).await.unwrap().id();
+    let once = a.submit(asynchronous("once"), &Submitter::default()).await.unwrap().id();
+    for job in [repeated, once] {
+        let mut views = a.watch(&Viewer::Operator, job).await.unwrap();
+        let is_running = |view: &Arc<JobView>| matches!(view.job.state, JobState::Running { .. });
+        soon(views.wait_for(is_running)).await.unwrap();
+    }
+    cut.cancel();
+    let died = std::time::Instant::now();
+    let view = end(&b, repeated).await;
+    assert_eq!((&view.job.state, view.job.attempt), (&JobState::Finished(Outcome::Succeeded), 2));
+    end(&b, once).await;
+    assert!(died.elapsed() < TAKEN_OVER, "{:?}", died.elapsed());
+    assert!(matches!(b.results(&Viewer::Operator, once).await, Err(Error::Interrupted { .. })));
+    // What the first run does now reaches nothing: neither the row nor the file of the second.
+    go.send(true).unwrap();
+    until(|| begun.load(Ordering::SeqCst) == 2).await;
+    let results = b.results(&Viewer::Operator, repeated).await.unwrap();
+    let Value::Complex(chunk) = &results.outputs[0].chunks[0] else { panic!("complex") };
+    assert_eq!(chunk.data.read_all(1 << 20).unwrap().to_vec(), vec![b'2'; 50_000]);
+    assert!(
+        !a.job(&Viewer::Operator, once).await.is_ok_and(|view| view.job.is_finished()),
+        "a was never told"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_under_the_same_name_ends_the_node_before_it() {
+    let cluster = Cluster::new();
+    let first = cluster.node("a").await;
+    first.registry().publish(endless("again", OnRestart::Requeue));
+    let job = first.submit(asynchronous("again"), &Submitter::default()).await.unwrap();
+    soon(job.watch().wait_for(|view| matches!(view.job.state, JobState::Running { .. }))).await.unwrap();
+    let mut store = cluster.store("a");
+    let data = tempfile::tempdir().unwrap();
+    store.node = "a".into();
+    let config = EngineConfig { data: data.path().to_owned(), limits: Limits::default() };
+    let second = Engine::open_node(config, store, Egress::new(Policy::default())).await.unwrap();
+    second.registry().publish(scripted("again", OnRestart::Requeue, |execution| async move {
+        execution.sink.write("text", text("second")).await
+    }));
+    assert_eq!(second.recover().await.unwrap().queued, 1);
+    assert_eq!(end(&second, job.id()).await.job.attempt, 2);
+    soon(first.lost()).await;
+    assert!(!first.is_ready() && second.is_ready());
+    assert!(soon(first.submit(asynchronous("echo"), &Submitter::default())).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_leaves_hands_its_waiting_jobs_over() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.node("a").await, cluster.node("b").await);
+    a.registry().publish(endless("busy", OnRestart::Requeue));
+    b.registry().publish(scripted("busy", OnRestart::Requeue, |execution| async move {
+        execution.sink.write("text", text("done")).await
+    }));
+    let mut jobs = Vec::new();
+    for _ in 0..600 {
+        jobs.push(a.submit(asynchronous("busy"), &Submitter::default()).await.unwrap().id());
+    }
+    soon(a.shutdown(Duration::ZERO)).await;
+    for job in jobs {
+        assert_eq!(end(&b, job).await.job.state, JobState::Finished(Outcome::Succeeded));
+    }
+}
