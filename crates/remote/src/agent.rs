@@ -3,6 +3,7 @@
 mod buffer;
 mod feed;
 mod home;
+mod homes;
 mod owner;
 mod registrations;
 mod runs;
@@ -68,7 +69,7 @@ pub struct Profile {
 pub struct AgentSettings {
     /// Rooms to be in; may be empty where the session joins them itself.
     pub rooms: Vec<RoomJoin>,
-    /// Nickname of the server in those rooms.
+    /// Nickname of the server in those rooms. Several servers that share their jobs have it with `-` and a name behind it.
     pub orchestrator_nick: String,
     /// Bare JID of the server's account, checked where the room shows real addresses; `None` trusts the nickname.
     pub orchestrator_account: Option<String>,

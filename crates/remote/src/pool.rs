@@ -85,6 +85,12 @@ pub trait ServerData: Send + Sync {
         true
     }
 
+    /// Whether a job waits for the run: it has not ended, and the run is not of an attempt that has. Asked where several servers share
+    /// their agents, about runs that this one does not have.
+    fn is_wanted(&self, _run: RunId) -> BoxFuture<'static, bool> {
+        Box::pin(std::future::ready(true))
+    }
+
     /// The run is over: what was offered for it need not be kept.
     fn release(&self, run: RunId);
 }
@@ -120,6 +126,8 @@ pub struct OrchestratorSettings {
     pub force: bool,
     /// Labels by process: agents that have them are preferred, e.g. because they hold the data.
     pub preferred_labels: BTreeMap<ProcessId, BTreeSet<String>>,
+    /// Other servers have the same agents, and may have runs there that this one knows nothing of.
+    pub shared: bool,
 }
 
 impl OrchestratorSettings {
@@ -160,6 +168,7 @@ impl OrchestratorSettings {
             memory_percent_max: None,
             force: false,
             preferred_labels: BTreeMap::new(),
+            shared: false,
         }
     }
 }

@@ -1,21 +1,14 @@
-//! Where the server is: in which room it was seen, and whether it has greeted us.
+//! Where a server is: in which room it was seen, and whether it has greeted us.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anabranch_xmpp::Incoming;
-
-use super::AgentSettings;
-use crate::post::bare;
-
 /// How long to wait for `Welcome` before `Hello` is said again.
 const HELLO_AGAIN: Duration = Duration::from_secs(2);
 
-/// Where the server is.
+/// Where one server is.
 pub(super) struct Home {
-    nick: String,
-    account: Option<String>,
-    /// Servers seen in rooms: address, and real address where the room shows it.
+    /// Where it was seen: address, and real address where the room shows it.
     seen: BTreeMap<String, Option<String>>,
     state: State,
 }
@@ -39,33 +32,12 @@ enum State {
 }
 
 impl Home {
-    pub(super) fn new(settings: &AgentSettings, now: Instant) -> Self {
-        Self {
-            nick: settings.orchestrator_nick.clone(),
-            account: settings.orchestrator_account.clone(),
-            seen: BTreeMap::new(),
-            state: State::Away { since: now },
-        }
+    pub(super) fn new(now: Instant) -> Self {
+        Self { seen: BTreeMap::new(), state: State::Away { since: now } }
     }
 
-    /// Whether an occupant is the server: by nickname, and by account where both sides of that are known.
-    fn is_server(&self, nick: &str, real_jid: Option<&str>) -> bool {
-        let account_fits = match (&self.account, real_jid) {
-            (Some(account), Some(jid)) => bare(jid) == account,
-            (None, _) | (_, None) => true,
-        };
-        if nick == self.nick && !account_fits {
-            tracing::warn!(nick, real_jid, "someone else uses the server's nickname");
-        }
-        nick == self.nick && account_fits
-    }
-
-    /// Someone is in a room.
-    pub(super) fn joined(&mut self, room: &str, nick: &str, real_jid: Option<&str>, now: Instant) {
-        if !self.is_server(nick, real_jid) {
-            return;
-        }
-        let address = format!("{room}/{nick}");
+    /// It is in a room.
+    pub(super) fn joined(&mut self, address: String, real_jid: Option<&str>, now: Instant) {
         let real_jid = real_jid.map(str::to_owned);
         let new_session = self.seen.insert(address.clone(), real_jid.clone()) != Some(real_jid);
         let elsewhere = self.address().is_some_and(|at| at != address);
@@ -75,11 +47,10 @@ impl Home {
         }
     }
 
-    /// Someone left a room.
-    pub(super) fn left(&mut self, room: &str, nick: &str, now: Instant) {
-        let address = format!("{room}/{nick}");
-        self.seen.remove(&address);
-        if self.address() != Some(&address) {
+    /// It left a room.
+    pub(super) fn left(&mut self, address: &str, now: Instant) {
+        self.seen.remove(address);
+        if self.address() != Some(address) {
             return;
         }
         self.state = State::Away { since: self.away_since().unwrap_or(now) };
@@ -106,13 +77,9 @@ impl Home {
         }
     }
 
-    /// Whether a message comes from a server that we may listen to.
-    pub(super) fn listens_to(&self, incoming: &Incoming) -> bool {
-        let by_account = match (&self.account, &incoming.real_jid) {
-            (Some(account), Some(jid)) => bare(jid) == account,
-            (None, _) | (_, None) => false,
-        };
-        by_account || self.seen.contains_key(&incoming.from)
+    /// It has been seen at this address.
+    pub(super) fn is_seen_at(&self, address: &str) -> bool {
+        self.seen.contains_key(address)
     }
 
     /// The server answered `Hello`.

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::home::Home;
+use super::homes::Homes;
 use super::registrations::Registrations;
 use super::runs::Run;
 use super::{AgentData, AgentError, AgentService, AgentSettings, Profile};
@@ -42,7 +42,7 @@ pub(super) struct Owner {
     pub(super) data: Arc<dyn AgentData>,
     pub(super) load: Arc<dyn LoadSource>,
     incarnation: String,
-    pub(super) home: Home,
+    pub(super) homes: Homes,
     pub(super) registrations: Registrations,
     pub(super) runs: HashMap<RunId, Run>,
     /// Runs that are over and forgotten.
@@ -73,7 +73,7 @@ impl Owner {
     ) -> Self {
         let draining = settings.drain.is_on();
         Self {
-            home: Home::new(&settings, now()),
+            homes: Homes::new(&settings, now()),
             settings,
             sender,
             data,
@@ -106,7 +106,7 @@ impl Owner {
                 return Err(AgentError::Session(None));
             }
         }
-        self.registrations.replace(&services.borrow_and_update(), now());
+        self.registrations.replace(&services.borrow_and_update());
         let (mut fatal, mut fixed, mut drain) = (None, false, self.settings.drain.watch());
         let mut profile = self.settings.profile.subscribe();
         while !shutdown.is_cancelled() {
@@ -120,12 +120,12 @@ impl Owner {
                 () = Arc::clone(&self.wake).notified_owned() => {}
                 Some(ended) = self.tasks.join_next_with_id() => self.on_task_ended(ended),
                 changed = services.changed(), if !fixed => match changed {
-                    Ok(()) => self.registrations.replace(&services.borrow_and_update(), now()),
+                    Ok(()) => self.registrations.replace(&services.borrow_and_update()),
                     Err(_nobody_changes_them) => fixed = true,
                 },
                 // There is always a sender of these: in our settings.
                 Ok(()) = drain.changed() => self.drain_turned(now()),
-                Ok(()) = profile.changed() => self.home.introduce_again(now()),
+                Ok(()) = profile.changed() => self.homes.introduce_again(now()),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             self.tell_drained();
@@ -180,7 +180,7 @@ impl Owner {
 
     /// Every run has ended, and the server has taken all that was to be said.
     fn is_settled(&self) -> bool {
-        let told = self.home.greeted_at().is_none() || self.runs.values().all(Run::is_settled);
+        let told = self.runs.values().all(|run| self.homes.address(&run.home).is_none() || run.is_settled());
         self.tasks.is_empty() && told
     }
 
@@ -190,12 +190,12 @@ impl Owner {
             BusEvent::Up { jid } => tracing::info!(jid, "connected to the XMPP server"),
             BusEvent::Down { reason } => {
                 tracing::warn!(reason, "disconnected from the XMPP server; runs go on");
-                self.home.down(now);
+                self.homes.down(now);
             }
             BusEvent::Fatal(error) => return Some(error),
             BusEvent::Occupant { room, nick, real_jid, change, .. } => match change {
-                OccupantChange::Joined => self.home.joined(&room, &nick, real_jid.as_deref(), now),
-                OccupantChange::Left => self.home.left(&room, &nick, now),
+                OccupantChange::Joined => self.homes.joined(&room, &nick, real_jid.as_deref(), now),
+                OccupantChange::Left => self.homes.left(&room, &nick, now),
             },
             BusEvent::Joined { room, nick } => tracing::info!(room, nick, "in the room"),
             BusEvent::Message(incoming) => self.on_message(&incoming, now),
@@ -205,7 +205,7 @@ impl Owner {
     }
 
     fn on_message(&mut self, incoming: &Incoming, now: Instant) {
-        if incoming.kind == MessageKind::Error || !self.home.listens_to(incoming) {
+        if incoming.kind == MessageKind::Error || !self.homes.listens_to(incoming) {
             return;
         }
         match wire::find(&incoming.payloads) {
@@ -220,11 +220,15 @@ impl Owner {
 
     fn on_envelope(&mut self, from: &str, envelope: Envelope, now: Instant) {
         match envelope.message {
-            Message::Invite => self.home.invited(from, now),
+            Message::Invite => self.homes.invited(from, now),
             Message::Welcome(welcome) => self.welcome(from, &welcome, now),
-            Message::Registered(registered) => self.registrations.confirmed(&registered),
+            Message::Registered(registered) => {
+                if let Some(server) = self.homes.greeted_by(from) {
+                    self.registrations.confirmed(server, &registered, &self.homes.greeted_all());
+                }
+            }
             Message::LoadQuery => self.load_due = Some(now),
-            Message::Drain | Message::Undrain if self.home.greeted_at() == Some(from) => {
+            Message::Drain | Message::Undrain if self.homes.greeted_by(from).is_some() => {
                 self.settings.drain.set(envelope.message == Message::Drain);
                 self.load_due = Some(now);
             }
@@ -232,9 +236,9 @@ impl Owner {
                 tracing::warn!(what = answer.what, reason = answer.reason, "the server did not understand");
             }
             message => match envelope.run {
-                // Of a run only the server that greeted us may speak: it alone knows where our links stand.
-                Some(run) if self.home.greeted_at() == Some(from) => {
-                    self.on_run_message(run, Envelope { message, ..envelope }, now);
+                // Of a run only a server that greeted us may speak: it alone knows where our links stand.
+                Some(run) if self.homes.greeted_by(from).is_some() => {
+                    self.on_run_message(from, run, Envelope { message, ..envelope }, now);
                 }
                 Some(_) | None => tracing::debug!(from, "a message that is not for us"),
             },
@@ -245,16 +249,15 @@ impl Owner {
         if welcome.incarnation != self.incarnation {
             return;
         }
-        let again = self.home.greeted_at() == Some(from);
         let interval = Duration::from_millis(welcome.load_interval_ms);
-        self.home.greeted(from, interval.clamp(LOAD_INTERVAL_MIN, LOAD_INTERVAL_MAX));
-        if again {
+        if self.homes.greeted(from, interval.clamp(LOAD_INTERVAL_MIN, LOAD_INTERVAL_MAX), now) {
             return;
         }
+        let Some(server) = self.homes.greeted_by(from) else { return };
         tracing::info!(server = from, version = welcome.version, "greeted by the server");
-        self.registrations.repeat_all(now);
+        self.registrations.repeat_all(server);
         self.load_due = Some(now);
-        for run in self.runs.values_mut() {
+        for run in self.runs.values_mut().filter(|run| run.home == server) {
             run.link.resend_all();
         }
     }
@@ -283,23 +286,25 @@ impl Owner {
     /// Says all that is due.
     fn pump(&mut self, now: Instant) {
         self.retry_send = self.retry_send.filter(|at| *at > now);
-        if let Some(address) = self.home.hello_due(now) {
+        for address in self.homes.hello_due(now) {
             let hello = self.hello();
             self.say_to(&address, &Envelope::session(hello));
         }
-        if self.home.away_since().is_some_and(|since| since + self.settings.orphan <= now) {
+        if self.homes.away_since().is_some_and(|since| since + self.settings.orphan <= now) {
             self.cancel_runs("there was no server for too long");
         }
-        if self.home.greeted_at().is_some() && !self.stopping {
-            for message in self.registrations.due(now) {
-                self.say(message);
+        if !self.stopping {
+            for (server, address) in self.homes.greeted_all() {
+                for message in self.registrations.due(&server, now) {
+                    self.say_to(&address, &Envelope::session(message));
+                }
             }
         }
         let ids: Vec<RunId> = self.runs.keys().copied().collect();
         for id in ids {
             self.pump_run(id, now);
         }
-        if let Some(interval) = self.home.load_interval()
+        if let Some(interval) = self.homes.load_interval()
             && self.load_due.is_some_and(|due| due <= now)
         {
             self.load_due = Some(now + interval);
@@ -352,28 +357,28 @@ impl Owner {
 
     fn deadline(&self) -> Instant {
         let now = now();
-        let greeted = self.home.greeted_at().is_some();
-        let runs = self.runs.values().filter(|_| greeted).filter_map(Run::deadline);
-        let away = self.home.away_since().map(|since| since + self.settings.orphan);
+        let greeted = self.homes.greeted_all();
+        let is_greeted = |run: &&Run| greeted.iter().any(|(server, _)| run.home == *server);
+        let runs = self.runs.values().filter(is_greeted).filter_map(Run::deadline);
+        let away = self.homes.away_since().map(|since| since + self.settings.orphan);
         let orphan = away.filter(|at| *at > now && !self.tasks.is_empty());
-        let registrations = self.registrations.deadline().filter(|_| greeted && !self.stopping);
-        let load = self.load_due.filter(|_| greeted);
-        let own = [self.home.deadline(), orphan, registrations, load, self.retry_send];
+        let registrations = greeted.iter().filter_map(|(server, _)| self.registrations.deadline(server, now));
+        let registrations = registrations.min().filter(|_| !self.stopping);
+        let load = self.load_due.filter(|_| !greeted.is_empty());
+        let own = [self.homes.deadline(), orphan, registrations, load, self.retry_send];
         own.into_iter().flatten().chain(runs).fold(now + IDLE, Instant::min)
     }
 
-    /// Says something to the server that greeted us, if there is one.
+    /// Says something to every server that has greeted us.
     pub(super) fn say(&mut self, message: Message) {
-        self.say_envelope(&Envelope::session(message));
-    }
-
-    pub(super) fn say_envelope(&mut self, envelope: &Envelope) -> bool {
-        let Some(address) = self.home.greeted_at().map(str::to_owned) else { return false };
-        self.say_to(&address, envelope)
+        let envelope = Envelope::session(message);
+        for (_, address) in self.homes.greeted_all() {
+            self.say_to(&address, &envelope);
+        }
     }
 
     /// `false` where the session did not take it.
-    fn say_to(&mut self, address: &str, envelope: &Envelope) -> bool {
+    pub(super) fn say_to(&mut self, address: &str, envelope: &Envelope) -> bool {
         let sent = post(&self.sender, address, envelope).is_ok();
         if !sent {
             self.retry_send = Some(now() + RETRY_SEND);

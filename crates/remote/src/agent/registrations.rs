@@ -1,6 +1,6 @@
-//! What the server is to know of our services, and what it has not confirmed yet.
+//! What servers are to know of our services, and what they have not confirmed yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,13 +24,22 @@ struct Announced {
     /// `None` where the process is withdrawn.
     service: Option<(AgentService, Arc<ProcessDescription>)>,
     revision: u64,
-    /// Said again then, unless confirmed; `None` where it is.
-    again: Option<Instant>,
+    /// Servers that have confirmed it.
+    confirmed: BTreeSet<String>,
+    /// When it is said again to a server that has heard of it.
+    again: BTreeMap<String, Instant>,
+}
+
+impl Announced {
+    /// When it is to be said to a server; `None` where that has confirmed it.
+    fn due(&self, server: &str, now: Instant) -> Option<Instant> {
+        (!self.confirmed.contains(server)).then(|| self.again.get(server).copied().unwrap_or(now))
+    }
 }
 
 impl Registrations {
     /// These are the services now.
-    pub(super) fn replace(&mut self, services: &[AgentService], now: Instant) {
+    pub(super) fn replace(&mut self, services: &[AgentService]) {
         let mut gone: Vec<ProcessId> = self.services.keys().cloned().collect();
         for service in services {
             let description = service.process.description();
@@ -50,29 +59,30 @@ impl Registrations {
             match self.services.get_mut(&id) {
                 // The process behind an unchanged description may still be a new one.
                 Some(announced) if unchanged => announced.service = Some((service, description)),
-                _ => self.announce(id, Some((service, description)), now),
+                _ => self.announce(id, Some((service, description))),
             }
         }
         for id in gone {
             if self.services.get(&id).is_some_and(|announced| announced.service.is_some()) {
-                self.announce(id, None, now);
+                self.announce(id, None);
             }
         }
     }
 
     /// A server greeted us, perhaps a new one: it is told everything.
-    pub(super) fn repeat_all(&mut self, now: Instant) {
-        self.services.retain(|_, announced| announced.service.is_some());
+    pub(super) fn repeat_all(&mut self, server: &str) {
         for announced in self.services.values_mut() {
-            announced.again = Some(now);
+            announced.confirmed.remove(server);
+            announced.again.remove(server);
         }
     }
 
-    /// What to say now.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Message> {
-        let due = self.services.iter_mut().filter(|(_, one)| one.again.is_some_and(|again| again <= now));
+    /// What to say to a server now.
+    pub(super) fn due(&mut self, server: &str, now: Instant) -> Vec<Message> {
+        let is_due = |announced: &Announced| announced.due(server, now).is_some_and(|due| due <= now);
+        let due = self.services.iter_mut().filter(|(_, announced)| is_due(announced));
         due.map(|(id, announced)| {
-            announced.again = Some(now + AGAIN);
+            announced.again.insert(server.to_owned(), now + AGAIN);
             let revision = announced.revision;
             match &announced.service {
                 Some((service, description)) => register(revision, service, description),
@@ -82,7 +92,8 @@ impl Registrations {
         .collect()
     }
 
-    pub(super) fn confirmed(&mut self, registered: &Registered) {
+    /// A server knows it. What is withdrawn is forgotten when all know it that are here.
+    pub(super) fn confirmed(&mut self, server: &str, registered: &Registered, here: &[(String, String)]) {
         let Some(announced) = self.services.get_mut(&registered.process) else { return };
         if announced.revision != registered.revision {
             return;
@@ -90,8 +101,8 @@ impl Registrations {
         if let Some(reason) = &registered.refused {
             tracing::error!(process = %registered.process, reason, "the server does not publish a process");
         }
-        announced.again = None;
-        if announced.service.is_none() {
+        announced.confirmed.insert(server.to_owned());
+        if announced.service.is_none() && here.iter().all(|(name, _)| announced.confirmed.contains(name)) {
             self.services.remove(&registered.process);
         }
     }
@@ -101,19 +112,15 @@ impl Registrations {
         self.services.get(process)?.service.as_ref().map(|(service, _)| service)
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.services.values().filter_map(|announced| announced.again).min()
+    /// When something is to be said to a server.
+    pub(super) fn deadline(&self, server: &str, now: Instant) -> Option<Instant> {
+        self.services.values().filter_map(|announced| announced.due(server, now)).min()
     }
 
-    fn announce(
-        &mut self,
-        id: ProcessId,
-        service: Option<(AgentService, Arc<ProcessDescription>)>,
-        now: Instant,
-    ) {
+    fn announce(&mut self, id: ProcessId, service: Option<(AgentService, Arc<ProcessDescription>)>) {
         self.revision += 1;
-        let announced = Announced { service, revision: self.revision, again: Some(now) };
-        self.services.insert(id, announced);
+        let (confirmed, again) = Default::default();
+        self.services.insert(id, Announced { service, revision: self.revision, confirmed, again });
     }
 }
 

@@ -28,6 +28,8 @@ const DETAIL_CHARS_MAX: usize = 8 * 1024;
 /// One run.
 pub(super) struct Run {
     pub(super) process: ProcessId,
+    /// The server that is told of it: the one that sent it, or that has taken it over since.
+    pub(super) home: String,
     weight: u32,
     pub(super) link: Link<Message>,
     buffer: Arc<RunBuffer>,
@@ -61,20 +63,24 @@ impl Run {
 }
 
 impl Owner {
-    /// A message about a run, by the server that greeted us.
-    pub(super) fn on_run_message(&mut self, id: RunId, envelope: Envelope, now: Instant) {
+    /// A message about a run, by a server that greeted us.
+    pub(super) fn on_run_message(&mut self, from: &str, id: RunId, envelope: Envelope, now: Instant) {
         if let Message::Execute(execute) = &envelope.message
             && !self.runs.contains_key(&id)
-            && !(envelope.seq == 1 && self.admit(id, execute, now))
+            && !(envelope.seq == 1 && self.admit(from, id, execute, now))
         {
             return;
         }
         let Some(run) = self.runs.get_mut(&id) else {
             if envelope.message.is_sequenced() {
-                self.forgotten(id);
+                self.forgotten(from, id);
             }
             return;
         };
+        if !run.is_heard_from(self.homes.greeted_by(from).unwrap_or_default(), &envelope) {
+            tracing::debug!(run = %id, from, "a server speaks of a run that another one has");
+            return;
+        }
         let message = envelope.message.is_sequenced().then_some((envelope.seq, envelope.message));
         let freed = run.link.handle(Segment { ack: envelope.ack, message });
         for message in freed {
@@ -124,15 +130,16 @@ impl Owner {
     }
 
     /// Whether a run that is new here is taken; says why where it is not.
-    fn admit(&mut self, id: RunId, execute: &Execute, now: Instant) -> bool {
+    fn admit(&mut self, from: &str, id: RunId, execute: &Execute, now: Instant) -> bool {
         if self.over.has(&id) {
-            self.forgotten(id);
+            self.forgotten(from, id);
             return false;
         }
         let Some(refusal) = self.refusal(id, execute) else {
             let service = self.registrations.service(&execute.process);
             let weight = service.map_or(1, |service| service.weight.max(1));
-            self.runs.insert(id, Run::new(execute.process.clone(), weight));
+            let home = self.homes.greeted_by(from).unwrap_or_default().to_owned();
+            self.runs.insert(id, Run::new(execute.process.clone(), home, weight));
             self.load_changed(now);
             return true;
         };
@@ -143,7 +150,7 @@ impl Owner {
             self.load_changed(now);
         }
         let message = Message::CannotExecute(refusal);
-        self.say_envelope(&Envelope { run: Some(id), seq: 0, ack: 0, message });
+        self.say_to(from, &Envelope { run: Some(id), seq: 0, ack: 0, message });
         false
     }
 
@@ -238,11 +245,9 @@ impl Owner {
             // There is room, so it is taken.
             let _ = run.link.send(message);
         }
-        if self.home.greeted_at().is_none() {
-            return;
-        }
+        let Some(address) = self.homes.address(&run.home).map(str::to_owned) else { return };
         while let Some(segment) = self.runs.get_mut(&id).and_then(|run| run.link.poll(now)) {
-            if !self.say_envelope(&envelope(id, segment.clone())) {
+            if !self.say_to(&address, &envelope(id, segment.clone())) {
                 if let Some(run) = self.runs.get_mut(&id) {
                     run.link.refused(&segment);
                 }
@@ -257,10 +262,12 @@ impl Owner {
             self.pump_run(id, now);
             return;
         }
-        if let Some(mut run) = self.runs.remove(&id) {
+        if let Some(mut run) = self.runs.remove(&id)
+            && let Some(address) = self.homes.address(&run.home).map(str::to_owned)
+        {
             // The last acknowledgement; where it is lost, the server asks again and hears that the run is forgotten.
             while let Some(segment) = run.link.poll(now) {
-                self.say_envelope(&envelope(id, Segment { message: None, ..segment }));
+                self.say_to(&address, &envelope(id, Segment { message: None, ..segment }));
             }
         }
         self.over.note(id);
@@ -268,15 +275,16 @@ impl Owner {
         tokio::task::spawn_blocking(move || remove_folder(&folder));
     }
 
-    fn forgotten(&mut self, id: RunId) {
-        self.say_envelope(&Envelope { run: Some(id), seq: 0, ack: 0, message: Message::Forgotten });
+    fn forgotten(&mut self, from: &str, id: RunId) {
+        self.say_to(from, &Envelope { run: Some(id), seq: 0, ack: 0, message: Message::Forgotten });
     }
 }
 
 impl Run {
-    fn new(process: ProcessId, weight: u32) -> Self {
+    fn new(process: ProcessId, home: String, weight: u32) -> Self {
         Self {
             process,
+            home,
             weight,
             link: Link::default(),
             buffer: Arc::new(RunBuffer::accepted()),
@@ -287,6 +295,18 @@ impl Run {
             aborting: false,
             interrupted: None,
         }
+    }
+
+    /// Whether a server is the one that is told of the run, or becomes it: by a message that is new on the link and says that it has
+    /// the job now, or that nobody has. What the server before it still says is not heard from then on.
+    fn is_heard_from(&mut self, server: &str, envelope: &Envelope) -> bool {
+        let takes_over = matches!(envelope.message, Message::Attach | Message::Finish)
+            && envelope.seq == self.link.received() + 1;
+        if takes_over && self.home != server {
+            tracing::info!(server, before = self.home, "another server has taken over a run");
+            server.clone_into(&mut self.home);
+        }
+        self.home == server
     }
 
     /// What the server is told about the end.

@@ -60,6 +60,10 @@ pub(crate) enum PoolCommand {
     Abandoned {
         run: RunId,
     },
+    /// No job of any server waits for it.
+    Unwanted {
+        run: RunId,
+    },
     /// Of an operator: see [`Orchestrator::drain`](crate::Orchestrator::drain).
     Drain {
         agent: String,

@@ -25,6 +25,9 @@ const REFUSED: Duration = Duration::from_secs(1);
 /// connection and its disk; three times what an agent may be silent.
 const UNANSWERED: Duration = Duration::from_secs(60);
 
+/// Time between two questions of all agents for runs that are awaited.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
 /// When a client may try again that met a full queue, in seconds.
 const BUSY_RETRY_S: u32 = 10;
 
@@ -51,6 +54,7 @@ impl Pool {
             PoolCommand::Ended { run, seq, ending } => self.ended(run, seq, ending, now),
             PoolCommand::Detach { run } => self.detach(run),
             PoolCommand::Abandoned { run } => self.abandon(run, now),
+            PoolCommand::Unwanted { run } => self.condemn(run),
             PoolCommand::Drain { agent, on, answer } => drop(answer.send(self.drain(&agent, on, now))),
         }
     }
@@ -88,7 +92,11 @@ impl Pool {
                 let phase = Phase::Awaiting { until: now + self.settings.reattach };
                 self.runs.insert(run, Run { process, mailbox, ticket: 0, phase });
                 self.watch_run(run, Ok(()), now);
-                if let Some(unclaimed) = self.unclaimed.remove(&run) {
+                let unclaimed = self.unclaimed.remove(&run);
+                if self.settings.shared {
+                    // Another server has had it since the agents told of their runs: they are to tell again.
+                    self.ask_for_awaited(now);
+                } else if let Some(unclaimed) = unclaimed {
                     self.reattach(&unclaimed.agent, &unclaimed.held, now);
                 }
                 self.wps_resume(run, now);
@@ -397,7 +405,8 @@ impl Pool {
     }
 
     fn note_unclaimed(&mut self, key: &AgentKey, held: HeldRun, now: Instant) {
-        if !held.ended {
+        // One of another server is that server's to count; where no slots are left the agent says so.
+        if !held.ended && !self.settings.shared {
             self.dispatch.change(key, |worker| worker.take_slot(held.run, &held.process));
         }
         let until = match self.unclaimed.get(&held.run) {
@@ -406,6 +415,44 @@ impl Pool {
         };
         self.timers.set(Timer::Unclaimed(held.run), until);
         self.unclaimed.insert(held.run, Unclaimed { agent: key.clone(), held, until });
+    }
+
+    /// Asks all agents that are here for runs that are awaited: they introduce themselves again, with what they hold.
+    pub(super) fn ask_for_awaited(&mut self, now: Instant) {
+        if !self.runs.values().any(|run| matches!(run.phase, Phase::Awaiting { .. })) {
+            return;
+        }
+        self.timers.set(Timer::Invite, now + ASK_AGAIN);
+        let second = self.second(now);
+        for agent in self.agents.values() {
+            let asks = agent.is_here() && matches!(agent.wire, Wire::Native);
+            if asks && self.invited.note((agent.address.clone(), second)) {
+                self.say(&agent.address, &Envelope::session(Message::Invite));
+            }
+        }
+    }
+
+    /// Nobody here has asked for a run that an agent holds; where there are other servers, one of those may have it.
+    pub(super) fn ask_whether_wanted(&mut self, id: RunId, now: Instant) {
+        let Some(unclaimed) = self.unclaimed.get_mut(&id) else { return };
+        unclaimed.until = now + self.settings.unclaimed;
+        self.timers.set(Timer::Unclaimed(id), unclaimed.until);
+        let (wanted, handle) = (self.handle.data.is_wanted(id), self.handle.clone());
+        tokio::spawn(async move {
+            if !wanted.await {
+                // Where the pool has gone, so has the question.
+                let _ = handle.send(PoolCommand::Unwanted { run: id }).await;
+            }
+        });
+    }
+
+    /// No job of any server waits for a run that an agent holds: it is asked how far it is, and then told to forget it.
+    fn condemn(&mut self, id: RunId) {
+        let Some(unclaimed) = self.unclaimed.remove(&id) else { return };
+        self.ended.note(id);
+        if let Some(agent) = self.agents.get(&unclaimed.agent) {
+            self.say(&agent.address, &Envelope::session(Message::Invite));
+        }
     }
 
     /// Tells an agent to end and forget a run that it holds in vain.

@@ -35,6 +35,7 @@ impl Pool {
                 Timer::Offer(process) => self.review_offer(&process, now),
                 Timer::Run(run) => self.run_due(run, now),
                 Timer::Unclaimed(run) => self.unclaimed_due(run, now),
+                Timer::Invite => self.ask_for_awaited(now),
                 Timer::Closing(agent, run) => self.finish_due(&(agent, run), now),
                 Timer::Finish(run) => self.wps_finish_due(run, now),
                 // Done after every event.
@@ -137,7 +138,9 @@ impl Pool {
         if unclaimed.until > now {
             return self.timers.set(Timer::Unclaimed(id), unclaimed.until);
         }
-        if let Some(unclaimed) = self.unclaimed.remove(&id) {
+        if self.settings.shared {
+            self.ask_whether_wanted(id, now);
+        } else if let Some(unclaimed) = self.unclaimed.remove(&id) {
             self.ended.note(id);
             self.finish_held(&unclaimed.agent, &unclaimed.held, now);
         }

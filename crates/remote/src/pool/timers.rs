@@ -17,6 +17,8 @@ pub(super) enum Timer {
     Run(RunId),
     /// Of an agent, from before our start.
     Unclaimed(RunId),
+    /// Agents are asked again for runs that are awaited.
+    Invite,
     /// Over here, until its agent knows.
     Closing(AgentKey, RunId),
     /// Over here, to be acknowledged to an agent of WPS Remote.
