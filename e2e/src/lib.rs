@@ -6,8 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // all of it is test code
 
 pub mod link;
+pub mod postgres;
 pub mod power;
 pub mod producer;
+pub mod proxy;
 mod random;
 pub mod raw;
 pub mod replay;
@@ -191,6 +193,11 @@ impl Server {
     pub async fn stop(&mut self) -> ExitStatus {
         kill_process(self.pid(), Signal::TERM).unwrap();
         tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("the server stops in time").unwrap()
+    }
+
+    /// Waits for its end by itself.
+    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
+        tokio::time::timeout(within, self.child.wait()).await.expect("the server ends in time").unwrap()
     }
 
     /// Starts it again, with the same data and ports.

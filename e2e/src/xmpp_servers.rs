@@ -177,7 +177,7 @@ async fn invite(folder: &Path, user: &str) -> String {
     secret.replace("%2D", "-").replace("%5F", "_")
 }
 
-async fn certificate(folder: &Path) {
+pub(crate) async fn certificate(folder: &Path) {
     let made = command("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
         .args(["-addext", "subjectAltName=DNS:localhost", "-keyout"])

@@ -14,7 +14,8 @@ pub(crate) struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 success; 1 the job, check or command failed, or serve or agent can't start; 2 wrong usage; 3 the server can't be
-reached; 4 login refused (wrong password, certificate, account or role); 130 ended by Ctrl-C.
+reached; 4 login refused (wrong password, certificate, account or role); 75 serve: the other nodes have taken this one for dead;
+130 ended by Ctrl-C.
 Signals: SIGINT and SIGTERM end serve and agent in order (a second one at once); run dismisses its job on Ctrl-C. SIGUSR1 drains an agent
 (it takes no new runs) or a server (no new jobs), which finish those they have; SIGUSR2 lets them in again.
 Log level: ANABRANCH_LOG (error, warn, info, debug, or a filter such as anabranch_remote=debug); ANABRANCH_LOG_FORMAT=json.";
@@ -72,6 +73,9 @@ pub(crate) struct Serve {
     /// given again
     #[arg(long, value_name = "RULE")]
     pub(crate) allow: Vec<anabranch_egress::Rule>,
+    /// Name of this node, where several servers share their jobs [default: store.node of the configuration]
+    #[arg(long, env = "ANABRANCH_NODE")]
+    pub(crate) node: Option<String>,
     #[command(flatten)]
     pub(crate) xmpp: XmppPorts,
     #[command(flatten)]

@@ -4,6 +4,7 @@
 use crate::folder::Folder;
 use crate::http::tls;
 use crate::log;
+use crate::store_config;
 use crate::upload_server::UploadServer;
 use crate::{geoserver, login};
 use anabranch_egress::Policy;
@@ -35,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) audit: Audit,
     pub(crate) log: log::Config,
     pub(crate) xmpp: Xmpp,
+    pub(crate) store: store_config::Store,
     pub(crate) services: Services,
     pub(crate) wps_remote: WpsRemote,
     pub(crate) balance: Balance,
@@ -283,6 +285,7 @@ impl Config {
         let mut config = Self::parse(&text).with_context(|| format!("configuration {}", file.display()))?;
         let folder = file.parent().unwrap_or_else(|| Path::new("."));
         config.upload = config.upload.map(|upload| upload.relative_to(folder));
+        config.store.relative_to(folder);
         if let Some(geoserver) =
             config.geoserver.as_mut().filter(|config| !config.password_file.as_os_str().is_empty())
         {
@@ -333,6 +336,7 @@ impl Config {
         crate::publisher::Offers::new(&config.xmpp.offers)?;
         check_origins(&config.http.cors_origins)?;
         config.log.check()?;
+        config.store.check(&config.http.public_url)?;
         config.balance.check()?;
         anyhow::ensure!(
             config.streaming.chunks_parallel_max > 0,

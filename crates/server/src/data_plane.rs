@@ -24,6 +24,8 @@ pub(crate) struct DataPlane {
     /// One folder a run, in which `in-*` is offered and `out-*` was uploaded; in [`SENT`] is a file for each run that was sent.
     folder: PathBuf,
     shared: SharedFolders,
+    /// Other servers have the same folder.
+    several: bool,
 }
 
 const SENT: &str = "sent";
@@ -36,7 +38,12 @@ impl DataPlane {
         folder: PathBuf,
         shared: SharedFolders,
     ) -> Self {
-        Self { engine, base, key: key.as_bytes().to_vec(), folder, shared }
+        Self { engine, base, key: key.as_bytes().to_vec(), folder, shared, several: false }
+    }
+
+    /// One of several servers that have the same folder.
+    pub(crate) fn of_several(self, several: bool) -> Self {
+        Self { several, ..self }
     }
 
     /// Removes what runs of jobs that are over have left, e.g. when the server was killed. To be called before agents come.
@@ -45,9 +52,9 @@ impl DataPlane {
             let Ok(entries) = fs::read_dir(folder) else { continue };
             for entry in entries.flatten().filter(|entry| entry.file_name() != SENT) {
                 let run = entry.file_name().to_str().and_then(|name| name.parse::<RunId>().ok());
-                // Of the runs that one attempt consisted of none is found again.
+                // Of the runs that one attempt consisted of none is found again; but where there are other servers, theirs may go on.
                 let needed = match run {
-                    Some(run) if run.part.is_none() => self.is_unfinished(run.job).await,
+                    Some(run) if run.part.is_none() || self.several => self.is_unfinished(run.job).await,
                     Some(_) | None => false,
                 };
                 if !needed {
@@ -234,6 +241,16 @@ impl ServerData for DataPlane {
 
     fn was_sent(&self, run: RunId) -> bool {
         self.sent(run).exists()
+    }
+
+    fn is_wanted(&self, run: RunId) -> BoxFuture<'static, bool> {
+        let engine = self.engine.clone();
+        Box::pin(async move {
+            match engine.job(&Viewer::Operator, run.job).await {
+                Ok(view) => !view.job.is_finished() && view.job.attempt == run.attempt,
+                Err(error) => !matches!(error, Error::NoSuchJob(_)),
+            }
+        })
     }
 
     /// Bytes go at once. That the run was sent is remembered until the job's end is written down: a server killed in between

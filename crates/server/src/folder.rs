@@ -74,17 +74,30 @@ impl Folder {
     /// # Errors
     /// Where the file can't be read or written.
     pub(crate) fn secret(&self, name: &str) -> anyhow::Result<String> {
-        let path = self.0.join(name);
-        match fs::read_to_string(&path) {
-            Ok(secret) => Ok(secret.trim().to_owned()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let secret = new_secret();
-                write_private(&path, &secret)?;
-                Ok(secret)
-            }
-            Err(error) => Err(error).with_context(|| format!("can't read {}", path.display())),
+        secret_in(&self.0, name)
+    }
+}
+
+/// A secret kept in a file of a folder, which other servers may have too: read, or made at the first call of whoever is first.
+///
+/// # Errors
+/// Where the file can't be read or written.
+pub(crate) fn secret_in(folder: &Path, name: &str) -> anyhow::Result<String> {
+    let path = folder.join(name);
+    let read = || fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()));
+    if !path.exists() {
+        let own = folder.join(format!("{name}.{}", new_secret()));
+        write_private(&own, &new_secret())?;
+        // A link fails where the file is there, whole or not at all.
+        let linked = fs::hard_link(&own, &path);
+        fs::remove_file(&own).with_context(|| format!("can't remove {}", own.display()))?;
+        if let Err(error) = linked
+            && error.kind() != std::io::ErrorKind::AlreadyExists
+        {
+            return Err(error).with_context(|| format!("can't make {}", path.display()));
         }
     }
+    Ok(read()?.trim().to_owned())
 }
 
 /// A secret that nobody can guess, in characters that need no quoting anywhere.

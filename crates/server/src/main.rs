@@ -37,6 +37,7 @@ mod replay;
 mod serve;
 mod shared_folder;
 mod signals;
+mod store_config;
 mod streams;
 mod terminal;
 mod upload_password;

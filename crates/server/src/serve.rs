@@ -7,7 +7,7 @@ use crate::callbacks;
 use crate::cli;
 use crate::config::{Config, ExternalXmpp, Xmpp};
 use crate::data_plane::DataPlane;
-use crate::folder::{Folder, write_private};
+use crate::folder::{Folder, secret_in, write_private};
 use crate::geoserver::GeoServer;
 use crate::http::connections::{Connections, Rules};
 use crate::http::observe::Requests;
@@ -41,6 +41,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+/// Exit code of a node that others have taken for dead: EX_TEMPFAIL of sysexits.h, try again.
+const EXIT_LOST: i32 = 75;
+
 /// Runs a server until a signal asks it to stop.
 ///
 /// # Errors
@@ -52,7 +55,11 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let shutdown = signals::shutdown_token()?;
     let folder = Folder::open(&arguments.data.folder())?;
     let egress = Egress::new(config.egress.clone());
-    let engine = Engine::open(engine_config(&config, &folder), egress.clone()).await?;
+    let store = config.store.postgres()?;
+    let engine = match store {
+        None => Engine::open(engine_config(&config, &folder), egress.clone()).await?,
+        Some(store) => Engine::open_node(engine_config(&config, &folder), store, egress.clone()).await?,
+    };
     let tls = config.http.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
     let listener = bind(config.http.listen, "HTTP").await?;
     let address = listener.local_addr()?;
@@ -63,14 +70,16 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     publish_built_in(&publishing);
     publish_local(&engine, &publishing, &config, folder.path(), &shutdown)?;
 
-    let key = folder.secret("agent-data.key")?;
-    let data_plane = Arc::new(DataPlane::new(
+    let shared = config.store.folder(folder.path());
+    let key = secret_in(shared, "agent-data.key")?;
+    let data_plane = DataPlane::new(
         engine.clone(),
         base.clone(),
         &key,
-        folder.path().join("agent-data"),
+        shared.join("agent-data"),
         SharedFolders::new(&config.wps_remote),
-    ));
+    );
+    let data_plane = Arc::new(data_plane.of_several(!config.store.node.is_empty()));
     data_plane.sweep().await;
     // The XMPP side outlives the jobs: agents are told of dismissals while the engine drains.
     let links = CancellationToken::new();
@@ -135,7 +144,10 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     };
     let router = http::router(app);
     let http = tokio::spawn(listen::serve(listener, tls, router, limits, connections, shutdown.clone()));
-    shutdown.cancelled().await;
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = engine.lost() => end_at_once(),
+    }
     // Runs on agents go on and are found again; everything else gets the time to drain.
     orchestrator.detach_all();
     engine.shutdown(drain).await;
@@ -157,6 +169,12 @@ fn scheme(config: &Config) -> &'static str {
 /// Client certificates log users in.
 fn by_certificate(config: &Config) -> bool {
     config.http.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
+}
+
+/// Another node has the jobs now: nothing is to be said about them any more, neither to agents nor to clients.
+fn end_at_once() -> ! {
+    terminal::line("the other nodes have taken this one for dead and have its jobs; it may be started again");
+    std::process::exit(EXIT_LOST)
 }
 
 /// Where the server is, as its clients see it, without `/` at its end.
@@ -198,6 +216,7 @@ fn orchestrator_settings(config: &Config, base: &str, rooms: Vec<RoomJoin>) -> O
         memory_percent_max: config.balance.memory_percent_max,
         force: config.balance.force,
         preferred_labels: config.balance.preferred_labels.clone(),
+        shared: !config.store.node.is_empty(),
         ..OrchestratorSettings::new(rooms, env!("CARGO_PKG_VERSION"))
     }
 }
@@ -207,6 +226,10 @@ fn load_config(arguments: &cli::Serve) -> anyhow::Result<Config> {
     config.http.listen = arguments.listen.unwrap_or(config.http.listen);
     config.egress.allow.extend(arguments.allow.iter().cloned());
     arguments.xmpp.overlay(&mut config.xmpp);
+    if let Some(node) = &arguments.node {
+        config.store.node.clone_from(node);
+        config.store.check(&config.http.public_url)?;
+    }
     Ok(config)
 }
 
@@ -318,7 +341,7 @@ async fn connect(
     shutdown: &CancellationToken,
 ) -> anyhow::Result<(Option<ServerHandle>, Bus, Vec<RoomJoin>)> {
     if let Some(external) = &config.xmpp.external {
-        let (bus, rooms) = connect_external(external, &config.xmpp)?;
+        let (bus, rooms) = connect_external(external, &config.xmpp, &config.store.node)?;
         return Ok((None, bus, rooms));
     }
     let embedded = xmpp_server::start(&config.xmpp, folder, shutdown.clone()).await?;
@@ -329,14 +352,19 @@ async fn connect(
     Ok((Some(embedded.handle), bus, rooms))
 }
 
-fn connect_external(external: &ExternalXmpp, xmpp: &Xmpp) -> anyhow::Result<(Bus, Vec<RoomJoin>)> {
+fn connect_external(
+    external: &ExternalXmpp,
+    xmpp: &Xmpp,
+    node: &str,
+) -> anyhow::Result<(Bus, Vec<RoomJoin>)> {
     let (user, domain) = xmpp_session::split_account(&external.account)?;
     let security = xmpp_session::security(external.tls, &external.certificate, &external.host)?;
     let password = external.room_password_file.as_deref().map(xmpp_session::read_secret).transpose()?;
-    // Agents look for the server under its user name.
+    let of_node = |name: &str| if node.is_empty() { name.to_owned() } else { format!("{name}-{node}") };
+    // Agents look for the server under its user name, and for nodes under that with theirs behind it.
     let join = |room: &str| RoomJoin {
         room: format!("{room}@{}", external.conference),
-        nick: user.clone(),
+        nick: of_node(&user),
         password: password.clone(),
     };
     let rooms: Vec<_> = xmpp.all_rooms().map(join).collect();
@@ -349,7 +377,7 @@ fn connect_external(external: &ExternalXmpp, xmpp: &Xmpp) -> anyhow::Result<(Bus
         domain,
         user,
         password: xmpp_session::read_secret(&external.password_file)?,
-        resource: "server".into(),
+        resource: of_node("server"),
         security,
         rooms: rooms.clone(),
         timing: Timing::default(),
