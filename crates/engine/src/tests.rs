@@ -2,8 +2,8 @@
 //!
 //! Nothing here sleeps and hopes: what is to come is awaited, with [`DEADLINE`] as the end of patience.
 //!
-//! All of it runs on SQLite, and once more on PostgreSQL with `ANABRANCH_TEST_STORE=postgres` (`make test` does both),
-//! but for `data_folder`: check and backup are for SQLite.
+//! All of it runs on SQLite, and once more on PostgreSQL with `ANABRANCH_TEST_STORE=postgres` (`make test` does both,
+//! but for what looks at or simulates the file of SQLite itself).
 
 mod callbacks;
 mod conversion;
