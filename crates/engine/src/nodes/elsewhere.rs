@@ -23,8 +23,7 @@ impl Elsewhere {
     /// Follows a job that is in this state now; closed once it has finished or is removed.
     pub(crate) fn follow(&self, view: Arc<JobView>) -> watch::Receiver<Arc<JobView>> {
         let mut followed = self.followed();
-        let sender = followed.entry(view.job.id).or_insert_with(|| watch::Sender::new(Arc::clone(&view)));
-        sender.subscribe()
+        followed.entry(view.job.id).or_insert_with(|| watch::Sender::new(view)).subscribe()
     }
 
     /// Jobs that somebody still follows.
