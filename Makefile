@@ -7,7 +7,7 @@ run: ## the main job on real input: a GDAL tool on an agent, through three clien
 test: ## all tests of the workspace
 	scripts/install-tools.sh test
 	cargo test --workspace --exclude e2e
-	ANABRANCH_TEST_STORE=postgres cargo test --package anabranch-engine -- --skip data_folder --skip simulation --skip credentials
+	ANABRANCH_TEST_STORE=postgres cargo test --package anabranch-engine -- --skip data_folder --skip migrations --skip simulation --skip credentials
 
 e2e: ## the binary from outside: protocols, agents, kill -9, shutdown
 	scripts/install-tools.sh e2e

@@ -8,7 +8,7 @@ use e2e::postgres::Postgres;
 use e2e::producer::Producer;
 use e2e::proxy::Proxy;
 use e2e::xmpp_servers::{Maker, XmppServer};
-use e2e::{Agent, DEADLINE, Opened, Server, eventually, free_port, script_service, try_get};
+use e2e::{Agent, Circumstances, DEADLINE, Opened, Server, eventually, free_port, script_service, try_get};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -49,7 +49,7 @@ impl Cluster {
                 postgres.config_by(port),
                 folder.path().join("shared").display()
             );
-            nodes.push(Server::with_environment(&config, |_data| clock.map(faked).unwrap_or_default()).await);
+            nodes.push(Server::start_in(&config, |_data| clock.map(faked).unwrap_or_default()).await);
         }
         let proxy = Proxy::start(proxy, nodes.iter().map(|node| node.http).collect()).await;
         Self { nodes, proxy, folder, xmpp, link, _postgres: postgres }
@@ -79,24 +79,25 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("{}", self.logs());
+            eprintln!("{}", self.logs());
         }
     }
 }
 
 /// What starts a program with a clock that is wrong. Not `faketime`, which stands between a program and its signals.
-fn faked(offset: &str) -> Vec<(String, String)> {
+fn faked(offset: &str) -> Circumstances {
     let folders = std::fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path());
     let mut libraries = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));
     let library = libraries.find(|library| library.exists()).expect("this test needs Debian's faketime");
     // Wrong is what clocks of machines tell of the day; by which time passes, the monotonic one, counts from their start anyway.
-    [
+    let environment = [
         ("LD_PRELOAD", library.display().to_string()),
         ("FAKETIME", offset.into()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
-    .to_vec()
+    .to_vec();
+    Circumstances { environment, ..Circumstances::default() }
 }
 
 /// What the service of the agent waits for.
