@@ -188,9 +188,11 @@ impl Engine {
         let lost = |error| OpenError::Folder { path: data, source: std::io::Error::other(error) };
         let inner = Arc::new(opened.map_err(lost)??);
         let failed = |error: Error| OpenError::Store(error.to_string());
-        *inner.sequences.lock().await = inner.store.readers.free_sequences().await.map_err(failed)?;
+        let sequences = inner.store.readers.free_sequences().await.map_err(failed)?;
+        let first = sequences.start;
+        *inner.sequences.lock().await = sequences;
         remove_orphans(&inner).await.map_err(failed)?;
-        tokio::spawn(retention::recall_and_sweep(Arc::downgrade(&inner), last + 1));
+        tokio::spawn(retention::recall_and_sweep(Arc::downgrade(&inner), first));
         tokio::spawn(clocks::keep_ending_overdue(Arc::downgrade(&inner)));
         Ok(Self(inner))
     }

@@ -1,7 +1,7 @@
 //! Several engines on one PostgreSQL: any answers for any job, and a dead one's jobs go on.
 
 use super::*;
-use crate::{JobFilter, Submitter};
+use crate::{JobFilter, Quotas, Submitter};
 use anabranch_model::{DismissedBy, JobState, Outcome, Viewer};
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::copy_bidirectional;
@@ -28,7 +28,11 @@ impl Cluster {
     }
 
     async fn node_by(&self, store: crate::PostgresStore) -> Engine {
-        let config = EngineConfig { data: self.0.path().join(&store.node), limits: Limits::default() };
+        let config = EngineConfig {
+            data: self.0.path().join(&store.node),
+            limits: Limits::default(),
+            quotas: Quotas::default(),
+        };
         let engine = Engine::open_node(config, store, Egress::new(Policy::default())).await.unwrap();
         engine.registry().publish(echo());
         engine.recover().await.unwrap();
@@ -178,7 +182,8 @@ async fn who_comes_under_the_same_name_ends_the_node_before_it() {
     let mut store = cluster.store("a");
     let data = tempfile::tempdir().unwrap();
     store.node = "a".into();
-    let config = EngineConfig { data: data.path().to_owned(), limits: Limits::default() };
+    let config =
+        EngineConfig { data: data.path().to_owned(), limits: Limits::default(), quotas: Quotas::default() };
     let second = Engine::open_node(config, store, Egress::new(Policy::default())).await.unwrap();
     second.registry().publish(scripted("again", OnRestart::Requeue, |execution| async move {
         execution.sink.write("text", text("second")).await
