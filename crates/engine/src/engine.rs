@@ -206,12 +206,6 @@ impl Engine {
         }
     }
 
-    /// The store can be written at present, and this node is none that others have taken for dead.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        !self.0.board.is_failing() && self.0.nodes.as_ref().is_none_or(|nodes| !nodes.lost.is_cancelled())
-    }
-
     /// Offers callbacks. To be called once, before [`Engine::recover`]: until then requests with a subscriber are refused.
     pub fn offer_callbacks(&self, settings: CallbackSettings) {
         let callbacks = Callbacks::new(settings, self.0.limits.callbacks_parallel_max);
@@ -465,7 +459,7 @@ impl Engine {
     /// Whether the job store took its last write. While it does not, jobs are refused.
     #[must_use]
     pub fn is_store_writable(&self) -> bool {
-        !self.0.board.is_failing()
+        !self.0.board.is_failing() && self.0.nodes.as_ref().is_none_or(|nodes| !nodes.lost.is_cancelled())
     }
 
     /// Its limits.

@@ -191,7 +191,7 @@ async fn who_comes_under_the_same_name_ends_the_node_before_it() {
     assert_eq!(second.recover().await.unwrap().queued, 1);
     assert_eq!(end(&second, job.id()).await.job.attempt, 2);
     soon(first.lost()).await;
-    assert!(!first.is_ready() && second.is_ready());
+    assert!(!first.is_store_writable() && second.is_store_writable());
     assert!(soon(first.submit(asynchronous("echo"), &Submitter::default())).await.is_err());
 }
 
