@@ -63,32 +63,35 @@ impl Inner {
             return Ok(recovered);
         }
         let mut recovered = Recovered::default();
-        for sequence in self.store.readers.unfinished().await? {
-            self.take_up(sequence, &mut recovered).await?;
+        for (sequence, id) in self.store.readers.unfinished().await? {
+            // Those in memory are of this server; one that has just left it is read as finished.
+            if self.board.find(id).is_none() {
+                self.take_up(sequence, &mut recovered).await?;
+            }
         }
         self.pump();
-        for sequence in self.store.readers.with_callbacks().await? {
-            self.take_up(sequence, &mut recovered).await?;
+        for (sequence, id) in self.store.readers.with_callbacks().await? {
+            self.take_up_callbacks(id, sequence).await?;
         }
         tracing::info!(?recovered, "unfinished jobs of the last server were recovered");
         Ok(recovered)
     }
 
-    /// Brings a job to a true state that an earlier owner has left, unfinished or with callbacks to be made. One that is this
-    /// server's already stays as it is.
+    /// Brings a job to a true state that an earlier owner has left. It must not be in memory. Gives its identifier; `None` where it has
+    /// been removed.
     pub(crate) async fn take_up(
         self: &Arc<Self>,
         sequence: i64,
         recovered: &mut Recovered,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<JobId>, Error> {
         let Some((stored, request, chunks)) = self.store.readers.whole(sequence).await? else {
-            return Ok(());
+            return Ok(None);
         };
         let (id, finished) = (stored.view.job.id, stored.view.job.is_finished());
-        if !finished && self.board.find(id).is_none() {
+        if !finished {
             self.take_up_run(stored, request, chunks, recovered).await?;
         }
-        self.take_up_callbacks(id, sequence).await
+        Ok(Some(id))
     }
 
     async fn take_up_run(

@@ -55,8 +55,15 @@ impl Inner {
         loop {
             // What could not be read the last time comes first.
             while let Some(sequence) = claimed.last() {
-                self.take_up(*sequence, &mut recovered).await?;
+                let sequence = *sequence;
+                let id = self.take_up(sequence, &mut recovered).await?;
+                // From now on it is in memory, and must not be taken up again.
                 claimed.pop();
+                if let Some(id) = id
+                    && let Err(error) = self.take_up_callbacks(id, sequence).await
+                {
+                    tracing::error!(job = %id, %error, "callbacks of a dead node's job are not made before the next start");
+                }
             }
             *claimed = claim(session).await?;
             claimed.reverse();

@@ -102,9 +102,9 @@ impl Readers {
     }
 
     /// Jobs that have not finished, in order of acceptance.
-    pub(crate) async fn unfinished(&self) -> Result<Vec<i64>, Error> {
-        let sql = "SELECT sequence FROM jobs WHERE state IN (0,1) ORDER BY sequence";
-        self.read(move |database, _| database.query(sql, &[], |row| row.int(0))).await
+    pub(crate) async fn unfinished(&self) -> Result<Vec<(i64, JobId)>, Error> {
+        let sql = "SELECT sequence, id FROM jobs WHERE state IN (0,1) ORDER BY sequence";
+        self.read(move |database, _| database.query(sql, &[], |row| Ok((row.int(0)?, row.id(1)?)))).await
     }
 
     /// A job with its request and chunks; `None` where it has been removed.
@@ -179,9 +179,10 @@ impl Readers {
     }
 
     /// Jobs of which callbacks are still due, in order of acceptance.
-    pub(crate) async fn with_callbacks(&self) -> Result<Vec<i64>, Error> {
-        let sql = "SELECT DISTINCT sequence FROM callbacks ORDER BY sequence";
-        self.read(move |database, _| database.query(sql, &[], |row| row.int(0))).await
+    pub(crate) async fn with_callbacks(&self) -> Result<Vec<(i64, JobId)>, Error> {
+        let sql =
+            "SELECT DISTINCT sequence, jobs.id FROM callbacks JOIN jobs USING (sequence) ORDER BY sequence";
+        self.read(move |database, _| database.query(sql, &[], |row| Ok((row.int(0)?, row.id(1)?)))).await
     }
 
     /// Callbacks of a job that are still due.

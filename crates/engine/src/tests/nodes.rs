@@ -106,9 +106,9 @@ async fn any_node_answers_for_any_job() {
         soon(lines.changed()).await.is_err() || soon(lines.changed()).await.is_err(),
         "the log is closed"
     );
-    // Removed by one, it is unknown to the other.
+    // Removed by one, it is gone for the other.
     b.dismiss(&Viewer::Operator, job, DismissedBy::Client, Duration::ZERO).await.unwrap();
-    assert!(matches!(a.job(&Viewer::Operator, job).await, Err(Error::NoSuchJob(_))));
+    assert!(matches!(a.job(&Viewer::Operator, job).await, Err(Error::Gone { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]

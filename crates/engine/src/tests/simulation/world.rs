@@ -1,7 +1,7 @@
 //! What lies outside of the server and survives its death: what its clients were told, what agents hold, what runs did.
 
 use super::clients::LOOKS;
-use crate::{Engine, JobView};
+use crate::{Engine, JobFilter, JobView, StateName};
 use anabranch_model::{Data, Error, JobId, JobState, Outcome, Value, Viewer};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -217,6 +217,12 @@ impl World {
                 }
                 tokio::time::sleep(LOOKS).await;
             }
+        }
+        // And those of which nobody was told: synchronous ones, whose clients died with an earlier server.
+        let states = vec![StateName::Accepted, StateName::Running];
+        let unfinished = JobFilter { states, ..JobFilter::all() };
+        while !engine.jobs(&Viewer::Operator, unfinished.clone()).await.unwrap().jobs.is_empty() {
+            tokio::time::sleep(LOOKS).await;
         }
     }
 
