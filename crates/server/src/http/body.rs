@@ -1,8 +1,8 @@
 //! Request bodies up to the limit, with an error that names it; and response bodies written by blocking code. Request bodies that may be
 //! larger than memory are an [`super::upload`].
 
-use anabranch_model::Error;
-use axum::body::{Body, to_bytes};
+use anabranch_model::{Error, Fault, FaultKind, Subject};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use bytes::Bytes;
 use std::io;
 use tokio::sync::mpsc;
@@ -17,15 +17,21 @@ const BLOCK_BYTES: usize = 64 * 1024;
 /// Reads a whole body.
 ///
 /// # Errors
-/// [`Error::TooLarge`] over the limit.
+/// [`Error::TooLarge`] over the limit, also where the client announces that; [`Error::Invalid`] where it stalls or breaks off.
 pub(crate) async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Error> {
-    to_bytes(body, bytes_max).await.map_err(|error| {
-        if is_over_limit(&error) {
-            Error::TooLarge { what: "the request body".into(), bytes_max: bytes_max as u64 }
-        } else {
-            Error::internal(format!("the request body can't be read: {error}"))
-        }
+    let too_large = || Error::TooLarge { what: "the request body".into(), bytes_max: bytes_max as u64 };
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(too_large());
+    }
+    to_bytes(body, bytes_max).await.map_err(|error| match is_over_limit(&error) {
+        true => too_large(),
+        false => broken_off(format!("must arrive whole: {error}")),
     })
+}
+
+/// A body that has not come to its end.
+pub(super) fn broken_off(rule: String) -> Error {
+    Error::invalid(Fault::new(Subject::Parameter("body".into()), FaultKind::Malformed, rule))
 }
 
 fn is_over_limit(error: &axum::Error) -> bool {

@@ -4,8 +4,9 @@ mod files;
 
 pub(crate) use files::{InputFiles, UploadFolder};
 
+use super::body::broken_off;
 use crate::app::App;
-use anabranch_model::{Error, Fault, FaultKind, Subject};
+use anabranch_model::Error;
 use axum::body::{Body, BodyDataStream, HttpBody as _};
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -154,10 +155,6 @@ impl Rest {
     fn too_large(&self) -> Error {
         Error::TooLarge { what: "the request body".into(), bytes_max: self.bytes_max }
     }
-}
-
-fn broken_off(rule: String) -> Error {
-    Error::invalid(Fault::new(Subject::Parameter("body".into()), FaultKind::Malformed, rule))
 }
 
 /// The reader's end of a body; it ends early where the request's handler is gone.
