@@ -46,16 +46,11 @@ pub(crate) fn rss_mib() -> f64 {
 
 /// Processor time of this process so far, all threads.
 pub(crate) fn cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<u64> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split(' ')
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    // utime and stime are the 14th and 15th of all; behind the name and the state come numbers only. Ticks are 10 ms.
-    Duration::from_millis(10 * fields.get(10..12).map_or(0, |times| times.iter().sum()))
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
 }
 
 /// The limit: what a look at memory costs that no cache holds, in ns.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anabranch_model::*;
 use anabranch_remote::message::{Hello, LoadReport, Message, Register};
 use anabranch_remote::wire::{self, Envelope};
-use anabranch_remote::{Load, Orchestrator, OrchestratorSettings, Publisher, RunId, ServerData};
+use anabranch_remote::{AgentInfo, Load, Orchestrator, OrchestratorSettings, Publisher, RunId, ServerData};
 use anabranch_xmpp::{Bus, BusDriver, BusEvent, Command, Incoming, MessageKind, Outgoing};
 use tokio_util::sync::CancellationToken;
 
@@ -101,11 +101,10 @@ async fn simulate(agents: u64) {
     let world = Arc::new(World::default());
     tokio::spawn(Arc::clone(&world).serve(driver, agents));
     let ready = Instant::now();
-    while orchestrator.agents().iter().filter(|agent| agent.services.len() == SERVICES as usize).count()
-        < agents as usize
-    {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let mut shown = orchestrator.watch_agents();
+    let is_ready = |agent: &AgentInfo| agent.services.len() as u64 == SERVICES;
+    let all = shown.wait_for(|all| all.len() as u64 == agents && all.iter().all(is_ready)).await;
+    drop(all.unwrap());
     println!(
         "pool: {agents} agents have come and registered {} services within {:.1} s: {:.0} MiB",
         agents * SERVICES,
@@ -166,7 +165,7 @@ impl World {
         let (cpu_before, before, ended) = (cpu(), Instant::now(), counters().runs_completed as usize);
         for n in 0..RUNS {
             submit(&processes[random.below(processes.len() as u64) as usize]);
-            self.end_oldest();
+            self.end_oldest().await;
             if n % 100 == 99 {
                 until(|| counters().runs_completed as usize >= ended + n - 2_000.min(n)).await;
             }
@@ -184,12 +183,13 @@ impl World {
         self.state.lock().unwrap().running.len()
     }
 
-    fn end_oldest(&self) {
+    /// Has a run end, when there is one.
+    async fn end_oldest(&self) {
+        until(|| self.running() > 0).await;
         let mut state = self.state.lock().unwrap();
-        if let Some((agent, run)) = state.running.pop_front() {
-            let completed = Envelope { run: Some(run), seq: 2, ack: 1, message: Message::Completed };
-            state.said.push(from(agent, &completed));
-        }
+        let Some((agent, run)) = state.running.pop_front() else { return };
+        let completed = Envelope { run: Some(run), seq: 2, ack: 1, message: Message::Completed };
+        state.said.push(from(agent, &completed));
         drop(state);
         self.ended.notify_one();
     }
@@ -201,7 +201,8 @@ impl World {
             driver.emit(from(agent, &Envelope::session(hello(agent)))).await;
             for message in services(agent) {
                 driver.emit(from(agent, &Envelope::session(message))).await;
-                while let Ok(Some(_)) = tokio::time::timeout(Duration::ZERO, driver.next_command()).await {}
+                // Answers, of which these agents make nothing.
+                while take_command(&mut driver).await.is_some() {}
             }
         }
         loop {
@@ -240,6 +241,15 @@ impl World {
             _ => return None,
         };
         Some(from(agent, &answer))
+    }
+}
+
+/// A command that is there already.
+async fn take_command(driver: &mut BusDriver) -> Option<Command> {
+    tokio::select! {
+        biased;
+        command = driver.next_command() => command,
+        () = std::future::ready(()) => None,
     }
 }
 
