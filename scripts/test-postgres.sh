@@ -12,7 +12,7 @@ cd "$folder"
 "${as[@]}" "$bin/initdb" --pgdata="$folder/data" --username=postgres --auth=trust --encoding=UTF8 --no-sync >/dev/null
 "${as[@]}" "$bin/postgres" -D "$folder/data" -p "$port" -k "$folder" -c listen_addresses=127.0.0.1 -c max_connections=300 "$@" >"$folder/log" 2>&1 &
 server=$!
-trap 'kill -INT $server 2>/dev/null; wait $server' EXIT
+trap 'kill -INT $server 2>/dev/null; wait $server; rm -rf "$folder"' EXIT
 until "$bin/pg_isready" -q -h 127.0.0.1 -p "$port"; do kill -0 $server; sleep 0.05; done
 echo ready
 cat >/dev/null
