@@ -634,6 +634,9 @@ impl Live {
         if snapshot.version >= record.shown_version {
             record.shown_version = snapshot.version;
             self.shown.send_replace(snapshot.view);
+        } else if !record.pending.changed {
+            // Progress was shown while this was written: shown again, with the chunks that are there now.
+            self.shown.send_replace(Arc::new(record.view(&self.request, self.keep_s, false)));
         }
         drop(record);
         for path in leaving {

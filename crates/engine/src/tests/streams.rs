@@ -209,3 +209,44 @@ async fn a_stream_may_be_empty() {
     assert!(chunks(&bench.engine, job.id()).await.is_empty());
     assert!(bench.engine.output(&Viewer::Operator, job.id(), "data").await.unwrap().chunks.is_empty());
 }
+
+/// Puts out a chunk for each permit, and tells of progress once, each time a little later after that.
+fn restless(permits: Arc<tokio::sync::Semaphore>) -> Arc<dyn Process> {
+    let script = |execution: Execution, permits: Arc<tokio::sync::Semaphore>| async move {
+        for round in 0_u16.. {
+            tokio::select! {
+                permit = permits.acquire() => permit.unwrap().forget(),
+                () = execution.sink.cancelled() => break,
+            }
+            let since = std::time::Instant::now();
+            let progress = async {
+                while since.elapsed() < Duration::from_micros(u64::from(round) * 40) {
+                    tokio::task::yield_now().await;
+                }
+                execution.sink.progress(f32::from(round) / 10.0, None);
+            };
+            let (written, ()) = tokio::join!(execution.sink.write("data", bytes("chunk")), progress);
+            written?;
+        }
+        Err(Error::Dismissed)
+    };
+    Arc::new(Scripted {
+        description: Arc::new(describe("restless", true)),
+        on_restart: OnRestart::Fail,
+        script: Box::new(move |execution| Box::pin(script(execution, Arc::clone(&permits)))),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_is_shown_also_where_progress_was_shown_while_it_was_stored() {
+    let bench = Bench::new(Limits::default()).await;
+    let permits = Arc::new(tokio::sync::Semaphore::new(0));
+    bench.engine.registry().publish(restless(Arc::clone(&permits)));
+    let job = bench.engine.submit(asynchronous("restless"), &Submitter::default()).await.unwrap().id();
+    let chunks = |view: &crate::JobView| view.outputs.iter().map(|output| output.chunks).max();
+    for count in 1..=250 {
+        permits.add_permits(1);
+        bench.view_when(job, |view| chunks(view) == Some(count)).await;
+    }
+    bench.engine.dismiss(&Viewer::Operator, job, DismissedBy::Client, DEADLINE).await.unwrap();
+}
