@@ -5,6 +5,10 @@
   const FEATURES_MAX = 50000;
   // Chunks under way at once: browsers open six connections to a host.
   const FETCHES_MAX = 3;
+  // Attempts to fetch a chunk, and the longest and the pause after one that failed, in milliseconds: a connection may break.
+  const TRIES_MAX = 3;
+  const TRY_MS_MAX = 20000;
+  const PAUSE_MS = 500;
   // Rows that are listed.
   const ROWS_MAX = 1000;
   // Time over which the rate is told, in milliseconds.
@@ -105,15 +109,30 @@
       row.insertCell().textContent = chunk.stored?.replace(/\.\d+/, "") ?? "";
     };
 
+    const fetched = async (url) => {
+      const answer = await fetch(url, { signal: AbortSignal.timeout(TRY_MS_MAX) });
+      if (answer.ok) return { data: await answer.json() };
+      const problem = await answer.json().catch(() => ({}));
+      return { refusal: problem.detail ?? `${answer.status} ${answer.statusText}` };
+    };
+
+    // What a server refuses it refuses again; what the network loses may come the next time.
+    const fetchedAtLast = async (url) => {
+      for (let tries = 1; ; tries += 1) {
+        try {
+          return await fetched(url);
+        } catch (error) {
+          if (tries === TRIES_MAX) throw error;
+          await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+        }
+      }
+    };
+
     const show = async (chunk) => {
       const view = (form) =>
         place.dataset.view ? `${place.dataset.view}${encodeURIComponent(chunk.href)}&f=${form}` : `${chunk.href}?f=${form}`;
-      const answer = await fetch(view("geojson"));
-      if (!answer.ok) {
-        const problem = await answer.json().catch(() => ({}));
-        throw new Error(problem.detail ?? `${answer.status} ${answer.statusText}`);
-      }
-      const data = await answer.json();
+      const { data, refusal } = await fetchedAtLast(view("geojson"));
+      if (refusal !== undefined) throw new Error(refusal);
       const isRaster = data.type === "Feature" && data.properties?.bands !== undefined;
       features += data.features?.length ?? 1;
       if (features > FEATURES_MAX) return;
