@@ -243,7 +243,7 @@ async fn a_chunk_is_shown_also_where_progress_was_shown_while_it_was_stored() {
     let permits = Arc::new(tokio::sync::Semaphore::new(0));
     bench.engine.registry().publish(restless(Arc::clone(&permits)));
     let job = bench.engine.submit(asynchronous("restless"), &Submitter::default()).await.unwrap().id();
-    let chunks = |view: &crate::JobView| view.outputs.iter().map(|output| output.chunks).max();
+    let chunks = |view: &JobView| view.outputs.iter().map(|output| output.chunks).max();
     for count in 1..=250 {
         permits.add_permits(1);
         bench.view_when(job, |view| chunks(view) == Some(count)).await;
