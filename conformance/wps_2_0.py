@@ -356,7 +356,7 @@ def _(s):
     slow = s.start(literal("pause", "600") + OUTPUT)
     for job in (slow, s.finish(LITERAL + OUTPUT)):
         check(text(s.document(s.kvp("Dismiss", jobid=job), "StatusInfo"), "wps:Status") == "Dismissed", "not dismissed")
-        s.refused(s.kvp("Dismiss", jobid=job), "NoSuchJob")
+        s.refused(s.kvp("Dismiss", jobid=job), "NoSuchJob", status=410)
 
 
 @SUITE.test("2-23 job identifiers are all different and long")
