@@ -56,7 +56,7 @@ class Page:
     def notes(self):
         """What the first server does not pass, each with its reason."""
         return [
-            f"- {suite}, {identifier}: {status}, because {reason}"
+            f"- {suite}, {identifier}: {status}, because {(reason or 'of something unknown').splitlines()[0]}"
             for suite, tests in self.columns[0].results.items()
             for identifier, status, reason in tests
             if status != "passed"
@@ -80,4 +80,9 @@ class Page:
 def ours(text):
     """What the page says of the first server, without what depends on the machine it runs on (which schemas are there)."""
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in text.splitlines() if line.startswith("|")]
-    return [row for row in rows if not row[0].startswith(("answers", "-"))], [line for line in text.splitlines() if line[:2] == "- "]
+    return [row for row in rows if not row[0].startswith(("answers", "-"))], [
+        # A reason may name a job, which is another one each time.
+        line.partition(", because ")[0]
+        for line in text.splitlines()
+        if line[:2] == "- "
+    ]
