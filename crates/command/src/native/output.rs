@@ -1,15 +1,14 @@
 //! `[outputs.…]`.
 
+mod source;
+
 use super::data::{self, Kind};
 use super::section::{At, Section};
-use crate::draft::{Output, path_fault};
+use crate::draft::Output;
 use crate::report::Findings;
-use crate::service::{
-    Batch, Complete, Delivery, OutputSource, RECORDS_MAX_DEFAULT, RECORDS_WAIT_DEFAULT, Stream,
-};
+use crate::service::{Delivery, OutputSource};
 use anabranch_model::id::check_identifier;
 use anabranch_model::{ComplexDomain, DataDescription, LiteralDomain, OutputDescription, Publication};
-use std::path::Path;
 
 pub(super) fn read_all(findings: &mut Findings, root: &mut Section<'_>) -> Vec<Output> {
     let mut outputs = Vec::new();
@@ -37,7 +36,7 @@ fn read(findings: &mut Findings, section: &mut Section<'_>, id: &str) -> Option<
     let description = section.string(findings, "abstract").map(|at| at.value.to_owned()).unwrap_or_default();
     let keywords = section.strings(findings, "keywords").into_iter().map(|at| at.value.to_owned()).collect();
     let kind = data::kind(findings, section);
-    let source = source(findings, section, matches!(kind, Some(Kind::Complex)), kind.is_some());
+    let source = source::read(findings, section, kind.as_ref());
     let mut formats = Vec::new();
     let data = match kind {
         Some(Kind::Literal(data_type)) => {
@@ -97,141 +96,8 @@ fn delivery(findings: &mut Findings, section: &mut Section<'_>) -> Option<Delive
         upload_folder: part.string(findings, "upload_folder").map(|at| at.value.to_owned()),
         metadata_file: part
             .string(findings, "metadata_file")
-            .and_then(|at| path(findings, &part, "metadata_file", &at)),
+            .and_then(|at| source::path(findings, &part, "metadata_file", &at)),
     };
     part.finish(findings);
     Some(delivery)
-}
-
-fn source(
-    findings: &mut Findings,
-    section: &mut Section<'_>,
-    is_complex: bool,
-    is_known: bool,
-) -> Option<OutputSource> {
-    let file = section.string(findings, "file");
-    let glob = section.string(findings, "glob");
-    let stdout = section.boolean(findings, "stdout").filter(|at| at.value);
-    let has_pattern = section.has("pattern");
-    let pattern = data::pattern(findings, section, "pattern", 1);
-    let announced_given = section.has("announced");
-    let announced = data::pattern(findings, section, "announced", 1);
-    let stream_given = section.has("stream");
-    let stream = data::stream(findings, section).unwrap_or(Stream::Stdout);
-    let layers = section.strings(findings, "layers");
-    let complete = complete(findings, section);
-    let batch = batch(findings, section);
-    let named = [file.is_some(), glob.is_some(), stdout.is_some(), has_pattern, section.has("layers")];
-    match named.iter().filter(|given| **given).count() {
-        1 => {}
-        0 => {
-            section.fault(
-                findings,
-                &section.span,
-                "has no source: file, glob, stdout = true, pattern or layers",
-            );
-            return None;
-        }
-        _ => {
-            section.fault(
-                findings,
-                &section.span,
-                "has several sources: file, glob, stdout, pattern and layers exclude each other",
-            );
-            return None;
-        }
-    }
-    if announced_given && glob.is_none() {
-        section.fault(findings, &section.span, "announced goes with glob only");
-    }
-    if complete.is_some() && (glob.is_none() || announced_given) {
-        section.fault(findings, &section.span, "complete goes with glob only, and not with announced");
-    }
-    if batch.is_some() && stdout.is_none() {
-        section.fault(findings, &section.span, "records goes with stdout = true only");
-    }
-    if is_known && !is_complex && batch.is_some() {
-        section.fault(findings, &section.span, "records is for complex data only");
-    }
-    if stream_given && !has_pattern && !announced_given {
-        section.fault(findings, &section.span, "stream goes with pattern or announced only");
-    }
-    if is_known && is_complex && has_pattern {
-        section.fault(
-            findings,
-            &section.span,
-            "complex data can't come from a line: pattern is for literals and boxes",
-        );
-    }
-    if is_known && !is_complex && glob.is_some() {
-        section.fault(findings, &section.span, "glob is for complex data only");
-    }
-    if let Some(at) = file {
-        return path(findings, section, "file", &at).map(OutputSource::File);
-    }
-    if let Some(at) = glob {
-        let pattern = glob_pattern(findings, section, &at)?;
-        let complete = complete.unwrap_or(Complete::AtEnd);
-        return Some(OutputSource::Glob {
-            pattern,
-            announced: announced.map(|regex| (stream, regex)),
-            complete,
-        });
-    }
-    if let (Some(_), Some(batch)) = (&stdout, batch) {
-        return Some(OutputSource::Records(batch));
-    }
-    if stdout.is_some() {
-        return Some(OutputSource::Stdout);
-    }
-    if section.has("layers") {
-        return Some(OutputSource::Layers(layers.into_iter().map(|at| at.value.to_owned()).collect()));
-    }
-    pattern.map(|pattern| OutputSource::Line { stream, pattern })
-}
-
-fn complete(findings: &mut Findings, section: &mut Section<'_>) -> Option<Complete> {
-    let at = section.string(findings, "complete")?;
-    let found = Complete::ALL.iter().find(|(_, name)| *name == at.value);
-    if found.is_none() {
-        let text = format!("complete must be \"end\", \"next\", \"named\" or \"closed\", not {:?}", at.value);
-        section.fault(findings, &at.span, text);
-    }
-    found.map(|(complete, _)| *complete)
-}
-
-fn batch(findings: &mut Findings, section: &mut Section<'_>) -> Option<Batch> {
-    let mut part = section.section(findings, "records")?;
-    let records_max = part.count(findings, "max");
-    let wait_max = part.duration(findings, "wait").map_or(RECORDS_WAIT_DEFAULT, |at| at.value);
-    if let Some(at) = records_max.as_ref().filter(|at| at.value == 0) {
-        part.fault(findings, &at.span, "max must be at least 1");
-    }
-    part.finish(findings);
-    Some(Batch { records_max: records_max.map_or(RECORDS_MAX_DEFAULT, |at| at.value), wait_max })
-}
-
-fn path(findings: &mut Findings, section: &Section<'_>, key: &str, at: &At<&str>) -> Option<String> {
-    match path_fault(at.value).filter(|_| !(key != "glob" && is_shared(at.value))) {
-        Some(fault) => {
-            section.fault(findings, &at.span, format!("{key} {:?} {fault}", at.value));
-            None
-        }
-        None => Some(at.value.to_owned()),
-    }
-}
-
-/// An absolute path, which is the author's choice: all runs share that file.
-fn is_shared(path: &str) -> bool {
-    let plain = |part: &str| part != "." && part != "..";
-    Path::new(path).is_absolute() && !path.ends_with('/') && path.split('/').all(plain)
-}
-
-fn glob_pattern(findings: &mut Findings, section: &Section<'_>, at: &At<&str>) -> Option<String> {
-    let pattern = path(findings, section, "glob", at)?;
-    if let Err(error) = glob::Pattern::new(&pattern) {
-        section.fault(findings, &at.span, format!("glob {pattern:?} is wrong: {}", error.msg));
-        return None;
-    }
-    Some(pattern)
 }
