@@ -70,14 +70,24 @@ pub fn free_port() -> u16 {
 }
 
 /// Waits until `look` gives something.
-pub async fn eventually<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, within: Duration, look: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_at_pace(what, within, Duration::from_millis(25), look).await
+}
+
+/// The same where each look counts: `pace` lies between two.
+pub async fn eventually_at_pace<T>(
+    what: &str,
+    within: Duration,
+    pace: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let end = Instant::now() + within;
     loop {
         if let Some(found) = look().await {
             return found;
         }
         assert!(Instant::now() < end, "{what}: not within {within:?}");
-        tokio::time::sleep(Duration::from_millis(25)).await;
+        tokio::time::sleep(pace).await;
     }
 }
 

@@ -5,7 +5,10 @@
 use anabranch_egress::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use e2e::{DEADLINE, Reply, Server, ask, binary, command, eventually, free_port, get_with, post_as, try_get};
+use e2e::{
+    DEADLINE, Reply, Server, ask, binary, command, eventually, eventually_at_pace, free_port, get_with,
+    post_as, try_get,
+};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Stdio;
@@ -411,16 +414,14 @@ async fn tokens_of_an_issuer_are_taken_and_forged_ones_are_not() {
     .await;
     let issuer = Issuer::start(port).await;
     let renewed = issuer.token("anna", "anabranch").await;
-    let mut status = 0;
-    for _ in 0..12 {
-        status = get(&server, "/processes", &bearer(&renewed)).await.status;
-        if status == 200 {
-            break;
-        }
-        // Keys are fetched every few seconds at most, and each refusal counts as a guess.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    assert_eq!(status, 200, "the new keys are fetched");
+    // Keys are fetched every few seconds at most, and each refusal counts as a guess.
+    eventually_at_pace(
+        "the new keys are fetched",
+        Duration::from_secs(15),
+        Duration::from_secs(1),
+        async || (get(&server, "/processes", &bearer(&renewed)).await.status == 200).then_some(()),
+    )
+    .await;
     assert_eq!(get(&server, "/processes", &bearer(&token)).await.status, 401, "the old ones are gone");
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anabranch_model::*;
 use bytes::Bytes;
 
-use crate::cluster::{Cluster, eventually};
+use crate::cluster::{Cluster, eventually, holds_for};
 use crate::doubles::*;
 use crate::room::Weather;
 
@@ -90,8 +90,8 @@ async fn an_agent_that_is_slow_slows_the_source_and_its_run_can_be_dismissed() {
     job.sink.cancel.cancel();
     assert_eq!(job.end().await, Err(Error::Dismissed));
     let count = asked.load(Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(asked.load(Ordering::SeqCst), count, "nobody asks any more");
+    holds_for(Duration::from_secs(60), "nobody asks any more", || asked.load(Ordering::SeqCst) == count)
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
