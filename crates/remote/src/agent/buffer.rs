@@ -36,8 +36,9 @@ pub(super) struct RunBuffer {
 struct Waiting {
     accepted: bool,
     started: bool,
-    wanted: Option<u64>,
-    outputs: VecDeque<Output>,
+    /// Outputs, and the piece that is wanted, in the order in which the run came to them: where the feed ends badly, the server ends the
+    /// run, and takes no output that comes later.
+    in_order: VecDeque<Message>,
     progress: Option<Progress>,
     progress_after: Option<Instant>,
     log: VecDeque<LogLine>,
@@ -59,7 +60,11 @@ impl RunBuffer {
 
     /// The run wants that piece of its feed.
     pub(super) fn want(&self, n: u64) {
-        self.lock().wanted = Some(n);
+        let (wanted, mut waiting) = (Message::Want(Want { n }), self.lock());
+        // Wanted again where it was not waited for: once is enough.
+        if waiting.in_order.back() != Some(&wanted) {
+            waiting.in_order.push_back(wanted);
+        }
     }
 
     pub(super) fn progress(&self, percent: f32, message: Option<&str>) {
@@ -83,7 +88,7 @@ impl RunBuffer {
     }
 
     pub(super) fn output(&self, output: Output) {
-        self.lock().outputs.push_back(output);
+        self.lock().in_order.push_back(Message::Output(output));
     }
 
     /// Nothing comes after it, and everything before it is said first.
@@ -100,11 +105,8 @@ impl RunBuffer {
         if std::mem::take(&mut waiting.started) {
             return Some(Message::Started);
         }
-        if let Some(n) = waiting.wanted.take() {
-            return Some(Message::Want(Want { n }));
-        }
-        if let Some(output) = waiting.outputs.pop_front() {
-            return Some(Message::Output(output));
+        if let Some(message) = waiting.in_order.pop_front() {
+            return Some(message);
         }
         let ending = waiting.end.is_some();
         let may = |after: Option<Instant>| ending || after.is_none_or(|after| after <= now);
@@ -197,6 +199,20 @@ mod tests {
         buffer.end(Message::Completed);
         let merged = Message::Progress(Progress { percent: 3.0, message: Some("b".into()) });
         assert_eq!(drain(&buffer, now), [merged, Message::Completed]);
+    }
+
+    #[test]
+    fn a_piece_is_wanted_after_what_was_put_out_before() {
+        let (buffer, now) = (RunBuffer::accepted(), Instant::now());
+        let value = CarriedValue::BoundingBox { crs: None, lower: vec![0.0], upper: vec![1.0] };
+        let output = |n| Output { id: "out".into(), n, value: value.clone() };
+        buffer.want(0);
+        buffer.want(0);
+        buffer.output(output(0));
+        buffer.want(1);
+        let want = |n| Message::Want(Want { n });
+        let said = [Message::Accepted, want(0), Message::Output(output(0)), want(1)];
+        assert_eq!(drain(&buffer, now), said);
     }
 
     #[test]
