@@ -6,6 +6,7 @@ Everything that is declared has to be answered so, and everything that is answer
 * The maximum of `limit`: the standard has it declared and has larger numbers taken as the maximum (/req/core/pl-limit-response),
   so that they are no errors.
 * `format: byte`: base64 without its padding is taken too, as clients of WPS send it.
+* A job that has been removed is gone, and its address was right once: 410 is taken as 404 is.
 * Of executions and results, what is the process's own affair: that what fits the schema is accepted (no schema of OpenAPI 3.0 can say
   whether a text is GeoJSON), that it does not fail (the standard answers a process that did with 500, which is declared), and that its
   outputs are what it calls them.
@@ -29,6 +30,10 @@ SEED = "1"
 RUN_S_MAX = 120
 #: What depends on the process and not on the server.
 PROCESS_CHECKS = "positive_data_acceptance,not_a_server_error,response_schema_conformance"
+#: What is no refusal of the request: schemathesis' own list, and 410.
+CONFIGURATION = """[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "410", "429", "5xx"]
+"""
 #: Operations in which processes have a part.
 BY_CONTENT = "/(execution|results(/.*)?)$"
 
@@ -54,6 +59,8 @@ def schemathesis(server, *options):
         definition = os.path.join(folder, "api.json")
         with open(definition, "w", encoding="utf-8") as file:
             json.dump(patched(server.get("/api").json()), file)
+        with open(os.path.join(folder, "schemathesis.toml"), "w", encoding="utf-8") as file:
+            file.write(CONFIGURATION)
         command = [os.path.join(os.path.dirname(sys.executable), "schemathesis"), "run", definition, "--url", server.url]
         command += ["--seed", SEED, "--max-examples", str(EXAMPLES), "--request-timeout", "30", "--no-color", *options]
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=RUN_S_MAX, check=False)

@@ -195,8 +195,15 @@ impl Read {
         match pair.name.as_str() {
             "prefer" => self.prefer.push(pair.text()),
             "outputs" => {
-                for id in pair.text().split(',').map(str::to_owned).filter(|id| !id.is_empty()) {
-                    self.wanted(&id).include = true;
+                let text = pair.text();
+                if text.split(',').any(str::is_empty) {
+                    let subject = Subject::Parameter("outputs".into());
+                    let rule =
+                        "must name an output, or several with a comma between; without it, all are wanted";
+                    return Err(Fault::new(subject, FaultKind::NotAllowed, rule).with_value(text));
+                }
+                for id in text.split(',') {
+                    self.wanted(id).include = true;
                 }
             }
             "response" => {

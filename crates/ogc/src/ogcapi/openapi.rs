@@ -129,12 +129,15 @@ fn job_path() -> Value {
             "parameters": [parameter("f")],
             "responses": {
                 "200": ok("statusInfo"),
-                "400": failed("BadRequest"), "404": failed("NotFound"), "500": failed("ServerError")
+                "400": failed("BadRequest"), "404": failed("NotFound"), "410": failed("Gone"),
+                "500": failed("ServerError")
             }
         },
         "delete": {
             "operationId": "dismiss", "tags": ["Jobs"], "summary": "Dismisses a job",
-            "responses": {"200": dismissed, "404": failed("NotFound"), "500": failed("ServerError")}
+            "responses": {
+                "200": dismissed, "404": failed("NotFound"), "410": failed("Gone"), "500": failed("ServerError")
+            }
         }
     })
 }
@@ -271,7 +274,7 @@ fn responses() -> Value {
         "NotMeant": failure("Fetched in advance, or shown in a page of another site: nothing is executed"),
         "NotAcceptable": failure("The output is not there in a media type that the client accepts"),
         "TooLong": failure("The query is too long: POST the request"),
-        "Gone": failure("The job was dismissed"),
+        "Gone": failure("The job was dismissed, or has been removed"),
         "TooLarge": failure("The request is too large"),
         "RangeNotSatisfiable": failure("The bytes that the header Range asks for are not there"),
         "UnsupportedMediaType": failure("The request is no JSON"),

@@ -69,6 +69,14 @@ fn outputs_are_included_or_excluded() {
 }
 
 #[test]
+fn outputs_without_a_name_are_a_fault() {
+    for query in ["outputs=", "outputs=area,,buffered", "outputs=area,"] {
+        let refused = faults(&parse(query, &process(), Prefer::default()).unwrap_err());
+        assert_eq!(refused, [(FaultKind::NotAllowed, "outputs".to_owned())], "{query}");
+    }
+}
+
+#[test]
 fn parameters_say_how_it_is_executed() {
     let execute = parsed("distance=1&prefer=respond-async&response=document&f=json&validate=true");
     assert_eq!(execute.request.mode, ExecutionMode::Async);

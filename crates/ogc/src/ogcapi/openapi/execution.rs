@@ -61,7 +61,7 @@ fn by_query(process: &ProcessDescription) -> Value {
     let own = [
         json!({
             "name": "outputs", "in": "query", "style": "form", "explode": false,
-            "schema": {"type": "array", "items": {"type": "string", "enum": outputs}}
+            "schema": {"type": "array", "minItems": 1, "items": {"type": "string", "enum": outputs}}
         }),
         json!({"name": "response", "in": "query", "schema": {"type": "string", "enum": ["raw", "document"]}}),
         json!({
