@@ -10,7 +10,7 @@ use std::time::Duration;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{ClosedFiles, Supervised, is_executable, link_folder, stamp};
+pub(crate) use linux::{ClosedFiles, Streams, Supervised, is_executable, link_folder, stamp};
 #[cfg(target_os = "linux")]
 pub use linux::{RunGroups, supervise_main};
 

@@ -8,7 +8,7 @@ mod tree;
 
 pub use cgroup::RunGroups;
 pub(crate) use closed::ClosedFiles;
-pub(crate) use spawn::Supervised;
+pub(crate) use spawn::{Streams, Supervised};
 pub use supervise::supervise_main;
 
 use super::Stamp;
