@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Exit code of a node that others have taken for dead: EX_TEMPFAIL of sysexits.h, try again.
@@ -55,11 +56,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let shutdown = signals::shutdown_token()?;
     let folder = Folder::open(&arguments.data.folder())?;
     let egress = Egress::new(config.egress.clone());
-    let store = config.store.postgres()?;
-    let engine = match store {
-        None => Engine::open(engine_config(&config, &folder), egress.clone()).await?,
-        Some(store) => Engine::open_node(engine_config(&config, &folder), store, egress.clone()).await?,
-    };
+    let engine = open_engine(&config, &folder, egress.clone()).await?;
     let tls = config.http.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
     let listener = bind(config.http.listen, "HTTP").await?;
     let address = listener.local_addr()?;
@@ -70,16 +67,7 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     publish_built_in(&publishing);
     publish_local(&engine, &publishing, &config, folder.path(), &shutdown)?;
 
-    let shared = config.store.folder(folder.path());
-    let key = secret_in(shared, "agent-data.key")?;
-    let data_plane = DataPlane::new(
-        engine.clone(),
-        base.clone(),
-        &key,
-        shared.join("agent-data"),
-        SharedFolders::new(&config.wps_remote),
-    );
-    let data_plane = Arc::new(data_plane.of_several(!config.store.node.is_empty()));
+    let data_plane = data_plane(&config, &engine, &folder, &base)?;
     data_plane.sweep().await;
     // The XMPP side outlives the jobs: agents are told of dismissals while the engine drains.
     let links = CancellationToken::new();
@@ -100,18 +88,66 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     signals::drain_on_signal(engine.clone())?;
     let keys = Config::keys(arguments.config.as_deref())?;
     Reload { file: arguments.config.clone(), keys, log, egress: egress.clone() }.at_signals()?;
-    let connections = Connections::new(connection_rules(&config));
-    let app: App = Arc::new(Parts {
-        engine: engine.clone(),
-        orchestrator: orchestrator.clone(),
-        data_plane,
-        login: config.login.login(&folder, &config.egress, by_certificate(&config))?,
+    let inside = Inside { engine, orchestrator, data_plane, egress, xmpp, stopping: shutdown.clone() };
+    let app = app(&config, &folder, base, &inside)?;
+    tell_of(&config, &folder, address)?;
+    let http = listen::serve(
+        listener,
+        tls,
+        http::router(Arc::clone(&app)),
+        listen_limits(&config),
+        Arc::clone(&app.connections),
+        shutdown.clone(),
+    );
+    let http = tokio::spawn(http);
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = inside.engine.lost() => end_at_once(),
+    }
+    inside.stop(http, &links, drain_max(&config)).await;
+    let _already_gone = std::fs::remove_file(folder.server_json());
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What works behind the interface.
+struct Inside {
+    engine: Engine,
+    orchestrator: Orchestrator,
+    data_plane: Arc<DataPlane>,
+    egress: Egress,
+    /// The embedded XMPP server, where it is that.
+    xmpp: Option<ServerHandle>,
+    stopping: CancellationToken,
+}
+
+impl Inside {
+    /// Runs on agents go on and are found again; everything else gets the time to drain. XMPP comes last.
+    async fn stop(self, http: JoinHandle<()>, links: &CancellationToken, drain: Duration) {
+        self.orchestrator.detach_all();
+        self.engine.shutdown(drain).await;
+        let _panicked = http.await;
+        links.cancel();
+        self.orchestrator.stopped().await;
+        if let Some(xmpp) = self.xmpp {
+            xmpp.stopped().await;
+        }
+    }
+}
+
+/// What handlers have.
+fn app(config: &Config, folder: &Folder, base: String, inside: &Inside) -> anyhow::Result<App> {
+    Ok(Arc::new(Parts {
+        engine: inside.engine.clone(),
+        orchestrator: inside.orchestrator.clone(),
+        data_plane: Arc::clone(&inside.data_plane),
+        login: config.login.login(folder, &config.egress, by_certificate(config))?,
         rights: Arc::new(config.login.rights()?),
         proxy: config.login.proxy.clone(),
-        audit: Audit::open(config.audit.path(&folder))?,
+        audit: Audit::open(config.audit.path(folder))?,
         is_tls: config.http.tls.is_some(),
         cors_origins: config.http.cors_origins.clone(),
-        service: service_info(&config),
+        service: service_info(config),
         base: BaseUrl::new(base),
         rendered: Rendered::default(),
         body_bytes_max: config.http.body_bytes_max,
@@ -122,44 +158,62 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
         on_disconnect: config.http.on_disconnect,
         async_grace: Duration::from_millis(config.http.async_grace_ms),
         early_success: config.streaming.early_success.clone(),
-        egress,
+        egress: inside.egress.clone(),
         followers: Followers::default(),
-        xmpp: xmpp.clone(),
+        xmpp: inside.xmpp.clone(),
         requests: Requests::default(),
-        connections: Arc::clone(&connections),
+        connections: Connections::new(connection_rules(config)),
         connections_max: config.http.connections_max,
-        stopping: shutdown.clone(),
-    });
-    let scheme = scheme(&config);
+        stopping: inside.stopping.clone(),
+    }))
+}
+
+async fn open_engine(config: &Config, folder: &Folder, egress: Egress) -> anyhow::Result<Engine> {
+    let given = engine_config(config, folder);
+    Ok(match config.store.postgres()? {
+        None => Engine::open(given, egress).await?,
+        Some(store) => Engine::open_node(given, store, egress).await?,
+    })
+}
+
+fn data_plane(
+    config: &Config,
+    engine: &Engine,
+    folder: &Folder,
+    base: &str,
+) -> anyhow::Result<Arc<DataPlane>> {
+    let shared = config.store.folder(folder.path());
+    let key = secret_in(shared, "agent-data.key")?;
+    let data_plane = DataPlane::new(
+        engine.clone(),
+        base.to_owned(),
+        &key,
+        shared.join("agent-data"),
+        SharedFolders::new(&config.wps_remote),
+    );
+    Ok(Arc::new(data_plane.of_several(!config.store.node.is_empty())))
+}
+
+/// Says where the server is: to who started it, and to commands on this machine.
+fn tell_of(config: &Config, folder: &Folder, address: SocketAddr) -> anyhow::Result<()> {
+    let scheme = scheme(config);
     let document = json!({ "http": format!("{scheme}://{address}"), "pid": std::process::id() });
     write_private(&folder.server_json(), &document.to_string())?;
     terminal::line(format_args!("listening on {scheme}://{address}"));
     tracing::info!(%address, data = %folder.path().display(), "ready");
+    Ok(())
+}
 
-    let drain = Duration::from_secs(config.limits.drain_s_max);
-    let limits = listen::Limits {
+fn drain_max(config: &Config) -> Duration {
+    Duration::from_secs(config.limits.drain_s_max)
+}
+
+fn listen_limits(config: &Config) -> listen::Limits {
+    listen::Limits {
         connections_max: config.http.connections_max,
         head_timeout: Duration::from_millis(config.http.head_ms_max),
-        drain,
-    };
-    let router = http::router(app);
-    let http = tokio::spawn(listen::serve(listener, tls, router, limits, connections, shutdown.clone()));
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = engine.lost() => end_at_once(),
+        drain: drain_max(config),
     }
-    // Runs on agents go on and are found again; everything else gets the time to drain.
-    orchestrator.detach_all();
-    engine.shutdown(drain).await;
-    let _panicked = http.await;
-    links.cancel();
-    orchestrator.stopped().await;
-    if let Some(xmpp) = xmpp {
-        xmpp.stopped().await;
-    }
-    let _already_gone = std::fs::remove_file(folder.server_json());
-    tracing::info!("stopped");
-    Ok(())
 }
 
 fn scheme(config: &Config) -> &'static str {
