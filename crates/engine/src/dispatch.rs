@@ -263,11 +263,6 @@ impl Dispatcher {
         };
         state.ledger.usage(now, running)
     }
-
-    /// See [`crate::Engine::refused`].
-    pub(crate) fn refused(&self) -> BTreeMap<LimitKind, u64> {
-        self.state().ledger.refused()
-    }
 }
 
 impl Admitted {

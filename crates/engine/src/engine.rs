@@ -26,10 +26,7 @@ use crate::store::sql::StoreError;
 use crate::submit::Submitter;
 use crate::view::{ChunkPage, JobHandle, JobView, LiveJob, OutputLog, Results, StoredRequest};
 use anabranch_egress::Egress;
-use anabranch_model::{
-    BoundRequest, DismissedBy, Error, ExecuteRequest, JobId, LimitKind, LogLine, LogSource, Viewer,
-};
-use std::collections::BTreeMap;
+use anabranch_model::{BoundRequest, DismissedBy, Error, ExecuteRequest, JobId, LogLine, LogSource, Viewer};
 use std::fs::{File, TryLockError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -418,12 +415,6 @@ impl Engine {
     #[must_use]
     pub fn usage(&self) -> Vec<Usage> {
         self.0.dispatcher.usage(clock::now())
-    }
-
-    /// Jobs refused since the start, by limit.
-    #[must_use]
-    pub fn refused(&self) -> BTreeMap<LimitKind, u64> {
-        self.0.dispatcher.refused()
     }
 
     /// Promises room on the disk to someone who is about to write into the [`Engine::spool`], until the reservation is dropped.

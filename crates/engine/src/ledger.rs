@@ -3,7 +3,7 @@
 use crate::hours::Hours;
 use crate::quota::{Terms, find};
 use anabranch_model::{Error, Limit, LimitKind, ProcessId, Timestamp, UserName};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Whose a job is; all jobs of nobody in particular together are one owner's.
@@ -19,8 +19,6 @@ pub(crate) struct Ledger {
     server: Account,
     owners: HashMap<Owner, Account>,
     processes: HashMap<ProcessId, Account>,
-    /// Refused jobs, since the start.
-    refused: BTreeMap<LimitKind, u64>,
 }
 
 /// What is counted of one.
@@ -82,47 +80,33 @@ pub enum UsageOf {
 }
 
 impl Usage {
-    /// How much of a limit is used up, 0 to 1 and above; `None` for limits of single jobs.
+    /// How much there is of what a limit counts; `None` for limits of single jobs.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)] // a share, for people
-    pub fn share(&self, limit: &Limit) -> Option<f64> {
-        let used = match limit.kind {
-            LimitKind::ParallelJobs => self.running,
-            LimitKind::QueuedJobs => self.queued,
-            LimitKind::HourlyJobs => self.hourly,
-            LimitKind::StoredBytes => self.stored_bytes,
+    pub fn used(&self, kind: LimitKind) -> Option<u64> {
+        match kind {
+            LimitKind::ParallelJobs => Some(self.running),
+            LimitKind::QueuedJobs => Some(self.queued),
+            LimitKind::HourlyJobs => Some(self.hourly),
+            LimitKind::StoredBytes => Some(self.stored_bytes),
             LimitKind::InputBytes
             | LimitKind::OutputBytes
             | LimitKind::RunSeconds
             | LimitKind::QueueSeconds
             | LimitKind::CpuSeconds
-            | LimitKind::FreeBytes => return None,
-        };
-        Some(used as f64 / limit.max.max(1) as f64)
-    }
-
-    /// The limit that is nearest, and how much of it is used up.
-    #[must_use]
-    pub fn nearest(&self) -> Option<(&Limit, f64)> {
-        let shares = self.limits.iter().filter_map(|limit| Some((limit, self.share(limit)?)));
-        shares.max_by(|(_, a), (_, b)| a.total_cmp(b))
+            | LimitKind::FreeBytes => None,
+        }
     }
 }
 
 impl Ledger {
     pub(crate) fn new(of_server: Vec<Limit>) -> Self {
         let server = Account { limits: of_server, ..Account::default() };
-        Self { server, owners: HashMap::new(), processes: HashMap::new(), refused: BTreeMap::new() }
+        Self { server, owners: HashMap::new(), processes: HashMap::new() }
     }
 
     /// Lets a job in, which counts as waiting from then on, or refuses it.
     pub(crate) fn admit(&mut self, asked: &Asked<'_>, running: Running, now: Timestamp) -> Result<(), Error> {
-        if let Err(error) = self.check(asked, running, now) {
-            if let Error::OverLimit { limit, .. } = &error {
-                *self.refused.entry(limit.kind).or_default() += 1;
-            }
-            return Err(error);
-        }
+        self.check(asked, running, now)?;
         self.each(asked.owner, asked.process, |account| {
             account.waiting += 1;
             account.hours.add(now, 1);
@@ -201,11 +185,6 @@ impl Ledger {
     /// Jobs whose run has not begun.
     pub(crate) fn waiting(&self) -> usize {
         self.server.waiting
-    }
-
-    /// Refused jobs since the start, by limit.
-    pub(crate) fn refused(&self) -> BTreeMap<LimitKind, u64> {
-        self.refused.clone()
     }
 
     /// Everyone who has something; those who have nothing any more are forgotten.

@@ -39,7 +39,7 @@ pub(crate) struct Metrics {
     run_time: Times<1>,
     chunks: Counter,
     chunk_bytes: Counter,
-    refused: Family<[Label; 1], Counter>,
+    pub(crate) refused: Family<[Label; 1], Counter>,
     commit_time: Times<1>,
     sync_time: Histogram,
     commit_failures: Counter,

@@ -102,7 +102,8 @@ impl LimitKind {
     }
 
     /// What it counts, after a number.
-    fn unit(self) -> &'static str {
+    #[must_use]
+    pub fn unit(self) -> &'static str {
         match self {
             Self::ParallelJobs => "jobs at once",
             Self::QueuedJobs => "waiting jobs",

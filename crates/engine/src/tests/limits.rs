@@ -84,8 +84,11 @@ async fn a_user_at_their_limit_is_refused_and_others_are_not() {
     bench.running(jobs[0].id()).await;
     let usage = usage_of(&bench.engine, "anna");
     assert_eq!((usage.running, usage.queued, usage.hourly), (1, 2, 3));
-    assert_eq!(usage.nearest().unwrap().1, 1.0);
-    assert_eq!(bench.engine.refused()[&LimitKind::QueuedJobs], 2);
+    let queued = usage.limits.iter().find(|limit| limit.kind == LimitKind::QueuedJobs).unwrap();
+    assert_eq!((usage.used(queued.kind), queued.max), (Some(2), 2), "it is used up");
+    let refused =
+        bench.engine.0.board.metrics.refused.get_or_create(&[("limit", "queued_jobs_max".into())]).get();
+    assert_eq!(refused, 2);
     // What she may not run at once leaves the slots to others.
     let bens = bench.engine.submit(asynchronous("gated"), &user("ben")).await.unwrap();
     bench.running(bens.id()).await;

@@ -3,12 +3,12 @@
 
 use super::answer::{self, Asked};
 use super::negotiate::Form;
-use super::pages::console::{AgentRow, ConsolePage, DiskRow, LimitRow, LiveRow};
+use super::pages::console::{AgentRow, ConsolePage, LimitRow, LiveRow, room_text};
 use super::same_site::refuse_foreign;
 use crate::app::App;
 use crate::audit::Event;
 use crate::http::caller::Caller;
-use anabranch_engine::Counts;
+use anabranch_engine::{Counts, Usage, UsageOf};
 use anabranch_login::Operation;
 use anabranch_model::description::media_type_essence;
 use anabranch_ogc::ogcapi::Problem;
@@ -20,10 +20,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Most jobs shown: a page that is fetched every few seconds; `/jobs` lists them all.
 const JOBS_SHOWN_MAX: usize = 100;
+
+/// Most limits shown: those that fill up come first.
+const LIMITS_SHOWN_MAX: usize = 50;
 
 /// The page, or what is on it as JSON.
 pub(crate) async fn console(
@@ -50,7 +52,9 @@ pub(crate) async fn console(
                 "draining": app.engine.is_draining(),
             });
             let waiting: Vec<Value> = app.orchestrator.waiting().iter().map(waiting_json).collect();
-            answer::json(StatusCode::OK, &json!({ "agents": agents, "waiting": waiting, "jobs": jobs }))
+            let limits: Vec<Value> = limits(&app).iter().map(limit_json).collect();
+            let document = json!({ "agents": agents, "waiting": waiting, "jobs": jobs, "limits": limits });
+            answer::json(StatusCode::OK, &document)
         }
     }
 }
@@ -68,28 +72,40 @@ fn page(asked: &Asked<'_>, agents: &[AgentInfo], counts: &Counts) -> ConsolePage
         jobs: jobs.iter().map(|live| LiveRow::new(app, live)).collect(),
         agents: agents.iter().map(AgentRow::from).collect(),
         waiting: app.orchestrator.waiting(),
-        limits: limits(app, counts),
-        disk: disk(app.engine.spool()).map(|(free_bytes, size_bytes)| DiskRow { free_bytes, size_bytes }),
+        limits: limits(app),
+        disk: app.engine.room().map(room_text),
     }
 }
 
-/// The server's limits that fill up.
-fn limits(app: &App, counts: &Counts) -> Vec<LimitRow> {
-    let limits = app.engine.limits();
-    let (connections, connections_max) = (app.connections.open(), app.connections_max);
-    [
-        ("Jobs that wait", counts.queued, limits.jobs_queued_max),
-        ("Runs", counts.running, limits.parallel_runs_max),
-        ("Connections", connections, connections_max),
-    ]
-    .map(|(name, used, max)| LimitRow { name, used: used as u64, max: max as u64 })
-    .into()
+/// The limits that fill up, the fullest first: of the server, of users, of processes.
+fn limits(app: &App) -> Vec<LimitRow> {
+    let (used, max) = (app.connections.open() as u64, app.connections_max as u64);
+    let mut rows = vec![LimitRow { name: "connections", whose: whose(&UsageOf::Server), used, max }];
+    rows.extend(app.engine.usage().iter().flat_map(limits_of));
+    rows.sort_by(|a, b| b.share().total_cmp(&a.share()));
+    rows.truncate(LIMITS_SHOWN_MAX);
+    rows
 }
 
-/// Bytes free and bytes in all where a folder lies; `None` where the system does not say.
-pub(crate) fn disk(folder: &Path) -> Option<(u64, u64)> {
-    let room = rustix::fs::statvfs(folder).ok()?;
-    Some((room.f_bavail.saturating_mul(room.f_frsize), room.f_blocks.saturating_mul(room.f_frsize)))
+/// Limits of single jobs do not fill up.
+fn limits_of(usage: &Usage) -> impl Iterator<Item = LimitRow> + '_ {
+    usage.limits.iter().filter_map(|limit| {
+        let used = usage.used(limit.kind)?;
+        Some(LimitRow { name: limit.kind.unit(), whose: whose(&usage.of), used, max: limit.max })
+    })
+}
+
+fn whose(of: &UsageOf) -> String {
+    match of {
+        UsageOf::Server => "the server".to_owned(),
+        UsageOf::User(Some(user)) => user.to_string(),
+        UsageOf::User(None) => "who has not logged in".to_owned(),
+        UsageOf::Process(process) => process.to_string(),
+    }
+}
+
+fn limit_json(row: &LimitRow) -> Value {
+    json!({ "limit": row.name, "of": row.whose, "used": row.used, "most": row.max })
 }
 
 fn agent_json(agent: &AgentInfo) -> Value {

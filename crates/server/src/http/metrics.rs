@@ -4,8 +4,8 @@
 
 use super::answer::{self, Asked};
 use super::caller::Caller;
-use super::console::disk as disk_of;
 use crate::app::{App, Parts};
+use anabranch_engine::Room;
 use anabranch_login::Operation;
 use anabranch_remote::Orchestrator;
 use anabranch_xmpp::server::ServerHandle;
@@ -17,7 +17,6 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
-use std::path::Path;
 
 /// Of the text format (Prometheus, "Exposition formats").
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -52,7 +51,7 @@ fn registry(app: &Parts) -> Registry {
     }
     let refusals = labelled("reason", app.egress.refusals());
     registry.register("egress_refusals", "References that the policy has refused, by reason", refusals);
-    disk(&mut registry, app.engine.spool());
+    disk(&mut registry, app.engine.room());
     registry
 }
 
@@ -125,11 +124,11 @@ fn sessions(registry: &mut Registry, xmpp: &ServerHandle) {
 }
 
 /// Room where results lie. A file system that says nothing is left out.
-fn disk(registry: &mut Registry, folder: &Path) {
-    let Some((free, size)) = disk_of(folder) else { return };
+fn disk(registry: &mut Registry, room: Option<Room>) {
+    let Some(room) = room else { return };
     for (name, help, bytes) in [
-        ("disk_free", "Bytes free where results are kept", free),
-        ("disk_size", "Bytes of that file system", size),
+        ("disk_free", "Bytes free where results are kept", room.free_bytes),
+        ("disk_size", "Bytes of that file system", room.total_bytes),
     ] {
         registry.register_with_unit(name, help, Unit::Bytes, ConstGauge::new(gauge(bytes)));
     }

@@ -2,7 +2,7 @@
 
 use super::{JobRow, Page, shown};
 use crate::app::App;
-use anabranch_engine::LiveJob;
+use anabranch_engine::{LiveJob, Room};
 use anabranch_remote::{AgentInfo, WaitingRuns};
 use askama::Template;
 
@@ -22,7 +22,8 @@ pub(crate) struct ConsolePage {
     pub(crate) agents: Vec<AgentRow>,
     pub(crate) waiting: Vec<WaitingRuns>,
     pub(crate) limits: Vec<LimitRow>,
-    pub(crate) disk: Option<DiskRow>,
+    /// Room where results are kept.
+    pub(crate) disk: Option<String>,
 }
 
 /// A job that waits or runs.
@@ -45,29 +46,29 @@ impl LiveRow {
 
 /// A limit and how much of it is used.
 pub(crate) struct LimitRow {
+    /// What is counted.
     pub(crate) name: &'static str,
+    pub(crate) whose: String,
     pub(crate) used: u64,
     pub(crate) max: u64,
 }
 
 impl LimitRow {
+    /// How full it is: 1 is all.
+    pub(crate) fn share(&self) -> f64 {
+        self.used as f64 / self.max.max(1) as f64
+    }
+
     /// From here on an operator should look.
     fn is_near(&self) -> bool {
-        self.used.saturating_mul(10) >= self.max.saturating_mul(8)
+        self.share() >= 0.8
     }
 }
 
-/// Room where results are kept.
-pub(crate) struct DiskRow {
-    pub(crate) free_bytes: u64,
-    pub(crate) size_bytes: u64,
-}
-
-impl DiskRow {
-    fn text(&self) -> String {
-        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        format!("{:.1} GiB free of {:.1} GiB", gib(self.free_bytes), gib(self.size_bytes))
-    }
+/// Room on a disk, for people.
+pub(crate) fn room_text(room: Room) -> String {
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    format!("{:.1} GiB free of {:.1} GiB", gib(room.free_bytes), gib(room.total_bytes))
 }
 
 /// Seconds for people: 45 s, 12 min, 3 h 5 min.
