@@ -77,7 +77,12 @@ pub trait ServerData: Send + Sync {
 
     /// The run is about to be sent to an agent. To be remembered over a restart; called by the orchestrator's own task before
     /// the message leaves.
-    fn note_sent(&self, _run: RunId) {}
+    ///
+    /// # Errors
+    /// Where it can't be noted: then the run is not sent, and fails with this.
+    fn note_sent(&self, _run: RunId) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Whether [`ServerData::note_sent`] was called. A run that never was sent is begun after a restart, instead of searched for;
     /// `true` where that is not known.

@@ -230,13 +230,20 @@ impl ServerData for DataPlane {
 
     /// Synced before it returns: after a power failure the run must be searched for too, not begun again. What is not found again
     /// anyway is not noted.
-    fn note_sent(&self, run: RunId) {
+    fn note_sent(&self, run: RunId) -> Result<(), Error> {
         if run.part.is_some() {
-            return;
+            return Ok(());
         }
-        if let Err(error) = note(&self.sent(run)) {
-            tracing::warn!(%error, %run, "a run that is sent can't be noted: after a restart it would be begun again");
-        }
+        note(&self.sent(run)).map_err(|error| {
+            let detail =
+                format!("that a run is sent can't be noted, and unnoted it might run twice: {error}");
+            match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Error::NotEnoughStorage { detail }
+                }
+                _ => Error::internal(detail),
+            }
+        })
     }
 
     fn was_sent(&self, run: RunId) -> bool {

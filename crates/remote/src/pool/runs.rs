@@ -121,7 +121,9 @@ impl Pool {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let Phase::Queued { execute } = &run.phase else { return };
         let (execute, mut link) = (execute.clone(), Box::new(Link::default()));
-        self.handle.data.note_sent(id);
+        if let Err(error) = self.handle.data.note_sent(id) {
+            return self.cannot_be_sent(id, agent, error);
+        }
         // An empty window always takes one.
         let _ = link.send(Message::Execute(execute.clone()));
         run.phase =
@@ -131,6 +133,16 @@ impl Pool {
         self.counters.runs_sent += 1;
         self.flush_run(id, now);
         self.agents_changed(now);
+    }
+
+    /// It never left: the end of the run.
+    pub(super) fn cannot_be_sent(&mut self, id: RunId, key: &AgentKey, error: Error) {
+        self.ended.note(id);
+        self.free_slot(key, id);
+        if let Some(run) = self.take_run(id) {
+            self.counters.runs_failed += 1;
+            tell(&run.mailbox, RunEvent::Refused(error));
+        }
     }
 
     /// A message about a run, by an agent that is known.

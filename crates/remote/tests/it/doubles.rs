@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -160,6 +160,8 @@ pub(crate) struct Web {
     pub(crate) failing: AtomicU32,
     pub(crate) released: Mutex<Vec<RunId>>,
     pub(crate) sent: Mutex<Vec<RunId>>,
+    /// Nothing can be noted.
+    pub(crate) is_full: AtomicBool,
     /// Chunks that the store has.
     pub(crate) stored: Mutex<BTreeMap<RunId, u64>>,
 }
@@ -214,8 +216,12 @@ impl ServerData for Web {
         Box::pin(async move { stored })
     }
 
-    fn note_sent(&self, run: RunId) {
+    fn note_sent(&self, run: RunId) -> Result<(), Error> {
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err(Error::NotEnoughStorage { detail: "the disk is full".into() });
+        }
         self.sent.lock().unwrap().push(run);
+        Ok(())
     }
 
     fn was_sent(&self, run: RunId) -> bool {

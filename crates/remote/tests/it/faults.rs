@@ -338,3 +338,18 @@ async fn a_process_without_namespace_or_output_is_not_published() {
     let processes = &server.registry.processes;
     holds_for(Duration::from_secs(10), "one process", || processes.borrow().len() == 1).await;
 }
+
+/// Sent without a note, it would be begun again after a restart, beside the first.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_can_not_be_noted_is_not_sent_and_takes_no_slot() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let agent = cluster.agent("a1", 1, vec![clock(1)]);
+    server.registry.published("default:Clock").await;
+    cluster.web.is_full.store(true, Ordering::Relaxed);
+    let refused = server.execute("default:Clock", vec![]).await;
+    assert!(matches!(refused.end().await, Err(Error::NotEnoughStorage { .. })));
+    agent.has_folders(0).await;
+    cluster.web.is_full.store(false, Ordering::Relaxed);
+    assert_eq!(server.execute("default:Clock", vec![]).await.end().await, Ok(()));
+}

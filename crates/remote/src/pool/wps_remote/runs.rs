@@ -96,12 +96,14 @@ impl Pool {
         let execute = execute.clone();
         let request = match self.wps_request(id, &execute) {
             Ok(request) => request,
-            Err(error) => return self.wps_cannot_be_sent(id, key, error),
+            Err(error) => return self.cannot_be_sent(id, key, error),
         };
         let Some(address) = self.wps_run_address(key, id) else {
-            return self.wps_cannot_be_sent(id, key, Error::internal("the agent has no address"));
+            return self.cannot_be_sent(id, key, Error::internal("the agent has no address"));
         };
-        self.handle.data.note_sent(id);
+        if let Err(error) = self.handle.data.note_sent(id) {
+            return self.cannot_be_sent(id, key, error);
+        }
         let Some(run) = self.runs.get_mut(&id) else { return };
         let wps_run = Box::new(WpsRun::requested(address, request, now));
         run.phase = Phase::WpsRemote { agent: key.clone(), run: wps_run, execute: Some(execute) };
@@ -122,16 +124,6 @@ impl Pool {
             },
             EncodeError::Unwritable(reason) => Error::process_failed(reason),
         })
-    }
-
-    /// No agent of this form can be told: the end of the run.
-    fn wps_cannot_be_sent(&mut self, id: RunId, key: &AgentKey, error: Error) {
-        self.ended.note(id);
-        self.free_slot(key, id);
-        if let Some(run) = self.take_run(id) {
-            self.counters.runs_failed += 1;
-            tell(&run.mailbox, RunEvent::Refused(error));
-        }
     }
 
     /// Where the occupant of a run is, or will be.
