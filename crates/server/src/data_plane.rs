@@ -333,7 +333,7 @@ mod tests {
         assert!(url.starts_with("http://127.0.0.1:1/agent-data/") && url.ends_with("/inputs/dem/0"));
         assert_eq!(fs::read_to_string(plane.offer_path(run, "dem", 0)).unwrap(), "abc");
         assert!(!plane.was_sent(run));
-        plane.note_sent(run);
+        plane.note_sent(run).unwrap();
         assert!(plane.was_sent(run));
         plane.release(run);
         assert!(!plane.offer_path(run, "dem", 0).exists());
@@ -375,7 +375,7 @@ mod tests {
         };
         let job = plane.engine.submit(request, &Submitter::default()).await.unwrap().id();
         let run = RunId::whole(job, 1);
-        plane.note_sent(run);
+        plane.note_sent(run).unwrap();
         plane.offer_input(run, "dem", 0, &Data::Bytes("abc".into())).await.unwrap();
         plane.release(run);
         assert!(plane.was_sent(run) && !plane.offer_path(run, "dem", 0).exists());
@@ -393,7 +393,7 @@ mod tests {
         let run = run();
         let path = plane.upload_path(run, "../../etc/passwd", 0);
         assert_eq!(path.parent(), Some(plane.run_folder(run).as_path()));
-        plane.note_sent(run);
+        plane.note_sent(run).unwrap();
         plane.sweep().await;
         assert!(!plane.was_sent(run), "its job is unknown");
     }
