@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use e2e::{Agent, Reply, Server, command};
-use serde_json::Value;
+use e2e::replay::Replay;
+use e2e::{Agent, DEADLINE, Reply, Server, command, try_get};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// How far a number may be off, as a part of it: versions of PROJ and GDAL differ in the last digits.
@@ -96,4 +97,36 @@ async fn a_shell_pipeline() {
     let reply = executed("shell-pipeline", "default:CountValues").await;
     let expected = std::fs::read_to_string(examples().join("shell-pipeline/expected.csv")).unwrap();
     assert_eq!(reply.text(), expected);
+}
+
+#[tokio::test]
+async fn a_script_that_is_fed() {
+    let reply = executed("python-odometer", "default:Odometer").await;
+    assert_holds(&reply.json(), &expected("python-odometer"));
+}
+
+/// As its folder says: the buses of the made-up town, live.
+#[tokio::test]
+async fn a_script_that_follows_a_stream() {
+    let vehicles = examples().join("data/vehicles.geojson");
+    let replay = Replay::start(&[vehicles.to_str().unwrap(), "--rate", "250", "--by", "time"]).await;
+    let server = Server::with_config(&format!("[egress]\nallow = [\"{}\"]\n", replay.address())).await;
+    let _agent = Agent::start_in(&server, "a1", &examples().join("python-odometer"));
+    server.published("default:FullStreamingOdometer", true).await;
+    let playlist = "application/x-ogc-playlist+application/geo+json";
+    let request = json!({
+        "inputs": { "positions": { "href": replay.url, "type": playlist } },
+        "outputs": { "result": { "format": { "mediaType": playlist } } },
+        "response": "document",
+    });
+    let job = server.submit("default:FullStreamingOdometer", &request).await;
+    let status = server.job_in(&job, &["successful", "failed"], DEADLINE).await;
+    assert_eq!(status["status"], "successful", "{status}");
+    let lines =
+        try_get(&server.url(&format!("/jobs/{job}/results/result/playlist?f=ndjson"))).await.unwrap().text();
+    let mut features: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(features.pop(), Some(json!({ "type": "stream-end", "features": 500 })));
+    let driven = |feature: &Value| feature["properties"]["distance_m"].as_f64().unwrap();
+    assert!(features[..5].iter().all(|feature| driven(feature) == 0.0), "five buses begin");
+    assert!(features[495..].iter().all(|feature| driven(feature) > 5000.0), "{:?}", &features[495..]);
 }
