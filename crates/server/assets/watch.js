@@ -1,7 +1,7 @@
 // Shows chunks on a map as they come, by server-sent events; without scripts the page is a list of chunks.
 "use strict";
 (() => {
-  // Features that are drawn: more would stall the browser. The numbers go on.
+  // Features that are drawn, the latest ones: more would stall the browser. The numbers go on.
   const FEATURES_MAX = 50000;
   // Chunks under way at once: browsers open six connections to a host.
   const FETCHES_MAX = 3;
@@ -53,11 +53,11 @@
       });
     new ResizeObserver(() => map.invalidateSize({ pan: false })).observe(frame);
     const line = { weight: 2, color: colour("--river"), fillOpacity: 0.25 };
-    const drawn = L.geoJSON(null, {
+    const look = {
       style: (feature) => (feature.properties?.bands === undefined ? line : { ...line, weight: 1, fillOpacity: 0 }),
       pointToLayer: (_feature, at) => L.circleMarker(at, { ...line, radius: 4 }),
       onEachFeature: (feature, layer) => layer.bindPopup(() => shown(feature.properties)),
-    }).addTo(map);
+    };
 
     const rows = document.getElementById(place.dataset.rows);
     let listed = rows?.rows.length ?? 0;
@@ -66,24 +66,33 @@
     let bytes = 0;
     let ended = false;
     let moved = false;
+    // When the latest chunks were stored by the server's clock, and how far that is ahead of ours; of other servers' chunks, when they came.
     const times = [];
+    let ahead = 0;
+    let began;
     const waiting = [];
+    let waitingFeatures = 0;
     let fetching = 0;
+    // What is on the map: of each chunk its layers, and how many features these are.
+    const onMap = [];
+    let drawn = 0;
+    const seen = L.latLngBounds([]);
     map.on("dragstart zoomstart", (event) => {
       moved ||= event.type === "dragstart" || event.originalEvent !== undefined;
     });
     frame.addEventListener("wheel", () => (moved = true), { passive: true });
 
     const tell = () => {
-      const now = performance.now();
+      const now = performance.now() + ahead;
       while (times.length > 0 && times[0] < now - RATE_MS) times.shift();
-      const rate = ended ? "" : `, ${(times.length / (Math.min(RATE_MS, now) / 1000)).toFixed(1)} a second`;
+      const over = Math.min(RATE_MS, Math.max(1000, now - began));
+      const rate = ended || began === undefined ? "" : `, ${((1000 * times.length) / over).toFixed(1)} a second`;
       const state = !ended ? "more may come" : faults.hidden ? "all there" : "no more will come";
       const many = (count, name) => `${count} ${name}${count === 1 ? "" : "s"}`;
       const size = bytes > 0 ? ` · ${bytes} bytes` : "";
-      const more = features > FEATURES_MAX ? ` (the first ${FEATURES_MAX} are drawn)` : "";
+      const more = features > drawn && features > FEATURES_MAX ? ` (the last ${drawn} are drawn)` : "";
       numbers.textContent = `${many(chunks, "chunk")}${rate} · ${many(features, "feature")}${more}${size} · ${state}`;
-      place.dataset.drawn = String(drawn.getLayers().length);
+      place.dataset.drawn = String(drawn);
       place.dataset.chunksSeen = String(chunks);
     };
     const fault = (text) => {
@@ -113,7 +122,7 @@
       const answer = await fetch(url, { signal: AbortSignal.timeout(TRY_MS_MAX) });
       if (answer.ok) return { data: await answer.json() };
       const problem = await answer.json().catch(() => ({}));
-      return { refusal: problem.detail ?? `${answer.status} ${answer.statusText}` };
+      return { refusal: problem.detail ?? `${answer.status} ${answer.statusText}`, gone: answer.status === 410 };
     };
 
     // What a server refuses it refuses again; what the network loses may come the next time.
@@ -128,25 +137,51 @@
       }
     };
 
+    const draw = (chunk, all, image) => {
+      const layer = L.geoJSON(all.slice(-FEATURES_MAX), look).addTo(map);
+      const bounds = layer.getBounds();
+      const layers = [layer];
+      if (image && bounds.isValid()) layers.push(L.imageOverlay(image, bounds, { alt: `chunk ${chunk.seq}` }).addTo(map));
+      onMap.push({ layers, count: layer.getLayers().length });
+      drawn += onMap.at(-1).count;
+      while (drawn > FEATURES_MAX) {
+        const oldest = onMap.shift();
+        oldest.layers.forEach((old) => old.remove());
+        drawn -= oldest.count;
+      }
+      if (bounds.isValid()) seen.extend(bounds);
+      if (!moved && seen.isValid()) map.fitBounds(seen, { maxZoom: 12, animate: false });
+    };
+
     const show = async (chunk) => {
       const view = (form) =>
         place.dataset.view ? `${place.dataset.view}${encodeURIComponent(chunk.href)}&f=${form}` : `${chunk.href}?f=${form}`;
-      const { data, refusal } = await fetchedAtLast(view("geojson"));
+      const { data, refusal, gone } = await fetchedAtLast(view("geojson"));
+      // A stream without end has removed it meanwhile.
+      if (gone) return;
       if (refusal !== undefined) throw new Error(refusal);
       const isRaster = data.type === "Feature" && data.properties?.bands !== undefined;
-      features += data.features?.length ?? 1;
-      if (features > FEATURES_MAX) return;
-      drawn.addData(data);
-      const corners = isRaster && data.geometry ? L.geoJSON(data).getBounds() : undefined;
-      if (corners) L.imageOverlay(view("png"), corners, { alt: `chunk ${chunk.seq}` }).addTo(map);
-      const bounds = drawn.getBounds();
-      if (!moved && bounds.isValid()) map.fitBounds(bounds, { maxZoom: 12, animate: false });
+      const all = data.features ?? [data];
+      features += all.length;
+      draw(chunk, all, isRaster ? view("png") : undefined);
+    };
+
+    // Where they come faster than they can be drawn, the oldest would be off the map again at once.
+    const wait = (chunk) => {
+      waiting.push(chunk);
+      waitingFeatures += chunk.count ?? 1;
+      while (waitingFeatures > FEATURES_MAX && waiting.length > 1) features += waited().count ?? 1;
+    };
+    const waited = () => {
+      const chunk = waiting.shift();
+      waitingFeatures -= chunk.count ?? 1;
+      return chunk;
     };
 
     const next = async () => {
-      if (fetching >= FETCHES_MAX || waiting.length === 0 || features > FEATURES_MAX) return;
+      if (fetching >= FETCHES_MAX || waiting.length === 0) return;
       fetching += 1;
-      const chunk = waiting.shift();
+      const chunk = waited();
       try {
         await show(chunk);
       } catch (error) {
@@ -162,9 +197,12 @@
       const chunk = JSON.parse(event.data);
       chunks = chunk.seq;
       bytes += chunk.bytes ?? 0;
-      times.push(performance.now());
+      const stored = Date.parse(chunk.stored);
+      if (!Number.isNaN(stored)) ahead = stored - performance.now();
+      times.push(performance.now() + ahead);
+      began ??= times[0];
       list(chunk);
-      waiting.push(chunk);
+      wait(chunk);
       tell();
       next();
     });
