@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use e2e::{
     DEADLINE, Reply, Server, ask, binary, command, eventually, eventually_at_pace, free_port, get_with,
-    post_as, try_get,
+    post_as, raw, try_get,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -531,6 +531,32 @@ async fn a_proxy_names_users_from_its_address_only() {
         let headers = [("X-Remote-User", "boss"), ("X-Remote-Roles", "forest, operator")];
         assert_eq!(get_with(&server.url("/console"), &headers).await.status, boss);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_behind_a_proxy_are_counted_by_client() {
+    let server = Server::with_config("[http]\ntrusted_proxies = [\"127.0.0.0/8\"]\n").await;
+    user(&server, &["add", "anna"], "correct horse").await;
+    // By hand, because the harness's client may not say whom it asks for. What a client says itself comes first, and counts for nothing.
+    let ask = async |client: &str, number: u32, authorization: &str| {
+        let head = format!(
+            "GET /processes HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {authorization}\r\n"
+        );
+        let from = format!("X-Forwarded-For: 203.0.113.{number}, {client}\r\n\r\n");
+        raw::statuses(&raw::exchange(&server, (head + &from).as_bytes()).await)
+    };
+    // Each as somebody else, so that only addresses can be what is limited.
+    let guess = async |client: &str, number: u32| {
+        ask(client, number, &basic(&format!("user{number}"), "guess")).await
+    };
+    for number in 0..30 {
+        assert_eq!(guess("198.51.100.1", number).await, [401], "{number}");
+    }
+    assert_eq!(guess("198.51.100.1", 31).await, [429]);
+    assert_eq!(guess("198.51.100.2", 32).await, [401], "another client of the same proxy");
+    assert_eq!(ask("198.51.100.2", 33, &basic("anna", "correct horse")).await, [200]);
+    let audit = std::fs::read_to_string(server.data_folder().join("audit.jsonl")).unwrap();
+    assert!(audit.contains("\"198.51.100.1\"") && !audit.contains("203.0.113."), "{audit}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,28 +1,18 @@
 //! Tokens of OpenID Connect issuers: JSON Web Tokens (RFC 7519) signed by keys that the issuer publishes (OpenID Connect Discovery 1.0 §4,
 //! RFC 7517).
 
+use crate::jwt::{self, Algorithm, KeySet, Rules, TokenRefused};
 use crate::roles::Roles;
 use anabranch_egress::{Egress, Request, parse_url};
-use anabranch_model::UserName;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
+use anabranch_model::{Timestamp, UserName};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// Clocks of issuers may differ from ours by so many seconds.
-const LEEWAY_S: u64 = 60;
-/// Longest token, in bytes: heads of requests are limited to more.
-const TOKEN_BYTES_MAX: usize = 16 << 10;
 /// Largest discovery document or set of keys, in bytes.
 const DOCUMENT_BYTES_MAX: u64 = 256 << 10;
-/// Most keys of an issuer: some have a dozen while they rotate.
-const KEYS_MAX: usize = 100;
 /// Longest fetch, in milliseconds: a login waits for it.
 const FETCH_MS_MAX: u64 = 10_000;
 /// Keys are fetched again after that long.
@@ -61,27 +51,6 @@ fn algorithms() -> Vec<Algorithm> {
     vec![Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA]
 }
 
-/// Signatures by public keys. Shared secrets and `none` are not among them, whatever a token says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum Algorithm {
-    /// RSA with SHA-256.
-    RS256,
-    /// ECDSA with P-256.
-    ES256,
-    /// Ed25519.
-    EdDSA,
-}
-
-impl From<Algorithm> for jsonwebtoken::Algorithm {
-    fn from(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::RS256 => Self::RS256,
-            Algorithm::ES256 => Self::ES256,
-            Algorithm::EdDSA => Self::EdDSA,
-        }
-    }
-}
-
 impl IssuerConfig {
     /// Reads nothing from the network.
     ///
@@ -100,18 +69,23 @@ impl IssuerConfig {
     }
 }
 
-/// Why a token is not taken. For the log; clients are not told.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TokenRefused {
-    #[error("the issuer's keys can't be had: {0}")]
-    NoKeys(String),
-    #[error("{0}")]
-    Bad(String),
+/// A moment, by both clocks: that of the wall for what tokens say, and one that never goes back for our own waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) time: Timestamp,
+    pub(crate) at: Instant,
+}
+
+impl Now {
+    pub(crate) fn read() -> Self {
+        Self { time: Timestamp::now(), at: Instant::now() }
+    }
 }
 
 /// An issuer, and the keys that it signs with.
 pub(crate) struct Issuer {
     config: IssuerConfig,
+    rules: Rules,
     egress: Egress,
     /// Held while keys are fetched: who needs them meanwhile waits, and is served with them.
     keys: Mutex<Keys>,
@@ -121,7 +95,7 @@ pub(crate) struct Issuer {
 struct Keys {
     tried: Option<Instant>,
     fetched: Option<Instant>,
-    known: Arc<Vec<Jwk>>,
+    known: Arc<KeySet>,
 }
 
 /// Who a token is of.
@@ -133,7 +107,12 @@ pub(crate) struct Bearer {
 
 impl Issuer {
     pub(crate) fn new(config: IssuerConfig, egress: Egress) -> Self {
-        Self { config, egress, keys: Mutex::default() }
+        let rules = Rules {
+            issuer: config.issuer.clone(),
+            audience: config.audience.clone(),
+            algorithms: config.algorithms.clone(),
+        };
+        Self { config, rules, egress, keys: Mutex::default() }
     }
 
     pub(crate) fn is(&self, issuer: &str) -> bool {
@@ -141,29 +120,18 @@ impl Issuer {
     }
 
     /// Checks signature, issuer, audience and times.
-    pub(crate) async fn verify(&self, token: &str) -> Result<Bearer, TokenRefused> {
-        let bad = |error: jsonwebtoken::errors::Error| TokenRefused::Bad(format!("{:?}", error.kind()));
-        let header = decode_header(token).map_err(bad)?;
-        let allowed: Vec<jsonwebtoken::Algorithm> =
-            self.config.algorithms.iter().map(|algorithm| (*algorithm).into()).collect();
-        if !allowed.contains(&header.alg) {
-            return Err(TokenRefused::Bad(format!("it is signed by {:?}, which is not allowed", header.alg)));
-        }
-        let mut validation = Validation::new(header.alg);
-        validation.leeway = LEEWAY_S;
-        validation.validate_nbf = true;
-        validation.set_issuer(&[&self.config.issuer]);
-        validation.set_audience(&[&self.config.audience]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        let claims = match verified(token, &self.keys(header.kid.as_deref(), false).await?, &validation) {
+    pub(crate) async fn verify(&self, token: &str, now: Now) -> Result<Bearer, TokenRefused> {
+        let name = jwt::key_name(token, &self.rules)?;
+        let keys = self.keys(name.as_deref(), false, now).await?;
+        let claims = match jwt::verify(token, &keys, &self.rules, now.time) {
             // Its key may be newer than ours.
-            Err(error) if error.as_ref().is_none_or(|error| *error.kind() == ErrorKind::InvalidSignature) => {
-                verified(token, &self.keys(header.kid.as_deref(), true).await?, &validation)
+            Err(TokenRefused::UnknownKey | TokenRefused::Signature) => {
+                let keys = self.keys(name.as_deref(), true, now).await?;
+                jwt::verify(token, &keys, &self.rules, now.time)
             }
             verified => verified,
         };
-        let unknown = || TokenRefused::Bad("it names no key that its issuer has".into());
-        self.bearer(&claims.map_err(|error| error.map_or_else(unknown, bad))?)
+        self.bearer(&claims?)
     }
 
     fn bearer(&self, claims: &Map<String, Value>) -> Result<Bearer, TokenRefused> {
@@ -176,37 +144,33 @@ impl Issuer {
         Ok(Bearer { user, roles: Roles::of_user(roles.map(texts).unwrap_or_default()) })
     }
 
-    /// The keys that may have signed: the one of that name, or all where the token names none.
-    async fn keys(&self, kid: Option<&str>, renew: bool) -> Result<Vec<Jwk>, TokenRefused> {
+    /// The keys that are published, where one of that name is wanted; fetched where they are old, it is unknown, or newer ones are asked for.
+    async fn keys(&self, name: Option<&str>, renew: bool, now: Now) -> Result<Arc<KeySet>, TokenRefused> {
         let mut keys = self.keys.lock().await;
-        let fits = |key: &&Jwk| kid.is_none_or(|kid| key.common.key_id.as_deref() == Some(kid));
-        let found = |keys: &Keys| keys.known.iter().filter(fits).cloned().collect::<Vec<_>>();
-        let is_fresh = keys.fetched.is_some_and(|at| at.elapsed() < KEYS_FOR);
-        let (now, rests) = (found(&keys), keys.tried.is_some_and(|at| at.elapsed() < PAUSE));
-        if (is_fresh && !now.is_empty() && !renew) || rests {
-            return Ok(now);
+        let before = |then: Option<Instant>, pause| {
+            then.is_some_and(|then| now.at.saturating_duration_since(then) < pause)
+        };
+        let has = keys.known.has(name);
+        if (before(keys.fetched, KEYS_FOR) && has && !renew) || before(keys.tried, PAUSE) {
+            return Ok(Arc::clone(&keys.known));
         }
-        keys.tried = Some(Instant::now());
+        keys.tried = Some(now.at);
         match self.fetch_keys().await {
             Ok(known) => {
                 keys.known = Arc::new(known);
-                keys.fetched = Some(Instant::now());
-                Ok(found(&keys))
+                keys.fetched = Some(now.at);
             }
             // Old keys are better than none: an issuer that is away for an hour locks nobody out.
-            Err(error) if !now.is_empty() => {
-                tracing::warn!(
-                    issuer = self.config.issuer,
-                    error,
-                    "the keys of an issuer can't be fetched: the last ones hold"
-                );
-                Ok(now)
+            Err(error) if has => {
+                let issuer = &self.config.issuer;
+                tracing::warn!(issuer, error, "the keys of an issuer can't be fetched: the last ones hold");
             }
-            Err(error) => Err(TokenRefused::NoKeys(error)),
+            Err(error) => return Err(TokenRefused::NoKeys(error)),
         }
+        Ok(Arc::clone(&keys.known))
     }
 
-    async fn fetch_keys(&self) -> Result<Vec<Jwk>, String> {
+    async fn fetch_keys(&self) -> Result<KeySet, String> {
         let place = format!("{}/.well-known/openid-configuration", self.config.issuer.trim_end_matches('/'));
         let document = self.fetch(&place).await?;
         if document.get("issuer").and_then(Value::as_str) != Some(self.config.issuer.as_str()) {
@@ -217,13 +181,7 @@ impl Issuer {
             .get("jwks_uri")
             .and_then(Value::as_str)
             .ok_or("its discovery document has no jwks_uri")?;
-        let set = self.fetch(place).await?;
-        let given = set.get("keys").and_then(Value::as_array).ok_or("its set of keys has no keys")?;
-        // Keys of other kinds are none of ours; keys for encryption sign nothing.
-        let signs =
-            |key: &&Value| key.get("use").and_then(Value::as_str).is_none_or(|purpose| purpose == "sig");
-        let read = given.iter().take(KEYS_MAX).filter(signs);
-        Ok(read.filter_map(|key| serde_json::from_value(key.clone()).ok()).collect())
+        KeySet::read(&self.fetch(place).await?)
     }
 
     async fn fetch(&self, place: &str) -> Result<Value, String> {
@@ -238,22 +196,6 @@ impl Issuer {
     }
 }
 
-/// The claims of a token that one of the keys has signed; no error where there is no key.
-fn verified(
-    token: &str,
-    keys: &[Jwk],
-    validation: &Validation,
-) -> Result<Map<String, Value>, Option<jsonwebtoken::errors::Error>> {
-    let mut last = None;
-    for key in keys.iter().filter_map(|key| DecodingKey::from_jwk(key).ok()) {
-        match decode::<Map<String, Value>>(token, &key, validation) {
-            Ok(token) => return Ok(token.claims),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last)
-}
-
 fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => text.split_whitespace().map(str::to_owned).collect(),
@@ -262,20 +204,13 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-/// Which issuer a token says that it is of; nothing of it has been checked.
-pub(crate) fn issuer_of(token: &str) -> Option<String> {
-    let mut parts = token.split('.');
-    let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
-    if token.len() > TOKEN_BYTES_MAX || parts.next().is_some() {
-        return None;
-    }
-    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-    claims.get("iss")?.as_str().map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jwt::tests::Pair;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
 
     fn config(issuer: &str) -> IssuerConfig {
         IssuerConfig {
@@ -297,20 +232,67 @@ mod tests {
     }
 
     #[test]
-    fn only_a_token_of_three_parts_names_an_issuer() {
-        let claims = URL_SAFE_NO_PAD.encode(r#"{"iss":"https://h"}"#);
-        assert_eq!(issuer_of(&format!("x.{claims}.y")).as_deref(), Some("https://h"));
-        for bad in
-            ["", "..", "x.y.z", &format!("x.{claims}"), &format!("x.{claims}.y.z"), &"x".repeat(99_999)]
-        {
-            assert_eq!(issuer_of(bad), None);
-        }
-    }
-
-    #[test]
     fn roles_are_lists_or_words() {
         assert_eq!(texts(&serde_json::json!(["a", 1, "b"])), ["a", "b"]);
         assert_eq!(texts(&serde_json::json!("a b")), ["a", "b"]);
         assert!(texts(&serde_json::json!(5)).is_empty());
+    }
+
+    /// Serves a discovery document, and the keys that it holds at the moment; counts how often they are fetched.
+    async fn serve(keys: Arc<std::sync::Mutex<Value>>, fetched: Arc<AtomicU32>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let document = serde_json::json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/keys") });
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = vec![0; 4096];
+                let length = stream.read(&mut head).await.unwrap_or(0);
+                let body = if head[..length].starts_with(b"GET /keys") {
+                    fetched.fetch_add(1, Ordering::Relaxed);
+                    keys.lock().unwrap().to_string()
+                } else {
+                    document.to_string()
+                };
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+                let _gone = stream.write_all((head + &body).as_bytes()).await;
+            }
+        });
+        issuer
+    }
+
+    #[tokio::test]
+    async fn new_keys_are_taken_up_when_they_are_met_and_old_ones_end() {
+        let (old, new) = (Pair::ed25519("old"), Pair::ed25519("new"));
+        let set = |pairs: &[&Pair]| serde_json::json!({ "keys": pairs.iter().map(|pair| &pair.public).collect::<Vec<_>>() });
+        let published = Arc::new(std::sync::Mutex::new(set(&[&old])));
+        let fetched = Arc::new(AtomicU32::new(0));
+        let url = serve(Arc::clone(&published), Arc::clone(&fetched)).await;
+        let mut policy = anabranch_egress::Policy::default();
+        policy.allow.push(url.trim_start_matches("http://").parse().unwrap());
+        let issuer = Issuer::new(config(&url), Egress::new(policy));
+        let start = Now::read();
+        let end = start.time.as_second() + 100_000;
+        let claims = serde_json::json!({ "iss": url, "aud": "anabranch", "sub": "anna", "exp": end });
+        let after = |s: u64| Now { at: start.at + Duration::from_secs(s), ..start };
+        let (by_old, by_new) = (old.sign(&claims), new.sign(&claims));
+
+        assert_eq!(issuer.verify(&by_old, after(0)).await.unwrap().user.as_str(), "anna");
+        *published.lock().unwrap() = set(&[&old, &new]);
+        // Within the pause nobody has the keys fetched again, however often they try.
+        for _ in 0..3 {
+            assert_eq!(issuer.verify(&by_new, after(4)).await.unwrap_err(), TokenRefused::UnknownKey);
+        }
+        assert_eq!(fetched.load(Ordering::Relaxed), 1);
+        issuer.verify(&by_new, after(5)).await.unwrap();
+        issuer.verify(&by_old, after(6)).await.unwrap();
+        assert_eq!(fetched.load(Ordering::Relaxed), 2);
+        // A key that was withdrawn counts until the keys are old.
+        *published.lock().unwrap() = set(&[&new]);
+        issuer.verify(&by_old, after(60)).await.unwrap();
+        assert_eq!(issuer.verify(&by_old, after(3700)).await.unwrap_err(), TokenRefused::UnknownKey);
+        // An issuer that answers nonsense locks nobody out.
+        *published.lock().unwrap() = serde_json::json!("nonsense");
+        issuer.verify(&by_new, after(9000)).await.unwrap();
     }
 }

@@ -9,6 +9,7 @@
 
 mod guesses;
 mod issuer;
+pub mod jwt;
 mod login;
 mod password;
 mod rights;
@@ -18,7 +19,8 @@ mod user;
 mod users_file;
 mod verifier;
 
-pub use issuer::{Algorithm, IssuerConfig};
+pub use issuer::IssuerConfig;
+pub use jwt::Algorithm;
 pub use login::{Credentials, Identity, Login, Means, Refused, Settings};
 pub use password::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN, PasswordHash, PasswordRefused};
 pub use rights::{Access, Catalogue, Operation, Right, Rights, RightsRefused};

@@ -1,7 +1,8 @@
 //! Who is it? Credentials in, an identity out.
 
 use crate::guesses::Guesses;
-use crate::issuer::{Issuer, IssuerConfig, issuer_of};
+use crate::issuer::{Issuer, IssuerConfig, Now};
+use crate::jwt::issuer_of;
 use crate::password::{PASSWORD_BYTES_MAX, PasswordHash, PasswordRefused};
 use crate::roles::Roles;
 use crate::token::{NewToken, PREFIX};
@@ -186,7 +187,7 @@ impl Login {
         self.check(address, None)?;
         let issuer = issuer_of(token).and_then(|name| self.issuers.iter().find(|issuer| issuer.is(&name)));
         let Some(issuer) = issuer else { return self.failed(address, None) };
-        match issuer.verify(token).await {
+        match issuer.verify(token, Now::read()).await {
             Ok(bearer) => Ok(Identity { user: bearer.user, roles: bearer.roles, means: Means::Token }),
             Err(error) => {
                 tracing::info!(%error, "a token is not taken");

@@ -87,6 +87,11 @@ impl Connections {
         Ok(Some(Place { connections: Arc::clone(self), counted, is_connection: false }))
     }
 
+    /// Where a request comes from: the peer, or the client that a trusted proxy passes it on for.
+    pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        self.client_behind(peer, headers).unwrap_or(peer)
+    }
+
     /// The address that a trusted proxy names: the last one that is no trusted proxy itself, as those before it are the client's word.
     fn client_behind(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
         let is_proxy = |address: &IpAddr| self.rules.proxies.iter().any(|net| net.contains(address));

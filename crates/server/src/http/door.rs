@@ -16,6 +16,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use std::net::IpAddr;
 
 /// How a login is asked for: browsers take the first, programs what they know.
 const CHALLENGES: [HeaderValue; 2] = [
@@ -26,13 +27,15 @@ const CHALLENGES: [HeaderValue; 2] = [
 /// Every request passes here, but for those of agents, whose addresses are signed.
 pub(crate) async fn door(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+    // Whose guesses are counted and what the audit log says: behind a trusted proxy that is not the proxy.
+    let address = app.connections.client(peer.address, request.headers());
     if !app.login.is_on() {
-        request.extensions_mut().insert(Caller::operator(peer.address));
+        request.extensions_mut().insert(Caller::operator(address));
         return next.run(request).await;
     }
-    let caller = match identify(&app, &peer, request.headers()).await {
+    let caller = match identify(&app, &peer, address, request.headers()).await {
         Ok(caller) => caller,
-        Err(refused) => return refuse(&app, &peer, &request, refused),
+        Err(refused) => return refuse(&app, address, &request, refused),
     };
     if caller.is_ambient()
         && let Some(problem) = refuse_ambient(&request, &app.base, &app.cors_origins)
@@ -61,8 +64,8 @@ fn asked<'a>(app: &'a App, caller: &'a Caller, request: &'a Request) -> Asked<'a
     Asked { app, caller, headers: request.headers(), query: uri.query(), path: uri.path() }
 }
 
-async fn identify(app: &App, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Refused> {
-    let (rights, address) = (&app.rights, peer.address);
+async fn identify(app: &App, peer: &Peer, address: IpAddr, headers: &HeaderMap) -> Result<Caller, Refused> {
+    let rights = &app.rights;
     let known = |identity| Caller::known(address, identity, rights);
     if let Some(given) = headers.get(header::AUTHORIZATION) {
         let text = given.to_str().map_err(|_not_ascii| Refused::Wrong)?;
@@ -89,8 +92,8 @@ async fn identify(app: &App, peer: &Peer, headers: &HeaderMap) -> Result<Caller,
     Ok(Caller::anonymous(address, rights))
 }
 
-fn refuse(app: &App, peer: &Peer, request: &Request, refused: Refused) -> Response {
-    let nobody = Caller::anonymous(peer.address, &app.rights);
+fn refuse(app: &App, address: IpAddr, request: &Request, refused: Refused) -> Response {
+    let nobody = Caller::anonymous(address, &app.rights);
     app.audit.record(&nobody, Event::LoginFailed { why: &refused.to_string() });
     let asked = asked(app, &nobody, request);
     let is_wps = matches!(request.uri().path(), "/wps" | "/ows");
