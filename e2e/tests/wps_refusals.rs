@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use e2e::{DEADLINE, Reply, Server, eventually, script_service};
+use e2e::{DEADLINE, Reply, Server, eventually, get_with, post_as, script_service};
 use serde_json::json;
 
 fn execute_1(process: &str, more: &str) -> String {
@@ -76,6 +76,40 @@ async fn a_users_limit_is_429_and_a_removed_job_is_gone_in_every_interface() {
         assert_eq!(reply.status, 410, "{}", reply.text());
         assert!(reply.text().contains("dismissed it") || reply.text().contains("an operator removed it"));
     }
+}
+
+#[tokio::test]
+async fn what_is_meant_for_the_background_goes_last_in_every_interface() {
+    let server = Server::with_config("[limits]\nparallel_runs_max = 1").await;
+    let sleep = json!({ "inputs": { "pause": 600, "literalInput": "x" } });
+    let first = server.submit("echo", &sleep).await;
+    server.job_in(&first, &["running"], DEADLINE).await;
+    // All asynchronously; the newest job is the first of the list.
+    let by_2 = "<wps:Execute xmlns:wps='http://www.opengis.net/wps/2.0' xmlns:ows='http://www.opengis.net/ows/2.0' service='WPS' \
+        version='2.0.0' mode='async' response='document'><ows:Identifier>echo</ows:Identifier>\
+        <wps:Input id='literalInput'><wps:Data>x</wps:Data></wps:Input><wps:Output id='literalOutput'/></wps:Execute>";
+    let by_1 = execute_1("echo", "&DataInputs=literalInput=x&storeExecuteResponse=true&status=true");
+    let json = ("content-type", "application/json");
+    let (background, later) = (("priority", "u=7"), ("prefer", "respond-async"));
+    let body = r#"{ "inputs": { "literalInput": "x" } }"#;
+    let ogc = server.url("/processes/echo/execution");
+    for reply in [
+        post_as(&ogc, &[json, later, background], body).await,
+        get_with(&server.url(&by_1), &[background]).await,
+        post_as(&server.url("/wps"), &[("content-type", "text/xml"), background], by_2).await,
+        // What browsers send says nothing.
+        post_as(&ogc, &[json, later, ("priority", "u=4, i")], body).await,
+    ] {
+        assert!(reply.status < 300, "{}", reply.text());
+    }
+    server.delete(&format!("/jobs/{first}")).await;
+    let began = eventually("all have begun", DEADLINE, async || {
+        let jobs = server.get("/jobs?limit=4").await.json();
+        let began = jobs["jobs"].as_array()?.iter().map(|job| job["started"].as_str().map(str::to_owned));
+        began.collect::<Option<Vec<_>>>()
+    })
+    .await;
+    assert!(began.len() == 4 && began[1..].iter().all(|low| *low > began[0]), "{began:?}");
 }
 
 #[tokio::test]

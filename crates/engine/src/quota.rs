@@ -96,8 +96,8 @@ pub(crate) fn find(limits: &[Limit], kind: LimitKind) -> Option<&Limit> {
 }
 
 impl Quotas {
-    /// What holds for a job of someone with these roles.
-    pub(crate) fn terms(&self, roles: &[String], process: &ProcessId, wanted: Priority) -> Terms {
+    /// What holds for a job of someone with these roles, who may have asked for a priority.
+    pub(crate) fn terms(&self, roles: &[String], process: &ProcessId, wanted: Option<Priority>) -> Terms {
         let of_roles = roles.iter().filter_map(|role| self.roles.get_key_value(role));
         let of_roles = of_roles.map(|(role, quota)| (quota, LimitOf::Role(role.clone())));
         let owner: Vec<_> = std::iter::once((&self.each_user, LimitOf::EachUser)).chain(of_roles).collect();
@@ -105,9 +105,10 @@ impl Quotas {
         let process: Vec<_> =
             processes.map(|(pattern, quota)| (quota, LimitOf::Process(pattern.clone()))).collect();
         let all = std::iter::once(&self.server).chain(owner.iter().chain(&process).map(|(quota, _)| *quota));
+        // The greatest goes last.
+        let given = all.filter_map(|quota| quota.priority).max().unwrap_or_default();
         Terms {
-            // The greatest goes last.
-            priority: all.filter_map(|quota| quota.priority).max().unwrap_or_default().max(wanted),
+            priority: wanted.map_or(given, |wanted| given.max(wanted)),
             owner: strictest(&owner),
             process: strictest(&process),
         }
@@ -164,6 +165,30 @@ mod tests {
     }
 
     #[test]
+    fn a_request_may_lower_its_priority_and_never_raise_it() {
+        let of_role = |priority| Quota { priority: Some(priority), ..Quota::default() };
+        let quotas = Quotas {
+            roles: [("duty".into(), of_role(Priority::High)), ("night".into(), of_role(Priority::Low))]
+                .into(),
+            ..Quotas::default()
+        };
+        let given =
+            |role: &str, wanted| quotas.terms(&[role.into()], &ProcessId::new("x").unwrap(), wanted).priority;
+        for (role, wanted, expected) in [
+            ("duty", None, Priority::High),
+            ("duty", Some(Priority::Normal), Priority::Normal),
+            ("duty", Some(Priority::Low), Priority::Low),
+            ("none", None, Priority::Normal),
+            ("none", Some(Priority::High), Priority::Normal),
+            ("none", Some(Priority::Low), Priority::Low),
+            ("night", None, Priority::Low),
+            ("night", Some(Priority::High), Priority::Low),
+        ] {
+            assert_eq!(given(role, wanted), expected, "{role} {wanted:?}");
+        }
+    }
+
+    #[test]
     fn the_strictest_counts_and_says_whose_it_is() {
         let quota = |queued, run| Quota { queued_jobs_max: queued, run_s_max: run, ..Quota::default() };
         let quotas = Quotas {
@@ -178,7 +203,7 @@ mod tests {
         };
         let roles = ["guest".into(), "lab".into(), "unknown".into()];
         let id = |id: &str| ProcessId::new(id).unwrap();
-        let terms = quotas.terms(&roles, &id("slower"), Priority::High);
+        let terms = quotas.terms(&roles, &id("slower"), Some(Priority::High));
         let queued = find(&terms.owner, LimitKind::QueuedJobs).unwrap();
         assert_eq!((queued.max, &queued.of), (2, &LimitOf::Role("guest".into())));
         assert_eq!(find(&terms.process, LimitKind::QueuedJobs).unwrap().max, 7);
@@ -187,7 +212,7 @@ mod tests {
         assert_eq!(terms.priority, Priority::Low);
         let stored = serde_json::to_string(&terms).unwrap();
         assert_eq!(serde_json::from_str::<Terms>(&stored).unwrap(), terms);
-        assert!(quotas.terms(&[], &id("other"), Priority::Normal).process.is_empty());
-        assert!(Quotas::default().terms(&roles, &id("x"), Priority::Normal).is_plain());
+        assert!(quotas.terms(&[], &id("other"), None).process.is_empty());
+        assert!(Quotas::default().terms(&roles, &id("x"), None).is_plain());
     }
 }

@@ -29,8 +29,8 @@ pub struct Submitter {
     pub owner: Option<UserName>,
     /// Their roles, whose limits hold for the job.
     pub roles: Vec<String>,
-    /// What they want to go before what: at most what their limits give.
-    pub priority: Priority,
+    /// The priority they ask for: their limits may give less, never more. `None` for the one that their limits give.
+    pub priority: Option<Priority>,
 }
 
 /// The request with formats made precise; where values lie in files, their first bytes are read.

@@ -213,8 +213,8 @@ async fn the_low_wait_for_the_others_and_nobody_raises_themselves() {
     let go = gated(&bench);
     let first = bench.engine.submit(asynchronous("gated"), &user("anna")).await.unwrap();
     bench.running(first.id()).await;
-    let low = Submitter { priority: Priority::Low, ..user("anna") };
-    let night = Submitter { roles: vec!["night".into()], priority: Priority::High, ..user("ben") };
+    let low = Submitter { priority: Some(Priority::Low), ..user("anna") };
+    let night = Submitter { roles: vec!["night".into()], priority: Some(Priority::High), ..user("ben") };
     let mut jobs = Vec::new();
     for submitter in [low, night, user("cleo")] {
         jobs.push(bench.engine.submit(asynchronous("echo"), &submitter).await.unwrap());

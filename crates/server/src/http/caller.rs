@@ -1,10 +1,11 @@
 //! Who sends a request, and what they may.
 
 use crate::app::App;
-use anabranch_engine::Submitter;
+use anabranch_engine::{Priority, Submitter};
 use anabranch_login::{ANONYMOUS, Access, Identity, Means, Operation, Rights, Roles};
 use anabranch_model::{Error, ProcessId, UserName, Viewer};
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,6 +20,8 @@ pub(crate) struct Caller {
     pub(crate) viewer: Viewer,
     /// Where they are.
     pub(crate) address: IpAddr,
+    /// Whether what they ask for may wait until nothing else does.
+    is_patient: bool,
     standing: Standing,
 }
 
@@ -36,13 +39,13 @@ enum Standing {
 impl Caller {
     /// Whoever comes where there is no login.
     pub(crate) fn operator(address: IpAddr) -> Self {
-        Self { user: None, viewer: Viewer::Operator, address, standing: Standing::NoLogin }
+        Self::new(None, Viewer::Operator, address, Standing::NoLogin)
     }
 
     /// Who has not logged in.
     pub(crate) fn anonymous(address: IpAddr, rights: &Arc<Rights>) -> Self {
         let standing = Standing::Roles(Roles::anonymous(), Arc::clone(rights), None);
-        Self { user: None, viewer: Viewer::Anonymous, address, standing }
+        Self::new(None, Viewer::Anonymous, address, standing)
     }
 
     /// Who has.
@@ -50,12 +53,15 @@ impl Caller {
         let Identity { user, roles, means } = identity;
         let viewer = if rights.is_operator(&roles) { Viewer::Operator } else { Viewer::User(user.clone()) };
         let standing = Standing::Roles(roles, Arc::clone(rights), Some(means));
-        Self { user: Some(user), viewer, address, standing }
+        Self::new(Some(user), viewer, address, standing)
     }
 
     fn unknown() -> Self {
-        let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        Self { user: None, viewer: Viewer::Anonymous, address, standing: Standing::Unknown }
+        Self::new(None, Viewer::Anonymous, IpAddr::V4(Ipv4Addr::UNSPECIFIED), Standing::Unknown)
+    }
+
+    fn new(user: Option<UserName>, viewer: Viewer, address: IpAddr, standing: Standing) -> Self {
+        Self { user, viewer, address, is_patient: false, standing }
     }
 
     /// Whether a browser sends by itself what tells who they are.
@@ -72,7 +78,8 @@ impl Caller {
     /// As [`Caller::check`].
     pub(crate) fn submitter(&self, process: &ProcessId) -> Result<Submitter, Error> {
         self.check(Operation::Execute, process)?;
-        Ok(Submitter { owner: self.user.clone(), roles: self.limited_roles(), ..Submitter::default() })
+        let priority = self.is_patient.then_some(Priority::Low);
+        Ok(Submitter { owner: self.user.clone(), roles: self.limited_roles(), priority })
     }
 
     /// The roles whose limits hold for them. That users may what anonymous callers may does not make them wait like those.
@@ -145,8 +152,21 @@ impl FromRequestParts<App> for Caller {
 
     /// Where no door was passed, it is somebody who may do nothing.
     async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(Self::unknown))
+        let caller = parts.extensions.get::<Self>().cloned().unwrap_or_else(Self::unknown);
+        Ok(Self { is_patient: is_background(&parts.headers), ..caller })
     }
+}
+
+/// Whether a request has the urgency of what goes on in the background: `Priority: u=7` (RFC 9218, 4.1). The others say nothing here,
+/// because browsers send them with each request; and what can't be read counts as not sent (section 4).
+fn is_background(headers: &HeaderMap) -> bool {
+    let values = headers.get_all("priority").iter().filter_map(|value| value.to_str().ok());
+    // Of a member that is given again the last one counts (RFC 9651, 3.2).
+    let urgency = values.flat_map(|value| value.split(',')).filter_map(|member| {
+        let member = member.split(';').next()?;
+        member.trim_matches([' ', '\t']).strip_prefix("u=")
+    });
+    urgency.last() == Some("7")
 }
 
 #[cfg(test)]
@@ -155,6 +175,24 @@ mod tests {
     use anabranch_login::Catalogue;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn what_is_meant_for_the_background_waits() {
+        for (sent, expected) in [
+            (&["u=7"][..], true),
+            (&["i, u=7;x=1"], true),
+            (&["u=3", "u=7"], true),
+            (&["u=7,u=1"], false),
+            (&["u=77"], false),
+            (&["u=0, i"], false),
+            (&["7"], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            sent.iter().for_each(|value| _ = headers.append("priority", value.parse().unwrap()));
+            assert_eq!(is_background(&headers), expected, "{sent:?}");
+        }
+    }
 
     #[test]
     fn who_may_not_is_asked_to_log_in_or_refused() {
