@@ -405,7 +405,7 @@ pub struct Reply {
 }
 
 /// Headers that tests look at, beside those that have a field of their own.
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 11] = [
     "accept-ranges",
     "access-control-allow-origin",
     "cache-control",
@@ -414,6 +414,7 @@ const HEADERS: [&str; 10] = [
     "etag",
     "link",
     "retry-after",
+    "sunset",
     "www-authenticate",
     "x-request-id",
 ];

@@ -113,6 +113,31 @@ async fn what_is_meant_for_the_background_goes_last_in_every_interface() {
 }
 
 #[tokio::test]
+async fn when_results_go_is_said_in_every_interface_and_may_differ_by_process() {
+    let config = "[limits]\nresults_keep_s = 86400\n[processes.\"snap*\".limits]\nresults_keep_s = 7\n\
+         [processes.\"ech*\".limits]\nresults_keep_s = 3600\n[limits.each_user]\nresults_keep_s = 7200";
+    let server = Server::with_config(config).await;
+    let job = server.submit("echo", &json!({ "inputs": { "literalInput": "x" } })).await;
+    let status = server.job_in(&job, &["successful"], DEADLINE).await;
+    let finished: jiff::Timestamp = status["finished"].as_str().unwrap().parse().unwrap();
+    let expires = finished + jiff::SignedDuration::from_secs(3600);
+    let sunset = expires.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    for path in [
+        "/jobs/JOB",
+        "/jobs/JOB?f=html",
+        "/jobs/JOB/results",
+        "/jobs/JOB/results/literalOutput",
+        "/wps/status/JOB",
+    ] {
+        let reply = server.get(&path.replace("JOB", &job)).await;
+        assert_eq!((reply.status, reply.header("sunset")), (200, Some(sunset.as_str())), "{path}");
+    }
+    let by_2 =
+        server.get(&format!("/wps?service=WPS&version=2.0.0&request=GetStatus&jobId={job}")).await.text();
+    assert!(by_2.contains(&format!("<wps:ExpirationDate>{expires}</wps:ExpirationDate>")), "{by_2}");
+}
+
+#[tokio::test]
 async fn modes_that_a_process_does_not_have_are_refused() {
     let services = tempfile::tempdir().unwrap();
     for (name, more) in [("Wait", "async_execute = false"), ("Leave", "sync_execute = false")] {

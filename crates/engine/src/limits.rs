@@ -38,9 +38,9 @@ pub struct Limits {
     /// Longest wait after a restart for a process to be published again, milliseconds. Default 60 s: agents
     /// reconnect within 30.
     pub reattach_ms_max: u64,
-    /// How long finished jobs are kept with their results, seconds. Default 24 h.
+    /// How long finished jobs are kept with their results, seconds, where no [`crate::Quota`] says otherwise. Default 24 h.
     pub results_keep_s: u64,
-    /// Most finished jobs kept; the oldest go first. Default 1 000 000: about 1 GB of rows.
+    /// Most finished jobs kept; those go first that would expire first. Default 1 000 000: about 1 GB of rows.
     pub finished_jobs_max: u64,
     /// How long it is remembered why a job was removed, seconds. Default 30 days: about as long as links to results live in mails.
     pub tombstones_keep_s: u64,

@@ -30,6 +30,9 @@ pub struct Quota {
     pub cpu_s_max: Option<u64>,
     /// What goes before what. The lowest of those that hold for a job counts; requests may lower it further.
     pub priority: Option<Priority>,
+    /// How long a finished job is kept with its results, seconds, instead of [`crate::Limits::results_keep_s`]. The shortest of those that
+    /// hold for a job counts.
+    pub results_keep_s: Option<u64>,
 }
 
 impl Quota {
@@ -72,6 +75,9 @@ pub struct Terms {
     pub(crate) owner: Vec<Limit>,
     /// Limits of its process, the strictest of each kind.
     pub(crate) process: Vec<Limit>,
+    /// How long it is kept when it has finished, seconds; where nothing is said, as long as all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) results_keep_s: Option<u64>,
 }
 
 impl Terms {
@@ -104,13 +110,15 @@ impl Quotas {
         let processes = self.processes.iter().filter(|(pattern, _)| matches(pattern, process.as_str()));
         let process: Vec<_> =
             processes.map(|(pattern, quota)| (quota, LimitOf::Process(pattern.clone()))).collect();
-        let all = std::iter::once(&self.server).chain(owner.iter().chain(&process).map(|(quota, _)| *quota));
+        let all =
+            || std::iter::once(&self.server).chain(owner.iter().chain(&process).map(|(quota, _)| *quota));
         // The greatest goes last.
-        let given = all.filter_map(|quota| quota.priority).max().unwrap_or_default();
+        let given = all().filter_map(|quota| quota.priority).max().unwrap_or_default();
         Terms {
             priority: wanted.map_or(given, |wanted| given.max(wanted)),
             owner: strictest(&owner),
             process: strictest(&process),
+            results_keep_s: all().filter_map(|quota| quota.results_keep_s).min(),
         }
     }
 

@@ -189,11 +189,11 @@ impl Inner {
                 json.map_err(|error| Error::internal(format!("a request can't be stored: {error}")))?,
             ),
             chunks: vec![Vec::new(); request.outputs.len()],
+            keep_s: request.terms.results_keep_s.unwrap_or(self.limits.results_keep_s),
             request: Arc::new(request),
             bound: Some(Arc::new(bound)),
             on_restart: None,
             log: Arc::new(JobLog::new(self.folders.log(id), self.limits.log_bytes_max)),
-            keep_s: self.limits.results_keep_s,
             progress_write_ms_min: self.limits.progress_write_ms_min,
         };
         Ok(Live::new(parts, Arc::clone(&self.store.inbox)))

@@ -140,6 +140,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         header::CONTENT_TYPE,
         header::RANGE,
         HeaderName::from_static("prefer"),
+        HeaderName::from_static("priority"),
         HeaderName::from_static("last-event-id"),
         observe::REQUEST_ID,
     ];
@@ -158,6 +159,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             header::ETAG,
             header::RETRY_AFTER,
             HeaderName::from_static("preference-applied"),
+            HeaderName::from_static("sunset"),
             observe::REQUEST_ID,
         ])
 }

@@ -260,6 +260,37 @@ async fn of_a_removed_job_it_is_said_why_and_to_strangers_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn results_are_kept_as_long_as_their_process_says_also_over_a_restart() {
+    let limits = Limits { results_keep_s: 3600, sweep_s: 3600, ..Limits::default() };
+    let keep = |results_keep_s| Quota { results_keep_s: Some(results_keep_s), ..Quota::default() };
+    let quotas = Quotas {
+        roles: [("archive".into(), keep(7200))].into(),
+        processes: [("gat*".into(), keep(0))].into(),
+        ..Quotas::default()
+    };
+    let bench = Bench::with(limits.clone(), quotas).await;
+    let go = gated(&bench);
+    go.send(true).unwrap();
+    let archive = Submitter { roles: vec!["archive".into()], ..user("anna") };
+    let mut ids = Vec::new();
+    for (process, keep_s) in [("echo", 7200), ("gated", 0)] {
+        let mut job = bench.engine.submit(asynchronous(process), &archive).await.unwrap();
+        let view = soon(job.finished()).await;
+        let kept = view.expires.unwrap().duration_since(view.job.finished.unwrap());
+        assert_eq!(kept.as_secs(), keep_s, "{process}");
+        ids.push(job.id());
+    }
+    bench.engine.0.sweep().await.unwrap();
+    let copy = bench.crash().await;
+    let again = open(copy.path(), limits).await;
+    for engine in [&bench.engine, &again] {
+        assert!(engine.job(&seen_by("anna"), ids[0]).await.unwrap().expires.is_some());
+        let gone = engine.job(&seen_by("anna"), ids[1]).await;
+        assert!(matches!(gone, Err(Error::Gone { why: Removal::Expired, .. })), "{gone:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_remembered_of_removed_jobs_is_bounded_by_time_and_number() {
     for (keep_s, max, expected) in [(3600, 2, 2), (3600, 9, 5), (0, 9, 0)] {
         let limits = Limits {

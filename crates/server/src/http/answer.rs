@@ -4,7 +4,7 @@ use super::caller::Caller;
 use super::negotiate::{Form, accepts};
 use super::pages::{Page, PlainPage};
 use crate::app::App;
-use anabranch_model::{Error, Viewer};
+use anabranch_model::{Error, Timestamp, Viewer};
 use anabranch_ogc::ogcapi::exception::PROBLEM_MEDIA_TYPE;
 use anabranch_ogc::ogcapi::{self, Link, Problem};
 use askama::Template;
@@ -63,6 +63,18 @@ pub(crate) fn add_links<B>(response: &mut http::Response<B>, links: &[Link]) {
             response.headers_mut().append(header::LINK, value);
         }
     }
+}
+
+/// Adds when the job that is shown will be removed (`Sunset`, RFC 8594), where that is known: it has finished.
+pub(crate) fn announce_removal<B>(response: &mut http::Response<B>, expires: Option<Timestamp>) {
+    if let Some(date) = expires.and_then(http_date) {
+        response.headers_mut().insert("sunset", date);
+    }
+}
+
+/// A time as headers say it (RFC 9110, 5.6.7).
+pub(crate) fn http_date(time: Timestamp) -> Option<HeaderValue> {
+    HeaderValue::from_str(&time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()).ok()
 }
 
 /// What a handler needs to answer: the parts, and what the client said about the form.

@@ -1,6 +1,7 @@
 //! Validators and conditional requests (RFC 9110 §8.8, §13): the results of a finished job never change, so that a client that has
 //! them need not fetch them again.
 
+use super::answer::http_date;
 use anabranch_model::{JobId, Timestamp};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -18,8 +19,7 @@ impl Validators {
         // A part may have any name: what can't stand in a header is written as its code.
         let parts: String = parts.bytes().map(|byte| format!("{byte:02x}")).collect();
         let etag = HeaderValue::from_str(&format!("W/\"{job}.{parts}\"")).ok()?;
-        let date = finished.map(|time| time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
-        Some(Self { etag, modified: date.and_then(|date| HeaderValue::from_str(&date).ok()) })
+        Some(Self { etag, modified: finished.and_then(http_date) })
     }
 
     /// Of what is the same to the byte for as long as `of` is the same.

@@ -138,10 +138,12 @@ async fn status_in(asked: &Asked<'_>, id: &str) -> Result<Response, Error> {
     let id = parse_job(id)?;
     let form = Form::wanted(asked.query, asked.headers)?;
     let view = asked.app.engine.job(asked.viewer(), id).await?;
-    match form {
-        Form::Html => page(asked, id, &view).await,
-        Form::Json => status_json(asked, &view).await,
-    }
+    let mut response = match form {
+        Form::Html => page(asked, id, &view).await?,
+        Form::Json => status_json(asked, &view).await?,
+    };
+    answer::announce_removal(&mut response, view.expires);
+    Ok(response)
 }
 
 /// With the playlists of a job that can be followed already, and those that a job which failed has left.

@@ -67,7 +67,8 @@ async fn validated(
     if let Some(not_modified) = validators.as_ref().and_then(|known| known.not_modified(asked.headers)) {
         return Ok(not_modified);
     }
-    let results = results.await?;
+    let mut results = results.await?;
+    answer::announce_removal(&mut results, view.expires);
     Ok(match validators {
         Some(validators) => validators.mark(results),
         None => results,

@@ -29,7 +29,10 @@ pub(crate) async fn status(State(app): State<App>, caller: Caller, Path(job): Pa
 /// The same by `GetExecutionStatus`, which GeoServer's clients know.
 async fn stored(app: &App, viewer: &Viewer, job: &str, language: Option<&str>) -> Result<Response, Error> {
     let view = app.engine.job(viewer, parse_job(job)?).await?;
-    execute_response(app, viewer, &view, language, true).await
+    let mut response = execute_response(app, viewer, &view, language, true).await?;
+    // The document itself has no place for it.
+    answer::announce_removal(&mut response, view.expires);
+    Ok(response)
 }
 
 /// GeoServer's: ends a job or removes a finished one with its results. Afterwards there is no such job, as in WPS 2.0.
