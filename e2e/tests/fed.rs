@@ -158,4 +158,5 @@ async fn a_fed_stream_ends_with_an_exception_when_the_server_is_killed() {
     let list = fed.server.get(&format!("/jobs/{job}/results/result/playlist?f=playlist")).await.text();
     assert!(list.contains("#EXCEPTION:") && list.ends_with("\n#PLAYLIST-END\n"), "{list}");
     assert_eq!(fed.chunks(&job, 1).await.len(), 1, "what was shown stays");
+    eventually("its run has ended", DEADLINE, async || (fed.runs() == 0).then_some(())).await;
 }

@@ -90,8 +90,8 @@ pub trait ServerData: Send + Sync {
         true
     }
 
-    /// Whether a job waits for the run: it has not ended, and the run is not of an attempt that has. Asked where several servers share
-    /// their agents, about runs that this one does not have.
+    /// Whether a job waits for the run: it has not ended, and the run is not of an attempt that has. Asked about runs that agents hold and
+    /// nobody here has asked for: of a server before, or of another one where several share their agents.
     fn is_wanted(&self, _run: RunId) -> BoxFuture<'static, bool> {
         Box::pin(std::future::ready(true))
     }

@@ -255,7 +255,7 @@ impl ServerData for DataPlane {
         Box::pin(async move {
             match engine.job(&Viewer::Operator, run.job).await {
                 Ok(view) => !view.job.is_finished() && view.job.attempt == run.attempt,
-                Err(error) => !matches!(error, Error::NoSuchJob(_)),
+                Err(error) => !matches!(error, Error::NoSuchJob(_) | Error::Gone { .. }),
             }
         })
     }

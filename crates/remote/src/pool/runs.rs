@@ -28,6 +28,10 @@ const UNANSWERED: Duration = Duration::from_secs(60);
 /// Time between two questions of all agents for runs that are awaited.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
+/// Time between two questions whether an unclaimed run is wanted, of a server that has its agents for itself: so long goes on what was
+/// fed by a server that is dead, or was run for a client that is gone. A look at a row each.
+const WANTED_AGAIN: Duration = Duration::from_secs(5);
+
 /// When a client may try again that met a full queue, in seconds.
 const BUSY_RETRY_S: u32 = 10;
 
@@ -425,7 +429,7 @@ impl Pool {
             Some(before) => before.until,
             None => now + self.settings.unclaimed,
         };
-        self.timers.set(Timer::Unclaimed(held.run), until);
+        self.timers.set(Timer::Unclaimed(held.run), self.asked_at(until, now));
         self.unclaimed.insert(held.run, Unclaimed { agent: key.clone(), held, until });
     }
 
@@ -444,11 +448,16 @@ impl Pool {
         }
     }
 
-    /// Nobody here has asked for a run that an agent holds; where there are other servers, one of those may have it.
+    /// When it is asked whether a run that nobody here has asked for is wanted at all. Where there are other servers, most are theirs, and the
+    /// question goes to the store that all share.
+    fn asked_at(&self, until: Instant, now: Instant) -> Instant {
+        if self.settings.shared { now + self.settings.unclaimed } else { until.min(now + WANTED_AGAIN) }
+    }
+
+    /// Nobody here has asked for a run that an agent holds; its job may have ended, or be another server's.
     pub(super) fn ask_whether_wanted(&mut self, id: RunId, now: Instant) {
-        let Some(unclaimed) = self.unclaimed.get_mut(&id) else { return };
-        unclaimed.until = now + self.settings.unclaimed;
-        self.timers.set(Timer::Unclaimed(id), unclaimed.until);
+        let Some(until) = self.unclaimed.get(&id).map(|unclaimed| unclaimed.until) else { return };
+        self.timers.set(Timer::Unclaimed(id), self.asked_at(until, now));
         let (wanted, handle) = (self.handle.data.is_wanted(id), self.handle.clone());
         tokio::spawn(async move {
             if !wanted.await {

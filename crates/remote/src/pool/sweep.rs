@@ -135,10 +135,7 @@ impl Pool {
 
     fn unclaimed_due(&mut self, id: RunId, now: Instant) {
         let Some(unclaimed) = self.unclaimed.get(&id) else { return };
-        if unclaimed.until > now {
-            return self.timers.set(Timer::Unclaimed(id), unclaimed.until);
-        }
-        if self.settings.shared {
+        if self.settings.shared || unclaimed.until > now {
             self.ask_whether_wanted(id, now);
         } else if let Some(unclaimed) = self.unclaimed.remove(&id) {
             self.ended.note(id);
