@@ -114,6 +114,12 @@ async fn a_changed_file_is_taken_up_and_a_bad_one_is_not() {
     assert!(!refused().await);
     server.get("/healthz").await;
     logged("answered").await;
+    change(
+        "[limits.each_user]\ninput_bytes_max = 3\n[egress]\nallow = [\"127.0.0.1:9\"]\n[log]\nlevel = \"debug\"",
+    );
+    logged("changed=\"limits.each_user\"").await;
+    let over = server.execute("echo", &json!({ "inputs": { "literalInput": "four" } })).await;
+    assert!(over.status == 413 && over.text().contains("input_bytes_max of each user"), "{}", over.text());
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ use anabranch_model::{BoundRequest, DismissedBy, Error, ExecuteRequest, JobId, L
 use std::fs::{File, TryLockError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -114,7 +114,8 @@ pub struct Engine(pub(crate) Arc<Inner>);
 /// What the engine is made of. Runs and timers hold it while they go on.
 pub(crate) struct Inner {
     pub(crate) limits: Limits,
-    pub(crate) quotas: Quotas,
+    /// Of new jobs; [`Inner::quotas`] gives them.
+    quotas: RwLock<Arc<Quotas>>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) folders: Folders,
     pub(crate) registry: Registry,
@@ -411,6 +412,13 @@ impl Engine {
         self.0.shutdown(drain).await;
     }
 
+    /// Puts other limits of users, roles and processes in force, for jobs that are submitted from now on. Those of all jobs together
+    /// ([`Quotas::server`]) stay as they are.
+    pub fn replace_quotas(&self, quotas: Quotas) {
+        let mut current = self.0.quotas.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(Quotas { server: current.server.clone(), ..quotas });
+    }
+
     /// Who has how many jobs and bytes, beside the limits that hold for them: the server, every user, every process.
     #[must_use]
     pub fn usage(&self) -> Vec<Usage> {
@@ -478,6 +486,11 @@ impl Engine {
 }
 
 impl Inner {
+    /// The limits that hold for a job submitted now.
+    pub(crate) fn quotas(&self) -> Arc<Quotas> {
+        Arc::clone(&self.quotas.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The row number of a new job.
     pub(crate) async fn next_sequence(&self) -> Result<i64, Error> {
         let mut sequences = self.sequences.lock().await;
@@ -539,7 +552,7 @@ impl Inner {
             nodes,
             _lock: lock,
             limits,
-            quotas,
+            quotas: RwLock::new(Arc::new(quotas)),
             folders,
             board,
             store,

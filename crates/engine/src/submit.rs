@@ -82,7 +82,7 @@ impl Inner {
         request = precise(&description, request).await?;
         let mut bound = bind(&description, &request)?;
         references::check(self, &request)?;
-        let terms = self.quotas.terms(&submitter.roles, &request.process, submitter.priority);
+        let terms = self.quotas().terms(&submitter.roles, &request.process, submitter.priority);
         let input_bytes = input_bytes(&request);
         self.check_input_bytes(&terms, input_bytes)?;
         let asked = Asked { owner: &submitter.owner, process: &request.process, terms: &terms, input_bytes };

@@ -3,13 +3,15 @@
 
 use crate::config::Config;
 use crate::log::Log;
-use anabranch_egress::Egress;
+use crate::serve::quotas;
+use anabranch_egress::{Egress, Rule};
+use anabranch_engine::Engine;
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 use toml::{Table, Value};
 
 /// Keys that are put in force, with all below them. The rest is what sockets, stores and agents were set up with.
-const LIVE: [&str; 2] = ["egress", "log.level"];
+const LIVE: [&str; 5] = ["egress", "limits.each_user", "log.level", "processes", "roles"];
 
 /// What a running server can be told.
 pub(crate) struct Reload {
@@ -19,6 +21,9 @@ pub(crate) struct Reload {
     pub(crate) keys: Table,
     pub(crate) log: Log,
     pub(crate) egress: Egress,
+    /// Rules of the command line, which hold beside those of the file.
+    pub(crate) allow: Vec<Rule>,
+    pub(crate) engine: Engine,
 }
 
 impl Reload {
@@ -40,13 +45,15 @@ impl Reload {
 
     fn reload(&mut self) -> anyhow::Result<()> {
         let file = self.file.as_deref();
-        let (config, keys) = (Config::load(file)?, Config::keys(file)?);
+        let (mut config, keys) = (Config::load(file)?, Config::keys(file)?);
         let (live, later): (Vec<_>, Vec<_>) =
             changes(&self.keys, &keys).into_iter().partition(|key| is_live(key));
         self.log.set_level(&config.log)?;
         if live.iter().any(|key| key.starts_with("egress")) {
-            self.egress.replace_policy(config.egress);
+            config.egress.allow.extend(self.allow.iter().cloned());
+            self.egress.replace_policy(std::mem::take(&mut config.egress));
         }
+        self.engine.replace_quotas(quotas(&config));
         tracing::info!(changed = live.join(", "), "the configuration was read again");
         if !later.is_empty() {
             tracing::warn!(keys = later.join(", "), "changed in the file, and in force after a restart only");

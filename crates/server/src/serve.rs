@@ -87,7 +87,15 @@ pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
 
     signals::drain_on_signal(engine.clone())?;
     let keys = Config::keys(arguments.config.as_deref())?;
-    Reload { file: arguments.config.clone(), keys, log, egress: egress.clone() }.at_signals()?;
+    Reload {
+        file: arguments.config.clone(),
+        keys,
+        log,
+        egress: egress.clone(),
+        allow: arguments.allow.clone(),
+        engine: engine.clone(),
+    }
+    .at_signals()?;
     let inside = Inside { engine, orchestrator, data_plane, egress, xmpp, stopping: shutdown.clone() };
     let app = app(&config, &folder, base, &inside)?;
     tell_of(&config, &folder, address)?;
@@ -311,7 +319,8 @@ fn engine_config(config: &Config, folder: &Folder) -> EngineConfig {
     EngineConfig { data: folder.path().to_owned(), limits, quotas: quotas(config) }
 }
 
-fn quotas(config: &Config) -> Quotas {
+/// The limits of users, roles and processes, and those of all jobs together that are counted as theirs are.
+pub(crate) fn quotas(config: &Config) -> Quotas {
     let (limits, roles, processes) = (&config.limits, &config.roles, &config.processes);
     let server = Quota {
         hourly_jobs_max: limits.hourly_jobs_max,
