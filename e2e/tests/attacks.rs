@@ -292,10 +292,20 @@ async fn point_6_values_are_arguments_and_never_options_or_commands() {
 #[tokio::test]
 async fn point_7_a_raster_that_is_a_program_for_gdal_reads_nothing() {
     let server = Server::start().await;
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/gdal-contour");
-    let _agent = Agent::start_in(&server, "a1", &folder);
-    server.published("default:GdalContour", true).await;
-    let secret = std::fs::canonicalize(folder.join("../data/jacksboro_dem.tif")).unwrap();
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let processes = [
+        ("gdal-contour", "GdalContour", "dem", "image/tiff; application=geotiff"),
+        ("gdaldem-color-relief", "ColorRelief", "dem", "image/tiff; application=geotiff"),
+        ("gdaldem-hillshade", "Hillshade", "dem", "image/tiff; application=geotiff"),
+        ("gdalwarp-reproject", "ReprojectRaster", "raster", "image/tiff; application=geotiff"),
+        ("ogr2ogr-reproject", "ReprojectFeatures", "features", "application/geo+json"),
+    ];
+    let mut agents = Vec::new();
+    for (folder, process, ..) in processes {
+        agents.push(Agent::start_in(&server, folder, &examples.join(folder)));
+        server.published(&format!("default:{process}"), true).await;
+    }
+    let secret = std::fs::canonicalize(examples.join("data/jacksboro_dem.tif")).unwrap();
     let vrt = format!(
         "<VRTDataset rasterXSize=\"10\" rasterYSize=\"10\"><VRTRasterBand dataType=\"Float32\" band=\"1\"><SimpleSource>\
          <SourceFilename>{}</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>",
@@ -309,12 +319,27 @@ async fn point_7_a_raster_that_is_a_program_for_gdal_reads_nothing() {
         "{{\"type\":\"gdal_streamed_alg\",\"command_line\":\"gdal raster convert {}\"}}",
         secret.display()
     );
-    for text in [vrt, wms, tiles, format!("/vsicurl/http://127.0.0.1:{port}/x.tif")] {
-        let input = json!({ "dem": { "value": base64(text.as_bytes()), "encoding": "base64",
-            "mediaType": "image/tiff; application=geotiff" } });
-        let reply = server.execute("default:GdalContour", &json!({ "inputs": input })).await;
-        assert!(matches!(reply.status, 400 | 500), "{text}: {} {}", reply.status, reply.text());
-        assert!(!reply.text().contains("FeatureCollection"), "{}", reply.text());
+    let rows = format!(
+        "<OGRVRTDataSource><OGRVRTLayer name=\"x\"><SrcDataSource>{}</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>",
+        examples.join("README.md").display()
+    );
+    for (_, process, input, media_type) in processes {
+        for text in [&vrt, &wms, &tiles, &rows, &format!("/vsicurl/http://127.0.0.1:{port}/x.tif")] {
+            let value =
+                json!({ "value": base64(text.as_bytes()), "encoding": "base64", "mediaType": media_type });
+            let mut inputs = json!({ input: value });
+            if process.starts_with("Reproject") {
+                inputs["crs"] = json!(3857);
+            }
+            let reply = server.execute(&format!("default:{process}"), &json!({ "inputs": inputs })).await;
+            assert!(
+                matches!(reply.status, 400 | 500),
+                "{process}, {text}: {} {}",
+                reply.status,
+                reply.text()
+            );
+            assert!(!reply.text().contains("FeatureCollection"), "{process}: {}", reply.text());
+        }
     }
     assert_eq!(visits.load(Ordering::SeqCst), 0, "somebody came");
 }
