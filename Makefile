@@ -24,9 +24,10 @@ conformance: ## what the standards demand, foreign clients, and the same for two
 probes: ## attacks and a kill, the same against two peers, as a table; takes about five minutes
 	conformance/run.sh --probes
 
-lint: ## format, clippy, licences and bans
+lint: ## format, clippy, links of the documentation, licences and bans
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
 	scripts/install-tools.sh deny
 	cargo deny --workspace check bans licenses sources
 	scripts/check-advisories.sh

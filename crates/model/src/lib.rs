@@ -5,7 +5,7 @@
 //! them, so this crate knows no XML, no JSON, no HTTP and no runtime: it must outlive every syntax.
 //!
 //! Read these three first: [`Process`] (anything that can run), [`ExecuteRequest`] (what a client asks, before and
-//! after [`bind`]), [`Job`] (one small state machine).
+//! after [`bind`](fn@bind)), [`Job`] (one small state machine).
 
 #![warn(missing_docs)]
 

@@ -53,6 +53,25 @@ pub enum Characters {
     Data,
     /// The data as base64: decoded while it is read.
     Base64,
+    /// The client does not say, and the process takes both text and binary formats: base64 where they begin like it, else the data.
+    Unsaid,
+}
+
+/// Beginning of a value by which it shows whether it may be base64, in bytes. Text formats have a brace, a parenthesis, a comma or a tag
+/// long before.
+pub(crate) const TELLING_BYTES: usize = 1024;
+
+impl Characters {
+    /// What they are, given how they begin: never [`Characters::Unsaid`].
+    pub(crate) fn told_by(self, begin: &[u8]) -> Self {
+        let is_base64 =
+            |byte: &u8| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"+/=".contains(byte);
+        match self {
+            Self::Unsaid if begin.iter().take(TELLING_BYTES).all(is_base64) => Self::Base64,
+            Self::Unsaid => Self::Data,
+            known => known,
+        }
+    }
 }
 
 /// The client says that what it sends is base64.

@@ -69,7 +69,7 @@ pub(crate) struct Serve {
     /// Address and port for HTTP; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, env = "ANABRANCH_LISTEN")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Address that references and playlists may lie at, beside public ones: a rule as in [egress] allow, such as 127.0.0.1:8090; may be
+    /// Address that references and playlists may lie at, beside public ones: a rule as in egress.allow, such as 127.0.0.1:8090; may be
     /// given again
     #[arg(long, value_name = "RULE")]
     pub(crate) allow: Vec<anabranch_egress::Rule>,
@@ -84,7 +84,7 @@ pub(crate) struct Serve {
 
 #[derive(Args)]
 pub(crate) struct Xmpp {
-    /// Configuration file (TOML), of which [xmpp] counts
+    /// Configuration file (TOML), of which the section xmpp counts
     #[arg(long, env = "ANABRANCH_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]

@@ -7,12 +7,12 @@
 use super::json::DEPTH_MAX;
 use super::text::{JsonString, Utf8};
 use crate::base64_decoder::{Base64Decoder, Base64Error};
-use crate::spool::{Characters, Spool, SpoolFile, Spooling, failure, is_base64};
+use crate::spool::{Characters, Spool, SpoolFile, Spooling, TELLING_BYTES, failure, is_base64};
 use anabranch_model::{
     Data, DataDescription, Error, Fault, FaultKind, FormatHint, JobId, ProcessDescription, Subject,
 };
 use serde::de::IgnoredAny;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read as _};
 
 /// Bytes read from files at a time.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -419,6 +419,10 @@ impl Value {
     ) -> Result<Data, Error> {
         let malformed =
             |rule| Error::invalid(Fault::new(Subject::Input(input.to_owned()), FaultKind::Malformed, rule));
+        let characters = match characters {
+            Characters::Unsaid => characters.told_by(&self.begin().map_err(|error| failure(&error))?),
+            said => said,
+        };
         match (characters, self.is_string) {
             (Characters::Base64, true) => self.decoded(spool).map_err(|error| match error {
                 Base64Error::Broken(rule) => malformed(rule),
@@ -427,8 +431,17 @@ impl Value {
             (Characters::Base64, false) if is_base64(format) => {
                 Err(malformed("must be base64: it is an object or an array".into()))
             }
-            (Characters::Base64 | Characters::Data | Characters::Held, _) => Ok(self.data.clone()),
+            (Characters::Base64 | Characters::Data | Characters::Held | Characters::Unsaid, _) => {
+                Ok(self.data.clone())
+            }
         }
+    }
+
+    /// Its first bytes, as many as tell what it is.
+    fn begin(&self) -> io::Result<Vec<u8>> {
+        let mut begin = Vec::new();
+        self.data.open()?.take(TELLING_BYTES as u64).read_to_end(&mut begin)?;
+        Ok(begin)
     }
 
     fn decoded(&self, spool: &mut dyn Spool) -> Result<Data, Base64Error> {

@@ -25,6 +25,7 @@ impl Spool for Memory {
         match input {
             "literal" => Characters::Held,
             "raster" => Characters::Base64,
+            "either" => Characters::Unsaid,
             _ if is_base64(format) => Characters::Base64,
             _ => Characters::Data,
         }
@@ -129,6 +130,8 @@ fn large_payloads_are_spooled_and_small_ones_held() {
                 ("more", "", &format!("<![CDATA[{}]]>", csv.replace("&lt;", "<"))),
                 ("features", "mimeType='text/xml'", &gml),
                 ("small", "encoding='base64'", "QUJD"),
+                ("either", "", &base64),
+                ("either", "", &csv),
             ],
         );
         let request = read(text.as_bytes(), Memory::default()).unwrap();
@@ -139,6 +142,7 @@ fn large_payloads_are_spooled_and_small_ones_held() {
         let features = str::from_utf8(bytes(inputs[4])).unwrap();
         assert!(features.starts_with("<g:a xmlns:") && features.ends_with("ü<![CDATA[<]]></g:b></g:a>"));
         assert!(matches!(inputs[5], InputData::Text { text, .. } if text == "QUJD"));
+        assert!(bytes(inputs[6]) == raster && bytes(inputs[7]) == expected.as_bytes(), "as it begins");
     }
 }
 

@@ -121,14 +121,15 @@ impl Reader<'_> {
         let scope = self.scope();
         let begin = self.tokens.source().consumed();
         let may_be_spooled = characters != Characters::Held;
-        let mut decoder = (characters == Characters::Base64).then(Base64Decoder::default);
         let mut text = Gathered::new(begin, false, may_be_spooled);
         loop {
             match self.next()? {
                 Token::Characters => {
                     text.held.extend_from_slice(self.tokens.characters().as_bytes());
                     if self.is_too_large(&text) {
-                        self.spool(&mut text, decoder.take())?;
+                        // Of use the first time only, when all that has come is still held.
+                        let is_base64 = characters.told_by(&text.held) == Characters::Base64;
+                        self.spool(&mut text, is_base64.then(Base64Decoder::default))?;
                     }
                 }
                 Token::Start => break,

@@ -169,8 +169,8 @@ fn subscribers_are_read_as_the_schema_defines_and_as_it_requires() {
 
 mod large {
     use super::*;
-    use crate::spool::{InMemory, Spooling};
-    use anabranch_model::{Data, Error};
+    use crate::spool::{Characters, InMemory, Spool, SpoolFile, Spooling};
+    use anabranch_model::{Data, Error, FormatHint};
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use std::io::BufReader;
@@ -187,6 +187,33 @@ mod large {
             InputData::Bytes(Data::Bytes(bytes)) => bytes,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Of a process whose inputs take both text and binary formats.
+    struct Unsaid;
+
+    impl Spool for Unsaid {
+        fn characters(&self, _process: &str, _input: &str, _format: &FormatHint) -> Characters {
+            Characters::Unsaid
+        }
+
+        fn file(&mut self) -> std::io::Result<Box<dyn SpoolFile>> {
+            InMemory.file()
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_said_to_be_base64_is_what_it_begins_as() {
+        let text = format!("POINT (1 2){}", " ".repeat(2_000));
+        let (object, base64) = (format!(r#"{{"a": [{}1]}}"#, "1, ".repeat(20_000)), STANDARD.encode(&text));
+        let body = format!(
+            r#"{{"inputs": {{"features": {{"value": {object}}}, "raster": ["{text}", "{base64}"]}}}}"#
+        );
+        let spooling = Spooling { to: &mut Unsaid, from_bytes: 1_000, held_bytes_max: 10_000 };
+        let execute = stream(&mut body.as_bytes(), &process(), &Prefer::default(), spooling).unwrap();
+        assert_eq!(bytes(&execute, 0), object.as_bytes());
+        assert_eq!(bytes(&execute, 1), text.as_bytes());
+        assert_eq!(bytes(&execute, 2), text.as_bytes());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use anabranch_engine::Engine;
-use anabranch_model::{Data, DataDescription, DataFile, FormatHint, JobId, ProcessId, bind};
+use anabranch_model::{Data, DataDescription, DataFile, Format, FormatHint, JobId, ProcessId, bind};
 use anabranch_ogc::spool::{Characters, SPOOL_FROM_BYTES, Spool, SpoolFile, Spooling};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -76,7 +76,11 @@ impl Spool for InputFiles {
         let process = process.and_then(|process| self.app.engine.registry().get(&process).ok());
         let description = process.map(|process| process.description());
         match description.as_ref().and_then(|process| process.input(input)).map(|input| &input.data) {
-            Some(DataDescription::Complex(domain)) if bind::is_base64(domain, format) => Characters::Base64,
+            Some(DataDescription::Complex(domain)) if bind::is_base64(domain, format) => {
+                let is_said = format.media_type.is_some() || format.encoding.is_some();
+                let may_be_text = !domain.formats.iter().all(Format::is_binary);
+                if may_be_text && !is_said { Characters::Unsaid } else { Characters::Base64 }
+            }
             Some(DataDescription::Literal(_) | DataDescription::BoundingBox(_)) => Characters::Held,
             // What nobody knows is refused later, and until then must not be held.
             Some(DataDescription::Complex(_)) | None => Characters::Data,
