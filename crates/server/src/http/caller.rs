@@ -162,11 +162,11 @@ impl FromRequestParts<App> for Caller {
 fn is_background(headers: &HeaderMap) -> bool {
     let values = headers.get_all("priority").iter().filter_map(|value| value.to_str().ok());
     // Of a member that is given again the last one counts (RFC 9651, 3.2).
-    let urgency = values.flat_map(|value| value.split(',')).filter_map(|member| {
+    let mut urgency = values.flat_map(|value| value.split(',')).filter_map(|member| {
         let member = member.split(';').next()?;
         member.trim_matches([' ', '\t']).strip_prefix("u=")
     });
-    urgency.last() == Some("7")
+    urgency.next_back() == Some("7")
 }
 
 #[cfg(test)]
