@@ -6,7 +6,7 @@ run: ## the main job on real input: a GDAL tool on an agent, through three clien
 
 test: ## all tests of the workspace
 	scripts/install-tools.sh test
-	cargo test --workspace --exclude e2e
+	cargo test --workspace --exclude e2e --features anabranch-server/opentelemetry
 	ANABRANCH_TEST_STORE=postgres cargo test --package anabranch-engine -- --skip data_folder --skip migrations --skip simulation --skip credentials
 
 e2e: ## the binary from outside: protocols, agents, kill -9, shutdown
@@ -26,7 +26,7 @@ probes: ## attacks and a kill, the same against two peers, as a table; takes abo
 
 lint: ## format, clippy, links of the documentation, licences and bans
 	cargo fmt --all -- --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
 	scripts/install-tools.sh deny
 	cargo deny --workspace check bans licenses sources

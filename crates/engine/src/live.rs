@@ -36,7 +36,7 @@ pub(crate) struct Live {
     pub(crate) cancel: CancellationToken,
     pub(crate) log: Arc<JobLog>,
     /// Around all that is logged of it; within the span of the request that it came from.
-    pub(crate) span: tracing::Span,
+    span: Mutex<tracing::Span>,
     /// Roughly what it holds in memory besides results, bytes.
     pub(crate) request_bytes: u64,
     /// Bytes that came with the request.
@@ -205,7 +205,7 @@ impl Live {
             request: parts.request,
             cancel: CancellationToken::new(),
             log: parts.log,
-            span: tracing::error_span!("job", id = %record.job.id),
+            span: Mutex::new(tracing::error_span!("job", id = %record.job.id, process = %record.job.process)),
             request_bytes,
             charged: AtomicU64::new(0),
             resume: AtomicBool::new(false),
@@ -216,6 +216,11 @@ impl Live {
             record: Mutex::new(record),
             inbox,
         })
+    }
+
+    /// Around all that is logged of it, until it has finished.
+    pub(crate) fn span(&self) -> tracing::Span {
+        self.span.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn process(&self) -> &ProcessId {
@@ -639,6 +644,10 @@ impl Live {
             self.shown.send_replace(Arc::new(record.view(&self.request, self.keep_s, false)));
         }
         drop(record);
+        if finished {
+            // Who traces jobs gets to know of this one now, not when its last reader has gone.
+            *self.span.lock().unwrap_or_else(PoisonError::into_inner) = tracing::Span::none();
+        }
         for path in leaving {
             // What can't be removed now goes with the job.
             let _ = std::fs::remove_file(path);

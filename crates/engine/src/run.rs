@@ -16,7 +16,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span, field};
 
 /// Pause before a lost run is repeated, times the attempts so far: an agent needs a moment to come back.
 const REPEAT_AFTER: Duration = Duration::from_millis(500);
@@ -38,10 +38,14 @@ impl Inner {
     pub(crate) fn pump(self: &Arc<Self>) {
         while let Some(live) = self.dispatcher.next() {
             let engine = Arc::clone(self);
-            let span = live.span.clone();
+            let span = tracing::error_span!(parent: &live.span(), "run", otel.status_code = field::Empty);
             let run = async move {
                 let began = Instant::now();
                 let ended = attempt(&engine, &live).await;
+                if matches!(ended, Ended::With(Err(_), _)) {
+                    // What it is called where runs are traced.
+                    Span::current().record("otel.status_code", "ERROR");
+                }
                 settle(&engine, &live, ended).await;
                 engine.account(&live);
                 engine.dispatcher.ended(&live, began.elapsed());

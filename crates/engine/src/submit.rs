@@ -101,7 +101,7 @@ impl Inner {
         }
         drop(room);
         let live = self.new_job(id, submitter, sync, request, bound, terms).await?;
-        tracing::debug!(parent: &live.span, process = %live.request.request.process, sync, "accepted");
+        tracing::debug!(parent: &live.span(), process = %live.request.request.process, sync, "accepted");
         place.charge(&live);
         self.board.insert(Arc::clone(&live));
         if let Some(folder) = folder {
@@ -117,7 +117,7 @@ impl Inner {
         // On a task of its own: a client that goes away in the middle must not leave a job that is written down and
         // never run.
         let engine = Arc::clone(self);
-        let span = live.span.clone();
+        let span = live.span();
         let accepted = async move { engine.accept(live, place, subscribed).await };
         let accepted = tokio::spawn(accepted.instrument(span));
         accepted.await.map_err(|error| Error::internal(format!("acceptance was lost: {error}")))?

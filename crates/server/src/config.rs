@@ -6,7 +6,7 @@ use crate::http::tls;
 use crate::log;
 use crate::store_config;
 use crate::upload_server::UploadServer;
-use crate::{geoserver, login};
+use crate::{geoserver, login, telemetry};
 use anabranch_egress::Policy;
 use anabranch_engine::Quota;
 use anabranch_model::ProcessId;
@@ -35,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) login: login::Config,
     pub(crate) audit: Audit,
     pub(crate) log: log::Config,
+    pub(crate) telemetry: telemetry::Config,
     pub(crate) xmpp: Xmpp,
     pub(crate) store: store_config::Store,
     pub(crate) services: Services,

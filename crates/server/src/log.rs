@@ -1,6 +1,6 @@
 //! The log: to standard error, as text or as JSON, at a level that can be changed while the program runs.
 
-use crate::terminal;
+use crate::{telemetry, terminal};
 use anyhow::Context as _;
 use serde::Deserialize;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -63,11 +63,14 @@ impl Log {
     }
 }
 
-/// Starts the log. To be called once.
+/// Starts the log, and traces where they are wanted: they are sent until what is given beside the log is dropped. To be called once.
 ///
 /// # Errors
-/// Where the level is no filter.
-pub(crate) fn start(config: &Config) -> anyhow::Result<Log> {
+/// Where the level is no filter, and as [`telemetry::start`].
+pub(crate) fn start(
+    config: &Config,
+    telemetry: &telemetry::Config,
+) -> anyhow::Result<(Log, telemetry::Sending)> {
     let filter = match EnvFilter::try_from_env(LEVEL_VARIABLE) {
         Ok(filter) => filter,
         Err(_not_given) => config.filter()?,
@@ -83,6 +86,7 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Log> {
         Format::Json => lines.json().boxed(),
         Format::Text => lines.with_ansi(terminal::is_watched()).boxed(),
     };
-    tracing_subscriber::registry().with(filter).with(lines).init();
-    Ok(Log(handle))
+    let (traces, sending) = telemetry::start(telemetry)?;
+    tracing_subscriber::registry().with(filter).with(lines).with(traces).init();
+    Ok((Log(handle), sending))
 }

@@ -39,6 +39,7 @@ mod shared_folder;
 mod signals;
 mod store_config;
 mod streams;
+mod telemetry;
 mod terminal;
 mod upload_password;
 mod upload_server;
@@ -97,7 +98,7 @@ fn main() -> ExitCode {
 async fn run(command: &Command) -> anyhow::Result<ExitCode> {
     // The server's configuration says how it logs.
     if !matches!(command, Command::Serve(_)) {
-        log::start(&log::Config::default())?;
+        let _nothing_is_traced = log::start(&log::Config::default(), &telemetry::Config::default())?;
     }
     match command {
         Command::Serve(arguments) => serve::serve(arguments).await?,

@@ -51,7 +51,7 @@ const EXIT_LOST: i32 = 75;
 /// Where it can't be started: configuration, data folder, ports, certificate, external XMPP server.
 pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let config = load_config(arguments)?;
-    let log = log::start(&config.log)?;
+    let (log, _sent_until_the_end) = log::start(&config.log, &config.telemetry)?;
     open_files::allow(config.http.connections_max)?;
     let shutdown = signals::shutdown_token()?;
     let folder = Folder::open(&arguments.data.folder())?;

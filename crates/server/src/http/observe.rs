@@ -1,6 +1,7 @@
 //! Around every request: an id for the log and the client, and what monitors count.
 
 use crate::app::App;
+use crate::telemetry;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -11,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span, field};
 
 /// The id of a request: given by a proxy or client, or made here; in the answer and in every line of the log.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -61,12 +62,20 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     // Of the highest level, so that the id is there however little is logged.
-    let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default());
+    let span = tracing::error_span!(
+        "request",
+        id = id.to_str().unwrap_or_default(),
+        otel.kind = field::Empty,
+        otel.name = field::Empty,
+        otel.status_code = field::Empty
+    );
+    let route = route.as_ref().map_or(OTHER, MatchedPath::as_str);
+    telemetry::received(&span, method, route, request.headers());
     let answering = async {
         let mut response = next.run(request).await;
-        let route = route.as_ref().map_or(OTHER, MatchedPath::as_str);
         let took = begin.elapsed();
         app.requests.count(route, method, response.status(), took);
+        telemetry::answered(&Span::current(), response.status());
         tracing::debug!(
             method,
             route,
