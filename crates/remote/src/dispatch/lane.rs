@@ -1,13 +1,13 @@
 //! One process: the runs that wait, the agents that could take one, and why the others can't.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use anabranch_model::ProcessId;
 
-use super::standing::{Obstacle, Rank, Rules};
-use super::worker::AgentKey;
+use super::candidates::Candidates;
+use super::standing::{Obstacle, Rules};
 use crate::run_id::RunId;
 
 /// The place of a run in the queue: the lower one came first.
@@ -18,11 +18,8 @@ pub(super) struct Lane {
     pub(super) process: ProcessId,
     /// Bounded by [`OrchestratorSettings::queue_runs_max`](crate::OrchestratorSettings::queue_runs_max).
     pub(super) queue: BTreeMap<Ticket, RunId>,
-    /// Agents that could take a run, best first. An entry is never worse than its agent: one that has become busier since, or can take
-    /// nothing any more, is found out when its turn comes.
-    pub(super) candidates: BTreeSet<(Rank, Arc<AgentKey>)>,
     /// Agents that offer it.
-    pub(super) offering: usize,
+    pub(super) candidates: Candidates,
     /// How many of them have which obstacle.
     obstacles: [usize; Obstacle::ALL.len()],
     told: Told,
@@ -41,16 +38,21 @@ struct Told {
 impl Lane {
     pub(super) fn new(process: ProcessId) -> Self {
         let (queue, candidates, told) = Default::default();
-        Self { process, queue, candidates, offering: 0, obstacles: [0; Obstacle::ALL.len()], told }
+        Self { process, queue, candidates, obstacles: [0; Obstacle::ALL.len()], told }
+    }
+
+    /// Agents that could take a run.
+    pub(super) fn free(&self) -> usize {
+        self.candidates.len() - self.obstacles.iter().sum::<usize>()
     }
 
     /// Agents that offer it and are in reach.
     pub(super) fn here(&self) -> usize {
-        self.offering - self.obstacles[Obstacle::Away as usize]
+        self.candidates.len() - self.obstacles[Obstacle::Away as usize]
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.offering == 0 && self.queue.is_empty()
+        self.candidates.len() == 0 && self.queue.is_empty()
     }
 
     /// An agent that had the one obstacle has the other one now.

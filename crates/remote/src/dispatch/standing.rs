@@ -5,7 +5,6 @@
 //! memory, whichever is scarcer. Runs already sent take slots at once, so a burst spreads although load reports come seconds
 //! later.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anabranch_model::ProcessId;
@@ -58,13 +57,25 @@ impl Obstacle {
     }
 }
 
-/// How good an agent is for a run of one process: the least is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank {
-    above: bool,
-    matching: Reverse<u32>,
-    /// Bits of the share that would be taken, which is never negative: their order is that of the numbers.
-    busy: u64,
+/// How good an agent is for a run of one process: the least is taken. In the 96 lower bits, from the top: whether it is above a
+/// threshold (1 bit), how many preferred labels it lacks (31), the bits of the share that would be taken (64), which is never
+/// negative, so that their order is that of the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rank(u128);
+
+/// Labels told apart: an agent has a few dozen at most.
+const MATCHING_MAX: u32 = (1 << 31) - 1;
+
+impl Rank {
+    fn new(above: bool, matching: u32, busy: f64) -> Self {
+        let lacking = u128::from(MATCHING_MAX - matching.min(MATCHING_MAX));
+        Self(u128::from(above) << 95 | lacking << 64 | u128::from(busy.to_bits()))
+    }
+
+    /// The order of ranks, with 32 bits to tell equal ones apart.
+    pub(super) fn then(self, number: u32) -> u128 {
+        self.0 << 32 | u128::from(number)
+    }
 }
 
 /// What all services of an agent have in common.
@@ -118,7 +129,7 @@ impl Situation {
         }
         // 0 for an idle agent without any, 1 and more for one that has all it can do.
         let busy = slots as f64 / f64::from(self.capacity.max(1)) + self.scarcer;
-        Ok(Rank { above: self.above, matching: Reverse(matching), busy: busy.to_bits() })
+        Ok(Rank::new(self.above, matching, busy))
     }
 }
 

@@ -51,6 +51,8 @@ struct Scan {
 
 #[derive(Default)]
 struct Agent {
+    /// Of equal agents the lowest one is taken.
+    number: usize,
     here: bool,
     draining: bool,
     full: bool,
@@ -111,15 +113,21 @@ impl Scan {
         self.agents.iter().filter(|(_, agent)| agent.services.contains_key(process))
     }
 
+    /// The lowest that no agent has.
+    fn unused_number(&self) -> usize {
+        let used: BTreeSet<_> = self.agents.values().map(|agent| agent.number).collect();
+        (0..).find(|number| !used.contains(number)).unwrap_or_default()
+    }
+
     fn choose(&self, process: &ProcessId) -> Option<AgentKey> {
         let best = |thresholds| {
             let free = self.offering(process);
             let free = free.filter(|(_, agent)| agent.obstacle(process, &self.rules, thresholds).is_none());
-            free.map(|(key, agent)| (agent.rank(process, &self.rules), key))
-                .min_by(|(a, name_a), (b, name_b)| {
-                    a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(name_a.cmp(name_b))
+            free.map(|(key, agent)| (agent.rank(process, &self.rules), agent.number, key))
+                .min_by(|(a, number_a, _), (b, number_b, _)| {
+                    a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(number_a.cmp(number_b))
                 })
-                .map(|(_, key)| key.clone())
+                .map(|(_, _, key)| key.clone())
         };
         best(true).or_else(|| best(false).filter(|_| self.rules.force))
     }
@@ -177,7 +185,9 @@ impl Both {
                     .filter(|_| random.chance(2))
                     .map(str::to_owned)
                     .collect();
-                let at = self.scan.agents.entry(key.clone()).or_default();
+                let number = self.scan.unused_number();
+                let new = || Agent { number, ..Agent::default() };
+                let at = self.scan.agents.entry(key.clone()).or_insert_with(new);
                 (at.here, at.capacity, at.labels) = (here, capacity, labels.clone());
                 self.dispatch.change(&key, |worker| (worker.here, worker.capacity) = (here, capacity));
                 self.dispatch.label(&key, labels);

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anabranch_model::ProcessId;
 
+use super::candidates::Place;
 use super::lanes::LaneNumber;
 use super::standing::{Obstacle, Rank};
 use crate::load::Load;
@@ -129,12 +130,14 @@ pub struct Service {
 pub(super) struct Offered {
     pub(super) service: Service,
     pub(super) lane: LaneNumber,
+    /// Among the lane's candidates.
+    pub(super) place: Place,
     /// How many of the agent's labels are preferred.
     pub(super) matching: u32,
     /// What is in the way, as the lane counts it; `None` inside for nothing, outside where the lane has not counted it yet.
     pub(super) counted: Option<Option<Obstacle>>,
-    /// Its entry among the lane's candidates.
-    pub(super) indexed: Option<Rank>,
+    /// As its candidates know it; `None` where it could take no run.
+    pub(super) worth: Option<Rank>,
 }
 
 /// What a run takes of an agent.
