@@ -5,8 +5,8 @@
 //! - A run that comes while none of its process waits takes the best agent that offers it. What each agent is worth lies side by
 //!   side in one array for each process, so that this costs about a microsecond for a thousand agents, and an agent that becomes
 //!   better or worse changes one number for each of its processes, with no order to keep.
-//! - An agent that can take more than before (a run has ended, it is less busy, it came) takes the oldest run that waits for one of
-//!   its processes. Nobody else could have taken it, else it would not wait: so only the processes of that agent are looked at.
+//! - An agent that can take more than before (a run has ended, it is less busy, it came) takes a run that waits for one of its
+//!   processes: of the owner who has waited longest for their turn, the oldest. Nobody else could have taken it, else it would not wait: so only the processes of that agent are looked at.
 //!
 //! Every change goes through one method, which notes the agent; [`Dispatcher::decide`] is to be called until it gives nothing.
 //!
@@ -15,6 +15,8 @@
 mod candidates;
 mod lane;
 mod lanes;
+mod owners;
+mod queue;
 mod standing;
 mod worker;
 mod workers;
@@ -25,11 +27,13 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anabranch_model::ProcessId;
+use anabranch_model::{ProcessId, UserName};
 
 use lane::Lane;
 pub use lane::Ticket;
 use lanes::Lanes;
+use owners::Owners;
+use queue::Next;
 use standing::Situation;
 pub use standing::{Obstacle, Rules, obstacle};
 use worker::Offered;
@@ -45,6 +49,7 @@ pub struct Dispatcher {
     rules: Rules,
     workers: Workers,
     lanes: Lanes,
+    owners: Owners,
     /// Runs that wait, in all lanes.
     queued: usize,
     /// Agents of which something has changed since they were last looked at.
@@ -90,6 +95,7 @@ impl Dispatcher {
             rules,
             workers: Workers::default(),
             lanes: Lanes::default(),
+            owners: Owners::default(),
             queued: 0,
             changed: BTreeSet::new(),
             fresh: BTreeSet::new(),
@@ -180,19 +186,21 @@ impl Dispatcher {
         }
     }
 
-    /// A run waits for an agent, with a ticket that no other one has.
-    pub fn queue(&mut self, process: &ProcessId, ticket: Ticket, run: RunId) {
+    /// A run waits for an agent, with a ticket that no other one has. Owners take turns; runs of nobody are as those of one owner.
+    pub fn queue(&mut self, process: &ProcessId, ticket: Ticket, run: RunId, owner: Option<UserName>) {
+        self.unqueue(process, ticket);
         let number = self.lanes.open(process);
-        if self.lanes[number].queue.insert(ticket, run).is_none() {
-            self.queued += 1;
-        }
+        let owner = self.owners.enter(owner);
+        self.lanes[number].queue.insert(ticket, run, owner, self.owners.turn(owner));
+        self.queued += 1;
         // Where others wait already, no agent could take it either, unless it came before them and they for it.
         self.fresh.insert(process.clone());
     }
 
     /// A run waits no more.
     pub fn unqueue(&mut self, process: &ProcessId, ticket: Ticket) -> Option<RunId> {
-        let run = self.lanes.get_mut(process)?.unqueue(ticket)?;
+        let (run, owner) = self.lanes.get_mut(process)?.unqueue(ticket)?;
+        self.owners.leave(owner);
         self.queued -= 1;
         self.lanes.close_idle(process);
         Some(run)
@@ -200,11 +208,9 @@ impl Dispatcher {
 
     /// Takes all runs of a process out of the queue.
     pub fn unqueue_all(&mut self, process: &ProcessId) -> Vec<RunId> {
-        let Some(lane) = self.lanes.get_mut(process) else { return Vec::new() };
-        let runs = lane.unqueue_all();
-        self.queued -= runs.len();
-        self.lanes.close_idle(process);
-        runs
+        let Some(lane) = self.lanes.get(process) else { return Vec::new() };
+        let tickets: Vec<_> = lane.queue.after(0).map(|(ticket, _)| ticket).collect();
+        tickets.into_iter().filter_map(|ticket| self.unqueue(process, ticket)).collect()
     }
 
     /// Runs that wait, of all processes.
@@ -248,7 +254,7 @@ impl Dispatcher {
     /// Who gets which run next. To be called until it gives nothing, after every change.
     pub fn decide(&mut self) -> Option<Decision> {
         while let Some(agent) = self.changed.first().copied() {
-            if let Some((ticket, process)) = self.oldest_for(agent) {
+            if let Some((ticket, process)) = self.next_for(agent) {
                 return self.assign(process, ticket, agent);
             }
             self.changed.remove(&agent);
@@ -270,6 +276,9 @@ impl Dispatcher {
     }
 
     fn assign(&mut self, process: ProcessId, ticket: Ticket, agent: WorkerNumber) -> Option<Decision> {
+        if let Some(owner) = self.lanes.get(&process).and_then(|lane| lane.queue.owner(ticket)) {
+            self.owners.served(owner);
+        }
         let run = self.unqueue(&process, ticket)?;
         self.changed.insert(agent);
         let worker = &mut self.workers[agent];
@@ -277,8 +286,8 @@ impl Dispatcher {
         Some(Decision { run, process, agent: Arc::clone(&worker.key) })
     }
 
-    /// The run that has waited longest of those that an agent could take.
-    fn oldest_for(&mut self, agent: WorkerNumber) -> Option<(Ticket, ProcessId)> {
+    /// Of the runs that an agent could take, the one whose turn it is.
+    fn next_for(&mut self, agent: WorkerNumber) -> Option<(Ticket, ProcessId)> {
         if self.queued == 0 {
             return None;
         }
@@ -288,24 +297,24 @@ impl Dispatcher {
             return None;
         }
         self.looked_at += worker.services.len() as u64;
-        let oldest = worker.services.iter().filter_map(|(process, offered)| {
+        let (lanes, owners) = (&mut self.lanes, &self.owners);
+        let next = worker.services.iter().filter_map(|(process, offered)| {
             let full = || worker.slots.has_runs_of(process, offered.service.runs_max);
             situation.standing(&offered.service, offered.matching, full).ok()?;
-            let (ticket, _) = self.lanes[offered.lane].queue.first_key_value()?;
-            Some((*ticket, process))
+            Some((lanes[offered.lane].queue.next(owners)?, process))
         });
-        oldest.min().map(|(ticket, process)| (ticket, process.clone()))
+        next.min().map(|(next, process)| (next.ticket, process.clone()))
     }
 
-    /// The oldest run of a process, and the best agent for it. All changed agents have to be settled.
+    /// The run of a process whose turn it is, and the best agent for it. All changed agents have to be settled.
     fn best_for(&mut self, process: &ProcessId) -> Option<(Ticket, WorkerNumber)> {
-        let lane = self.lanes.get(process)?;
-        let (ticket, _) = lane.queue.first_key_value()?;
+        let lane = self.lanes.get_mut(process)?;
         if lane.free() == 0 {
             return None;
         }
+        let Next { ticket, .. } = lane.queue.next(&self.owners)?;
         self.looked_at += lane.candidates.len() as u64;
-        Some((*ticket, lane.candidates.best()?))
+        Some((ticket, lane.candidates.best()?))
     }
 
     /// Makes the lanes of an agent's processes agree with it: what is in the way is counted, and what it is worth noted.

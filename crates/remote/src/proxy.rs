@@ -109,7 +109,9 @@ impl Run {
         let feed = execution.feed.take().map(Feeding::new);
         // Holds a whole window, so that the pool never has to wait for a run.
         let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
-        pool.send(PoolCommand::Submit(Submission { run: id, process, task, mailbox: sender })).await?;
+        let owner = execution.sink.owner().cloned();
+        let submission = Submission { run: id, process, owner, task, mailbox: sender };
+        pool.send(PoolCommand::Submit(submission)).await?;
         Ok(Self {
             id,
             pool,

@@ -88,7 +88,7 @@ impl Cluster {
         self.tickets += 1;
         let process = self.processes[self.random.below(PROCESSES) as usize].clone();
         let run = RunId { job: JobId::random(), attempt: 1, part: None };
-        self.dispatch.queue(&process, self.tickets, run);
+        self.dispatch.queue(&process, self.tickets, run, None);
         self.decide()
     }
 

@@ -1,12 +1,12 @@
 //! One process: the runs that wait, the agents that could take one, and why the others can't.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use anabranch_model::ProcessId;
 
 use super::candidates::Candidates;
+use super::owners::OwnerNumber;
+use super::queue::Queue;
 use super::standing::{Obstacle, Rules};
 use crate::run_id::RunId;
 
@@ -16,8 +16,7 @@ pub type Ticket = u64;
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) process: ProcessId,
-    /// Bounded by [`OrchestratorSettings::queue_runs_max`](crate::OrchestratorSettings::queue_runs_max).
-    pub(super) queue: BTreeMap<Ticket, RunId>,
+    pub(super) queue: Queue,
     /// Agents that offer it.
     pub(super) candidates: Candidates,
     /// How many of them have which obstacle.
@@ -65,17 +64,12 @@ impl Lane {
         }
     }
 
-    pub(super) fn unqueue(&mut self, ticket: Ticket) -> Option<RunId> {
-        let run = self.queue.remove(&ticket);
+    pub(super) fn unqueue(&mut self, ticket: Ticket) -> Option<(RunId, OwnerNumber)> {
+        let run = self.queue.remove(ticket);
         if self.queue.is_empty() {
             self.told = Told::default();
         }
         run
-    }
-
-    pub(super) fn unqueue_all(&mut self) -> Vec<RunId> {
-        self.told = Told::default();
-        std::mem::take(&mut self.queue).into_values().collect()
     }
 
     /// The same as [`text`](Self::text); from now on that is what they are told.
@@ -108,8 +102,7 @@ impl Lane {
     /// Some of those that are still to be told.
     pub(super) fn next_told(&mut self, runs_max: usize) -> Vec<RunId> {
         let count = self.told.left.min(runs_max).min(self.queue.len());
-        let behind = self.queue.range((Bound::Excluded(self.told.last), Bound::Unbounded));
-        let runs: Vec<_> = behind.chain(&self.queue).take(count).map(|(at, run)| (*at, *run)).collect();
+        let runs: Vec<_> = self.queue.after(self.told.last).chain(self.queue.after(0)).take(count).collect();
         self.told.left -= count;
         if let Some((last, _)) = runs.last() {
             self.told.last = *last;

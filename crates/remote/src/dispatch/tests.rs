@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use anabranch_model::{JobId, ProcessId};
+use anabranch_model::{JobId, ProcessId, UserName};
 
 use super::*;
 use crate::load::Load;
@@ -33,6 +33,11 @@ fn process(n: u64) -> ProcessId {
     ProcessId::new(format!("default:P{n}")).unwrap()
 }
 
+/// The first is nobody.
+fn user(n: u64) -> Option<UserName> {
+    (n > 0).then(|| UserName::new(format!("user{n}")).unwrap())
+}
+
 fn run() -> RunId {
     RunId { job: JobId::random(), attempt: 1, part: None }
 }
@@ -46,7 +51,10 @@ fn service(weight: u32, runs_max: u32) -> Service {
 struct Scan {
     rules: Rules,
     agents: BTreeMap<AgentKey, Agent>,
-    queue: BTreeMap<Ticket, (ProcessId, RunId)>,
+    queue: BTreeMap<Ticket, (ProcessId, RunId, Option<UserName>)>,
+    /// Of owners of whom something waits: when they were served last, or came.
+    turns: BTreeMap<Option<UserName>, usize>,
+    clock: usize,
 }
 
 #[derive(Default)]
@@ -132,11 +140,29 @@ impl Scan {
         best(true).or_else(|| best(false).filter(|_| self.rules.force))
     }
 
+    fn queue(&mut self, process: ProcessId, ticket: Ticket, run: RunId, owner: Option<UserName>) {
+        self.clock += 1;
+        self.turns.entry(owner.clone()).or_insert(self.clock);
+        self.queue.insert(ticket, (process, run, owner));
+    }
+
+    fn unqueue(&mut self, ticket: Ticket) -> Option<(ProcessId, RunId)> {
+        let (process, run, owner) = self.queue.remove(&ticket)?;
+        if self.queue.values().all(|(_, _, other)| *other != owner) {
+            self.turns.remove(&owner);
+        }
+        Some((process, run))
+    }
+
     fn next(&mut self) -> Option<(RunId, AgentKey)> {
         let queue = self.queue.iter();
-        let found = queue.filter_map(|(at, (process, _))| Some((*at, self.choose(process)?))).next();
-        let (ticket, agent) = found?;
-        let (process, run) = self.queue.remove(&ticket)?;
+        let found = queue.filter_map(|(ticket, (process, _, owner))| {
+            Some((self.turns[owner], *ticket, owner.clone(), self.choose(process)?))
+        });
+        let (_, ticket, owner, agent) = found.min()?;
+        self.clock += 1;
+        self.turns.insert(owner, self.clock);
+        let (process, run) = self.unqueue(ticket)?;
         let taker = self.agents.get_mut(&agent)?;
         let weight = taker.services[&process].weight;
         taker.runs.insert(run, (process, weight));
@@ -236,7 +262,7 @@ impl Both {
             11 if !self.scan.queue.is_empty() => {
                 let nth = random.below(self.scan.queue.len() as u64) as usize;
                 let ticket = *self.scan.queue.keys().nth(nth).unwrap();
-                let (process, run) = self.scan.queue.remove(&ticket).unwrap();
+                let (process, run) = self.scan.unqueue(ticket).unwrap();
                 assert_eq!(self.dispatch.unqueue(&process, ticket), Some(run));
             }
             12 | 13 if known => {
@@ -255,8 +281,9 @@ impl Both {
             _ => {
                 let run = run();
                 self.tickets += 1;
-                self.scan.queue.insert(self.tickets, (process.clone(), run));
-                self.dispatch.queue(&process, self.tickets, run);
+                let owner = user(random.below(4));
+                self.scan.queue(process.clone(), self.tickets, run, owner.clone());
+                self.dispatch.queue(&process, self.tickets, run, owner);
             }
         }
     }
@@ -328,7 +355,7 @@ fn a_decision_looks_at_few_agents_and_none_of_those_that_wait() {
         let mut tickets = 0;
         let mut submit = |dispatch: &mut Dispatcher| {
             tickets += 1;
-            dispatch.queue(&process(tickets % 100), tickets, run());
+            dispatch.queue(&process(tickets % 100), tickets, run(), None);
             dispatch.decide()
         };
         for _ in 0..agents * 4 {
@@ -354,7 +381,7 @@ fn runs_are_told_in_turn_why_they_wait_and_all_of_them() {
     let mut dispatch = Dispatcher::new(Rules::default());
     let runs: Vec<_> = (0..10).map(|_| run()).collect();
     for (n, run) in (1..).zip(&runs) {
-        dispatch.queue(&process(n % 2), n, *run);
+        dispatch.queue(&process(n % 2), n, *run, None);
     }
     assert_eq!(dispatch.decide(), None);
     assert_eq!(&*dispatch.reason(&process(0)), "none offers the process");
@@ -369,4 +396,71 @@ fn runs_are_told_in_turn_why_they_wait_and_all_of_them() {
     let told: Vec<_> = news.into_iter().flat_map(|news| news.runs).collect();
     assert_eq!(told, [runs[5], runs[7], runs[9], runs[1], runs[3]]);
     assert!(!dispatch.has_news());
+}
+
+/// An agent with one slot, and what it is given as soon as it has done the last.
+struct OneSlot {
+    dispatch: Dispatcher,
+    tickets: Ticket,
+    names: BTreeMap<RunId, String>,
+}
+
+impl OneSlot {
+    fn new() -> Self {
+        let mut dispatch = Dispatcher::new(Rules::default());
+        dispatch.change(&agent(1), |worker| (worker.here, worker.capacity) = (false, 1));
+        for n in 0..2 {
+            dispatch.offer(&agent(1), &process(n), service(1, 1));
+        }
+        Self { dispatch, tickets: 0, names: BTreeMap::new() }
+    }
+
+    fn submit(&mut self, name: &str, process_number: u64, owner: u64) {
+        let run = run();
+        self.tickets += 1;
+        self.names.insert(run, name.to_owned());
+        self.dispatch.queue(&process(process_number), self.tickets, run, user(owner));
+    }
+
+    /// What was given next, after whatever it had has ended.
+    fn next(&mut self) -> Option<&str> {
+        self.dispatch.change(&agent(1), |worker| {
+            worker.here = true;
+            worker.slots.retain(|_| false);
+        });
+        let decision = self.dispatch.decide()?;
+        assert_eq!(self.dispatch.decide(), None, "it has one slot");
+        Some(&self.names[&decision.run])
+    }
+
+    fn rest(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.next().map(str::to_owned)).collect()
+    }
+}
+
+#[test]
+fn owners_take_turns_over_all_processes_of_an_agent() {
+    let mut slot = OneSlot::new();
+    for (name, process) in [("a1", 0), ("a2", 1), ("a3", 0), ("a4", 1)] {
+        slot.submit(name, process, 1);
+    }
+    slot.submit("b1", 1, 2);
+    slot.submit("b2", 0, 2);
+    slot.submit("nobody's", 0, 0);
+    assert_eq!(slot.rest(), ["a1", "b1", "nobody's", "a2", "b2", "a3", "a4"]);
+}
+
+#[test]
+fn who_sends_one_run_after_another_does_not_hold_up_who_has_many() {
+    let mut slot = OneSlot::new();
+    for name in ["a1", "a2", "a3"] {
+        slot.submit(name, 0, 1);
+    }
+    let mut given = Vec::new();
+    for name in ["b1", "b2", "b3"] {
+        slot.submit(name, 0, 2);
+        given.extend(slot.next().map(str::to_owned));
+        given.extend(slot.next().map(str::to_owned));
+    }
+    assert_eq!(given, ["a1", "b1", "a2", "b2", "a3", "b3"]);
 }

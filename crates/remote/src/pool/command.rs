@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anabranch_model::{Error, ProcessId};
+use anabranch_model::{Error, ProcessId, UserName};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -83,6 +83,8 @@ pub(crate) enum Ending {
 pub(crate) struct Submission {
     pub(crate) run: RunId,
     pub(crate) process: ProcessId,
+    /// Whose job it is.
+    pub(crate) owner: Option<UserName>,
     pub(crate) task: Task,
     pub(crate) mailbox: mpsc::Sender<RunEvent>,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anabranch_model::ProcessId;
+use anabranch_model::{ProcessId, UserName};
 use anabranch_xmpp::{BusEvent, BusReceiver, BusSender, SendError};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -91,8 +91,10 @@ pub(super) struct Offer {
 /// A run that a job waits for.
 pub(super) struct Run {
     pub(super) process: ProcessId,
+    /// Whose job it is: where runs wait, owners take turns.
+    pub(super) owner: Option<UserName>,
     pub(super) mailbox: mpsc::Sender<RunEvent>,
-    /// Its place in the queue of its process, also of one that an agent gives back.
+    /// Its place among its owner's runs in the queue of its process, also of one that an agent gives back.
     pub(super) ticket: Ticket,
     pub(super) phase: Phase,
 }

@@ -69,11 +69,11 @@ impl Pool {
     }
 
     fn submit(&mut self, submission: Submission, now: Instant) {
-        let Submission { run, process, task, mailbox } = submission;
+        let Submission { run, process, owner, task, mailbox } = submission;
         match task {
             // An agent has it from before our start, whatever the store says.
             Task::Start(_) if self.unclaimed.contains_key(&run) => {
-                self.submit(Submission { run, process, task: Task::Resume, mailbox }, now);
+                self.submit(Submission { run, process, owner, task: Task::Resume, mailbox }, now);
             }
             Task::Start(execute) => {
                 if self.dispatch.queued_of(&process) >= self.settings.queue_runs_max {
@@ -86,15 +86,16 @@ impl Pool {
                 }
                 self.tickets += 1;
                 let (ticket, phase) = (self.tickets, Phase::Queued { execute });
-                self.runs.insert(run, Run { process: process.clone(), mailbox, ticket, phase });
-                self.dispatch.queue(&process, ticket, run);
+                let known = Run { process: process.clone(), owner: owner.clone(), mailbox, ticket, phase };
+                self.runs.insert(run, known);
+                self.dispatch.queue(&process, ticket, run, owner);
                 self.pump(now);
                 self.tell_newcomer(run, &process);
                 self.agents_changed(now);
             }
             Task::Resume => {
                 let phase = Phase::Awaiting { until: now + self.settings.reattach };
-                self.runs.insert(run, Run { process, mailbox, ticket: 0, phase });
+                self.runs.insert(run, Run { process, owner, mailbox, ticket: 0, phase });
                 self.watch_run(run, Ok(()), now);
                 let unclaimed = self.unclaimed.remove(&run);
                 if self.settings.shared {
@@ -214,7 +215,7 @@ impl Pool {
         }
     }
 
-    /// The agent does not take it: back to the head of the queue, or the end of the run where it never will.
+    /// The agent does not take it: back to the head of its owner's queue, or the end of the run where it never will.
     fn refused(&mut self, id: RunId, refusal: &CannotExecute, now: Instant) {
         let Some(run) = self.runs.get(&id) else { return };
         let Phase::Sent { agent, execute: Some(execute), .. } = &run.phase else { return };
@@ -231,7 +232,7 @@ impl Pool {
         self.queue_again(id, &agent, execute, now);
     }
 
-    /// Puts a run that its agent did not take back at the head of the queue.
+    /// Puts a run that its agent did not take back at the head of its owner's queue.
     pub(super) fn queue_again(
         &mut self,
         id: RunId,
@@ -242,10 +243,10 @@ impl Pool {
         let Some(run) = self.runs.get_mut(&id) else { return };
         execute.offer += 1;
         run.phase = Phase::Queued { execute };
-        let (process, ticket) = (run.process.clone(), run.ticket);
+        let (process, owner, ticket) = (run.process.clone(), run.owner.clone(), run.ticket);
         self.counters.runs_refused += 1;
         self.free_slot(agent, id);
-        self.dispatch.queue(&process, ticket, id);
+        self.dispatch.queue(&process, ticket, id, owner);
         self.pump(now);
         self.tell_newcomer(id, &process);
         self.agents_changed(now);
