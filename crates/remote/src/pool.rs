@@ -9,6 +9,7 @@ mod runs;
 mod session;
 mod sweep;
 mod timers;
+mod unsent;
 mod wps_remote;
 
 use std::collections::{BTreeMap, BTreeSet};

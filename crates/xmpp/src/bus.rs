@@ -247,6 +247,18 @@ impl BusSender {
         })
     }
 
+    /// Whether [`try_send`](Self::try_send) would find room in the queue now.
+    pub fn has_room(&self) -> bool {
+        self.commands.capacity() > 0
+    }
+
+    /// Waits until [`try_send`](Self::try_send) finds room in the queue, or the session has ended. Keeps nothing: whoever sends first
+    /// gets it. Cancel-safe.
+    pub async fn room(&self) {
+        // That the session has ended is told by its receiver.
+        let _given_back = self.commands.reserve().await;
+    }
+
     /// Enters a room now or when the link is up, and again after every reconnect.
     pub async fn join(&self, room: RoomJoin) -> Result<(), SendError> {
         self.command(Command::Join(room)).await
@@ -489,5 +501,23 @@ mod tests {
         assert_eq!(driver.next_command().await, Some(Command::Send(message.clone())));
         drop(driver);
         assert_eq!(bus.send(message).await, Err(SendError::Closed));
+    }
+    #[tokio::test]
+    async fn a_full_queue_tells_when_there_is_room_again() {
+        let (bus, mut driver) = Bus::channel();
+        driver.emit(BusEvent::Up { jid: "a@x/1".into() }).await;
+        let message = Outgoing::text("b@x/1", MessageKind::Chat, "hello");
+        let sender = bus.sender();
+        while sender.try_send(message.clone()).is_ok() {}
+        assert_eq!((sender.has_room(), sender.try_send(message.clone())), (false, Err(SendError::Full)));
+        let room = sender.room();
+        tokio::pin!(room);
+        let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(room.as_mut().poll(cx).is_pending()));
+        assert!(waits.await);
+        assert!(driver.next_command().await.is_some());
+        room.await;
+        assert_eq!((sender.has_room(), sender.try_send(message)), (true, Ok(())));
+        drop(driver);
+        sender.room().await;
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::agents::AgentEntry;
 use super::command::{Ending, PoolCommand, PoolHandle, RunEvent};
 use super::timers::{Timer, Timers};
+use super::unsent::Unsent;
 use super::wps_remote::{WpsRemote, WpsRun};
 use super::{AgentInfo, Counters, OrchestratorSettings, Publisher, WaitingRuns};
 use crate::dispatch::{AgentKey, Dispatcher, Rules, Ticket};
@@ -22,9 +23,6 @@ use crate::proxy::RemoteProcess;
 use crate::recent::Recent;
 use crate::run_id::RunId;
 use crate::wire::Envelope;
-
-/// Wait before the session is tried again when its queue was full.
-const RETRY_SEND: Duration = Duration::from_millis(20);
 
 /// Shortest time between two publications of the list of agents.
 const INFO_INTERVAL: Duration = Duration::from_millis(200);
@@ -54,6 +52,8 @@ pub(super) struct Pool {
     /// Given to the next run that waits.
     pub(super) tickets: Ticket,
     pub(super) timers: Timers,
+    /// Who is looked at as soon as the session has room.
+    unsent: Unsent,
     /// Runs that agents hold from before our start, and nobody has asked for yet.
     pub(super) unclaimed: HashMap<RunId, Unclaimed>,
     /// Runs that are over here, until their agents know.
@@ -170,6 +170,7 @@ impl Pool {
             dispatch: Dispatcher::new(rules),
             tickets: 0,
             timers: Timers::default(),
+            unsent: Unsent::default(),
             unclaimed: HashMap::new(),
             closing: HashMap::new(),
             ended: Recent::keeping(ENDED_RUNS_MAX),
@@ -197,6 +198,7 @@ impl Pool {
                 tracing::error!(room = room.room, %error, "can't enter a room: its agents will not be found");
             }
         }
+        let sender = self.sender.clone();
         loop {
             let wake = self.timers.next().unwrap_or_else(|| now() + IDLE);
             tokio::select! {
@@ -208,8 +210,10 @@ impl Pool {
                 },
                 // The pool holds a sender itself, so there is always someone to listen to.
                 Some(command) = commands.recv() => self.on_command(command, now()),
+                () = sender.room(), if !self.unsent.is_empty() => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
+            self.send_unsent(now());
             self.sweep(now());
             self.settle(now());
             self.publish_info(now());
@@ -245,11 +249,11 @@ impl Pool {
         };
         let Some(entry) = self.agents.get(agent).filter(|entry| entry.is_here()) else { return };
         let sent = flush(&self.sender, &entry.address, run, link, now, &mut self.counters);
-        self.watch_run(run, sent, now);
+        self.watch_run(run, sent);
     }
 
     /// Sets the timer of a run for what is due next, after something was sent, or not.
-    pub(super) fn watch_run(&mut self, id: RunId, sent: Result<(), SendError>, now: Instant) {
+    pub(super) fn watch_run(&mut self, id: RunId, sent: Result<(), SendError>) {
         let due = match self.runs.get(&id).map(|run| &run.phase) {
             Some(Phase::Sent { link, execute, answer_by, .. }) => {
                 let answer_by = execute.is_some().then_some(*answer_by);
@@ -259,9 +263,10 @@ impl Pool {
             Some(Phase::Awaiting { until }) => Some(*until),
             Some(Phase::Queued { .. }) | None => None,
         };
-        if let Some(at) = due.into_iter().chain(retry(sent, now)).min() {
+        if let Some(at) = due {
             self.timers.set(Timer::Run(id), at);
         }
+        self.note_unsent(Timer::Run(id), sent);
     }
 
     /// Sends what is due on the link of a run that is over here.
@@ -270,9 +275,26 @@ impl Pool {
         let Some(entry) = self.agents.get(&key.0).filter(|entry| entry.is_here()) else { return };
         let sent = flush(&self.sender, &entry.address, key.1, &mut closing.link, now, &mut self.counters);
         let due = closing.finish.map(|finish| finish.at);
-        let due = due.into_iter().chain(closing.link.deadline()).chain(retry(sent, now)).min();
-        if let Some(at) = due {
-            self.timers.set(Timer::Closing(key.0.clone(), key.1), at);
+        let timer = Timer::Closing(key.0.clone(), key.1);
+        if let Some(at) = due.into_iter().chain(closing.link.deadline()).min() {
+            self.timers.set(timer.clone(), at);
+        }
+        self.note_unsent(timer, sent);
+    }
+
+    /// Whoever found the session full goes on when there is room.
+    fn note_unsent(&mut self, waiting: Timer, sent: Result<(), SendError>) {
+        if sent == Err(SendError::Full) {
+            self.unsent.push(waiting);
+        }
+    }
+
+    /// Has those go on who found the session full, as far as there is room now.
+    fn send_unsent(&mut self, now: Instant) {
+        while self.sender.has_room()
+            && let Some(waiting) = self.unsent.pop()
+        {
+            self.ring(waiting, now);
         }
     }
 
@@ -330,11 +352,6 @@ impl Pool {
             Ending::Failed => self.counters.runs_failed += 1,
         }
     }
-}
-
-/// When to send again what the session had no room for.
-pub(super) fn retry(sent: Result<(), SendError>, now: Instant) -> Option<Instant> {
-    (sent == Err(SendError::Full)).then(|| now + RETRY_SEND)
 }
 
 /// Sends all that is due on a link; stops where the session takes no more.

@@ -96,7 +96,7 @@ impl Pool {
             Task::Resume => {
                 let phase = Phase::Awaiting { until: now + self.settings.reattach };
                 self.runs.insert(run, Run { process, owner, mailbox, ticket: 0, phase });
-                self.watch_run(run, Ok(()), now);
+                self.watch_run(run, Ok(()));
                 let unclaimed = self.unclaimed.remove(&run);
                 if self.settings.shared {
                     // Another server has had it since the agents told of their runs: they are to tell again.

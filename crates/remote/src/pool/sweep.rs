@@ -30,17 +30,22 @@ impl Pool {
     /// Does all that is due.
     pub(super) fn sweep(&mut self, now: Instant) {
         while let Some(timer) = self.timers.pop(now) {
-            match timer {
-                Timer::Agent(key) => self.agent_due(&key, now),
-                Timer::Offer(process) => self.review_offer(&process, now),
-                Timer::Run(run) => self.run_due(run, now),
-                Timer::Unclaimed(run) => self.unclaimed_due(run, now),
-                Timer::Invite => self.ask_for_awaited(now),
-                Timer::Closing(agent, run) => self.finish_due(&(agent, run), now),
-                Timer::Finish(run) => self.wps_finish_due(run, now),
-                // Done after every event.
-                Timer::News | Timer::Info => {}
-            }
+            self.ring(timer, now);
+        }
+    }
+
+    /// Looks at whoever it is for, and does what is due there.
+    pub(super) fn ring(&mut self, timer: Timer, now: Instant) {
+        match timer {
+            Timer::Agent(key) => self.agent_due(&key, now),
+            Timer::Offer(process) => self.review_offer(&process, now),
+            Timer::Run(run) => self.run_due(run, now),
+            Timer::Unclaimed(run) => self.unclaimed_due(run, now),
+            Timer::Invite => self.ask_for_awaited(now),
+            Timer::Closing(agent, run) => self.finish_due(&(agent, run), now),
+            Timer::Finish(run) => self.wps_finish_due(run, now),
+            // Done after every event.
+            Timer::News | Timer::Info => {}
         }
     }
 
@@ -118,7 +123,7 @@ impl Pool {
             }
             Some(Phase::Sent { .. }) => self.flush_run(id, now),
             Some(Phase::WpsRemote { .. }) => self.flush_wps_run(id, now),
-            Some(Phase::Awaiting { .. }) => self.watch_run(id, Ok(()), now),
+            Some(Phase::Awaiting { .. }) => self.watch_run(id, Ok(())),
             Some(Phase::Queued { .. }) | None => {}
         }
     }

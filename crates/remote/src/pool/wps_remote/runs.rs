@@ -238,7 +238,7 @@ impl Pool {
         while let Some((seq, message)) = run.deliver() {
             gone |= !tell(mailbox, RunEvent::Message { seq, message });
         }
-        self.watch_run(id, sent, now);
+        self.watch_run(id, sent);
         match due {
             _ if gone => self.abandon(id, now),
             Some(Due::Abort) => self.wps_say(&address, &Body::session(Message::Abort)),
