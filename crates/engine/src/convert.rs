@@ -129,6 +129,10 @@ impl Process for Converting {
         self.inner.may_live_on(job, attempt)
     }
 
+    fn runs_max(&self) -> Option<usize> {
+        self.inner.runs_max()
+    }
+
     fn prepare(
         &self,
         mut shared: Inputs,

@@ -89,6 +89,11 @@ impl Process for CpuProcess {
         self.algorithm.description()
     }
 
+    /// One for each thread, and one that is at hand when the next of them ends.
+    fn runs_max(&self) -> Option<usize> {
+        Some(self.pool.threads() + 1)
+    }
+
     fn prepare(&self, shared: Inputs, sink: Arc<dyn OutputSink>) -> BoxFuture<'_, Result<Prepared, Error>> {
         Box::pin(async move {
             let algorithm = Arc::clone(&self.algorithm);

@@ -35,6 +35,12 @@ pub trait Process: Send + Sync {
         true
     }
 
+    /// Most runs at once that get the work done sooner, where that is known. Who has one stream run piece by piece begins no more of them:
+    /// they would only hold their data.
+    fn runs_max(&self) -> Option<usize> {
+        None
+    }
+
     /// Does once what many runs have in common: reads the inputs that all of them share (an index over lines that do not change, say).
     /// Most processes have nothing in common between two runs, and leave it at that.
     ///

@@ -319,6 +319,10 @@ impl Process for Published {
         self.process.may_live_on(job, attempt)
     }
 
+    fn runs_max(&self) -> Option<usize> {
+        self.process.runs_max()
+    }
+
     fn prepare(&self, shared: Inputs, sink: Arc<dyn OutputSink>) -> BoxFuture<'_, Result<Prepared, Error>> {
         self.process.prepare(shared, sink)
     }

@@ -112,6 +112,12 @@ impl Runner {
         chunk.map_err(|error| numbered(&name, error))
     }
 
+    /// Most runs for pieces that are in memory already. Others are fetched first, which takes its time whatever the process can do.
+    pub(crate) fn runs_max(&self) -> usize {
+        let most = self.context.settings.chunks_parallel_max;
+        self.process.runs_max().map_or(most, |sooner| sooner.clamp(1, most))
+    }
+
     fn is_repeated(&self, error: &Error, attempt: u32) -> bool {
         // Who is busy has not begun, so that nothing is repeated.
         let harmless = self.process.description().idempotent || matches!(error, Error::Busy { .. });

@@ -1,7 +1,8 @@
 //! From pieces to chunks: the process is run for several at a time, and what comes out is put out in the order of the pieces.
 //!
 //! Back-pressure goes all the way: a chunk is stored before the next piece is taken, so that a slow disk slows the runs, and runs slow the
-//! one that cuts or polls. Nothing waits that is not counted: at most `chunks_parallel_max` pieces are under way, and one is at hand.
+//! one that cuts or polls. Nothing waits that is not counted: at most `chunks_parallel_max` pieces are under way, of those that are cut here no
+//! more than the process says that it can use ([`Process::runs_max`](anabranch_model::Process::runs_max)), and one is at hand.
 
 use crate::chunks::{self, Chunk, Runner};
 use crate::join::Joined;
@@ -58,16 +59,19 @@ pub(crate) async fn flow(
     // Runs that are still going on when this future is dropped are told to end.
     let _cancelled_when_dropped = runner.cancel.clone().drop_guard();
     let mut running = FuturesOrdered::new();
+    let mut runs_max = runner.context.settings.chunks_parallel_max;
     let mut progress = Progress { done: first, total: None };
     let mut failure = None;
     let mut is_ended = false;
     while !running.is_empty() || (failure.is_none() && !is_ended) {
-        let takes =
-            !is_ended && failure.is_none() && running.len() < runner.context.settings.chunks_parallel_max;
+        let takes = !is_ended && failure.is_none() && running.len() < runs_max;
         let error = tokio::select! {
             piece = pieces.recv(), if takes => match piece {
                 Some(Ok((piece, total))) => {
                     progress.total = total;
+                    if piece.is_here() {
+                        runs_max = runner.runs_max();
+                    }
                     if piece.position >= first {
                         let runner = Arc::clone(&runner);
                         let run = tokio::spawn(async move { runner.run(piece).await });

@@ -48,6 +48,10 @@ impl Process for Renamed {
         self.inner.may_live_on(job, attempt)
     }
 
+    fn runs_max(&self) -> Option<usize> {
+        self.inner.runs_max()
+    }
+
     fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
         let names = Arc::clone(&self.names);
         let inputs = execution.inputs.iter().map(|(id, values)| {

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Most chunks of one stream under way at once. Default 16: enough to keep eight agents of two slots busy; each may hold its input and
-    /// its output in memory.
+    /// its output in memory. Fewer of what is cut here for a process that can't use so many.
     pub chunks_parallel_max: usize,
     /// Most attempts at one chunk whose run was lost. Default 3: an agent may die twice by chance.
     pub chunk_attempts_max: u32,

@@ -26,6 +26,13 @@ pub(crate) struct Piece {
     pub(crate) place: Option<TilePlace>,
 }
 
+impl Piece {
+    /// Nothing of it has to be fetched.
+    pub(crate) fn is_here(&self) -> bool {
+        self.inputs.iter().all(|(_, data)| matches!(data, PieceData::Here(_)))
+    }
+}
+
 /// The value of one input in a piece.
 pub(crate) enum PieceData {
     /// At hand.

@@ -11,7 +11,7 @@ use anabranch_streaming::{OwnChunks, OwnPlaylists, Settings, Streaming};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,8 @@ pub(crate) struct Base {
     script: Script,
     pub(crate) prepared: AtomicUsize,
     pub(crate) running: Arc<AtomicUsize>,
+    /// How many runs at once it says that it can use.
+    pub(crate) runs_max: OnceLock<usize>,
 }
 
 impl Base {
@@ -59,8 +61,8 @@ impl Base {
         R: Future<Output = Result<(), Error>> + Send + 'static,
     {
         let script: Script = Arc::new(move |chunk| Box::pin(script(chunk)));
-        let (prepared, running) = Default::default();
-        Arc::new(Self { description: Arc::new(description), script, prepared, running })
+        let (prepared, running, runs_max) = Default::default();
+        Arc::new(Self { description: Arc::new(description), script, prepared, running, runs_max })
     }
 
     /// Gives back every chunk at once.
@@ -95,6 +97,10 @@ pub(crate) fn describe(cut: &[&str]) -> ProcessDescription {
 impl Process for Base {
     fn description(&self) -> Arc<ProcessDescription> {
         Arc::clone(&self.description)
+    }
+
+    fn runs_max(&self) -> Option<usize> {
+        self.runs_max.get().copied()
     }
 
     fn prepare(&self, shared: Inputs, _sink: Arc<dyn OutputSink>) -> BoxFuture<'_, Result<Prepared, Error>> {

@@ -4,7 +4,7 @@ use crate::doubles::{Base, Sink, collection, describe, geojson, ids, literal, ru
 use anabranch_model::{Error, LiteralType, LiteralValue, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::Semaphore;
+use tokio::sync::{Barrier, Semaphore};
 
 const PLAYLIST: &str = "application/x-ogc-playlist+application/geo+json";
 
@@ -85,6 +85,32 @@ async fn order_is_kept_however_long_chunks_take() {
     run(&process, inputs, PLAYLIST, 0, &sink).await.unwrap();
     let order: Vec<_> = sink.chunks().iter().flat_map(|chunk| ids(chunk)).collect();
     assert_eq!(order, (0..8).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn no_more_chunks_are_under_way_than_the_process_can_use() {
+    for (runs_max, at_once) in [(Some(2), 2), (None, 3)] {
+        // None ends before so many are there.
+        let (there, most) = (Arc::new(Barrier::new(at_once)), Arc::new(AtomicUsize::new(0)));
+        let (running, seen) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&most));
+        let base = Base::new(move |chunk| {
+            let (there, running, most) = (Arc::clone(&there), Arc::clone(&running), Arc::clone(&most));
+            async move {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                there.wait().await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                chunk.give().await
+            }
+        });
+        runs_max.into_iter().for_each(|runs_max| base.runs_max.set(runs_max).unwrap());
+        let sink = Sink::new();
+        let process = streaming(&base, "OutputStreaming", &[]);
+        let inputs = vec![("data", geojson(&collection(0, 12))), ("NumberOfChunks", count(12))];
+        run(&process, inputs, PLAYLIST, 0, &sink).await.unwrap();
+        assert_eq!(sink.chunks().len(), 12);
+        let most = seen.load(Ordering::SeqCst);
+        assert!(runs_max.map_or(most >= at_once, |runs_max| most == runs_max), "{runs_max:?}: {most}");
+    }
 }
 
 #[tokio::test]
