@@ -6,7 +6,7 @@
 use crate::http::Caller;
 use anabranch_model::{JobId, ProcessId, Timestamp};
 use anyhow::Context as _;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -61,12 +61,9 @@ impl Audit {
     }
 
     fn write(&self, user: Option<&str>, from: &str, event: Event<'_>) {
-        let mut line = Map::new();
-        line.insert("time".into(), Timestamp::now().to_string().into());
-        line.insert("user".into(), user.into());
-        line.insert("from".into(), from.into());
-        line.extend(fields(event));
-        let mut text = Value::Object(line).to_string();
+        let line = Line { time: Timestamp::now(), user, from, what: What::from(event) };
+        // Made of texts only.
+        let Ok(mut text) = serde_json::to_string(&line) else { return };
         text.push('\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let written = cut(&self.path, &mut file).and_then(|()| file.write_all(text.as_bytes()));
@@ -76,24 +73,49 @@ impl Audit {
     }
 }
 
-fn fields(event: Event<'_>) -> Map<String, Value> {
-    let fields = match event {
-        Event::LoginFailed { why } => json!({ "event": "login", "outcome": why }),
-        Event::Submitted { process, job, outcome } => {
-            let job = job.map(|job| job.to_string());
-            json!({ "event": "submit", "process": process.as_str(), "job": job, "outcome": outcome })
+/// A line as it is written.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: Timestamp,
+    user: Option<&'a str>,
+    from: &'a str,
+    #[serde(flatten)]
+    what: What<'a>,
+}
+
+/// What happened, with what it happened to.
+#[derive(Default, Serialize)]
+struct What<'a> {
+    event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<JobId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    outcome: &'a str,
+}
+
+impl<'a> From<Event<'a>> for What<'a> {
+    fn from(event: Event<'a>) -> Self {
+        match event {
+            Event::LoginFailed { why } => Self { event: "login", outcome: why, ..Self::default() },
+            Event::Submitted { process, job, outcome } => {
+                Self { event: "submit", process: Some(process.as_str()), job, outcome, ..Self::default() }
+            }
+            Event::Dismissed { job, outcome } => {
+                Self { event: "dismiss", job: Some(job), outcome, ..Self::default() }
+            }
+            Event::Drained { agent, drain, outcome } => {
+                let event = if drain { "drain" } else { "undrain" };
+                Self { event, agent: Some(agent), outcome, ..Self::default() }
+            }
+            Event::Changed { what, name } => {
+                Self { event: what, name: Some(name), outcome: "done", ..Self::default() }
+            }
         }
-        Event::Dismissed { job, outcome } => {
-            json!({ "event": "dismiss", "job": job.to_string(), "outcome": outcome })
-        }
-        Event::Drained { agent, drain, outcome } => {
-            json!({ "event": if drain { "drain" } else { "undrain" }, "agent": agent, "outcome": outcome })
-        }
-        Event::Changed { what, name } => json!({ "event": what, "name": name, "outcome": "done" }),
-    };
-    match fields {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
     }
 }
 
@@ -103,11 +125,11 @@ fn open(path: &Path) -> std::io::Result<File> {
 
 /// Begins a new file where the old one is full, or has been moved away by somebody else.
 fn cut(path: &Path, file: &mut File) -> std::io::Result<()> {
-    let is_there = path.exists();
-    if is_there && file.metadata()?.len() < FILE_BYTES_MAX {
+    let there = fs::metadata(path).ok();
+    if there.as_ref().is_some_and(|there| there.len() < FILE_BYTES_MAX) {
         return Ok(());
     }
-    if is_there {
+    if there.is_some() {
         let old = |n: u32| PathBuf::from(format!("{}.{n}", path.display()));
         for n in (1..FILES_MAX).rev() {
             // Where there are not so many yet, there is nothing to rename.
@@ -122,6 +144,7 @@ fn cut(path: &Path, file: &mut File) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     #[test]
     fn lines_are_json_and_a_moved_file_is_begun_anew() {
