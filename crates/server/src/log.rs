@@ -1,11 +1,11 @@
 //! The log: to standard error, as text or as JSON, at a level that can be changed while the program runs.
 
-use crate::{telemetry, terminal};
+use crate::terminal;
 use anyhow::Context as _;
 use serde::Deserialize;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 /// The variable that wins over `log.level`.
 const LEVEL_VARIABLE: &str = "ANABRANCH_LOG";
@@ -47,6 +47,10 @@ impl Config {
     }
 }
 
+type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+/// What writes the lines.
+pub(crate) type Lines = Layered<Box<dyn Layer<Filtered> + Send + Sync>, Filtered>;
+
 /// A handle on the running log.
 pub(crate) struct Log(reload::Handle<EnvFilter, Registry>);
 
@@ -63,14 +67,14 @@ impl Log {
     }
 }
 
-/// Starts the log, and traces where they are wanted: they are sent until what is given beside the log is dropped. To be called once.
+/// Starts the log, with spans for whoever traces them. To be called once.
 ///
 /// # Errors
-/// Where the level is no filter, and as [`telemetry::start`].
-pub(crate) fn start(
-    config: &Config,
-    telemetry: &telemetry::Config,
-) -> anyhow::Result<(Log, telemetry::Sending)> {
+/// Where the level is no filter.
+pub(crate) fn start<L>(config: &Config, traces: L) -> anyhow::Result<Log>
+where
+    L: Layer<Lines> + Send + Sync,
+{
     let filter = match EnvFilter::try_from_env(LEVEL_VARIABLE) {
         Ok(filter) => filter,
         Err(_not_given) => config.filter()?,
@@ -86,7 +90,6 @@ pub(crate) fn start(
         Format::Json => lines.json().boxed(),
         Format::Text => lines.with_ansi(terminal::is_watched()).boxed(),
     };
-    let (traces, sending) = telemetry::start(telemetry)?;
     tracing_subscriber::registry().with(filter).with(lines).with(traces).init();
-    Ok((Log(handle), sending))
+    Ok(Log(handle))
 }

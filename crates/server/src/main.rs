@@ -53,6 +53,7 @@ use anabranch_remote::AgentError;
 use clap::Parser as _;
 use cli::{Cli, Command};
 use std::process::ExitCode;
+use tracing_subscriber::layer::Identity;
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_UNREACHABLE: u8 = 3;
@@ -98,7 +99,7 @@ fn main() -> ExitCode {
 async fn run(command: &Command) -> anyhow::Result<ExitCode> {
     // The server's configuration says how it logs.
     if !matches!(command, Command::Serve(_)) {
-        let _nothing_is_traced = log::start(&log::Config::default(), &telemetry::Config::default())?;
+        log::start(&log::Config::default(), Identity::new())?;
     }
     match command {
         Command::Serve(arguments) => serve::serve(arguments).await?,

@@ -22,7 +22,7 @@ use crate::shared_folder::SharedFolders;
 use crate::streams::Publishing;
 use crate::upload_server::UploadServer;
 use crate::uploading::Uploads;
-use crate::{local_services, log, open_files, signals, terminal, xmpp_server, xmpp_session};
+use crate::{local_services, log, open_files, signals, telemetry, terminal, xmpp_server, xmpp_session};
 use anabranch_egress::Egress;
 use anabranch_engine::{Engine, EngineConfig, Quota, Quotas};
 use anabranch_ogc::ogcapi::BaseUrl;
@@ -51,7 +51,8 @@ const EXIT_LOST: i32 = 75;
 /// Where it can't be started: configuration, data folder, ports, certificate, external XMPP server.
 pub(crate) async fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let config = load_config(arguments)?;
-    let (log, _sent_until_the_end) = log::start(&config.log, &config.telemetry)?;
+    let (traces, _sends_until_the_end) = telemetry::start(&config.telemetry)?;
+    let log = log::start(&config.log, traces)?;
     open_files::allow(config.http.connections_max)?;
     let shutdown = signals::shutdown_token()?;
     let folder = Folder::open(&arguments.data.folder())?;

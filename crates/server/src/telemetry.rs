@@ -4,12 +4,12 @@
 #[cfg(feature = "opentelemetry")]
 mod otlp;
 #[cfg(feature = "opentelemetry")]
-pub(crate) use otlp::{Sending, answered, received, start};
+pub(crate) use otlp::{answered, received, start};
 
 #[cfg(not(feature = "opentelemetry"))]
 mod without;
 #[cfg(not(feature = "opentelemetry"))]
-pub(crate) use without::{Sending, answered, received, start};
+pub(crate) use without::{answered, received, start};
 
 use serde::Deserialize;
 
