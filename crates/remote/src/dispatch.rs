@@ -6,7 +6,8 @@
 //!   side in one array for each process, so that this costs about a microsecond for a thousand agents, and an agent that becomes
 //!   better or worse changes one number for each of its processes, with no order to keep.
 //! - An agent that can take more than before (a run has ended, it is less busy, it came) takes a run that waits for one of its
-//!   processes: of the owner who has waited longest for their turn, the oldest. Nobody else could have taken it, else it would not wait: so only the processes of that agent are looked at.
+//!   processes: of the owner who has waited longest for their turn, the oldest. Nobody else could have taken it, else it would not
+//!   wait: so only the processes of that agent are looked at.
 //!
 //! Every change goes through one method, which notes the agent; [`Dispatcher::decide`] is to be called until it gives nothing.
 //!
@@ -14,12 +15,11 @@
 
 mod candidates;
 mod lane;
-mod lanes;
+mod numbered;
 mod owners;
 mod queue;
 mod standing;
 mod worker;
-mod workers;
 
 #[cfg(test)]
 mod tests;
@@ -29,16 +29,15 @@ use std::sync::Arc;
 
 use anabranch_model::{ProcessId, UserName};
 
-use lane::Lane;
 pub use lane::Ticket;
-use lanes::Lanes;
+use lane::{Lane, LaneNumber};
+use numbered::Numbered;
 use owners::Owners;
 use queue::Next;
 use standing::Situation;
 pub use standing::{Obstacle, Rules, obstacle};
-use worker::Offered;
 pub use worker::{AgentKey, Service, Slots, Worker};
-use workers::{WorkerNumber, Workers};
+use worker::{Offered, WorkerNumber};
 
 use crate::pool::WaitingRuns;
 use crate::run_id::RunId;
@@ -47,8 +46,8 @@ use crate::run_id::RunId;
 #[derive(Debug)]
 pub struct Dispatcher {
     rules: Rules,
-    workers: Workers,
-    lanes: Lanes,
+    workers: Numbered<Arc<AgentKey>, Worker>,
+    lanes: Numbered<ProcessId, Lane>,
     owners: Owners,
     /// Runs that wait, in all lanes.
     queued: usize,
@@ -93,8 +92,8 @@ impl Dispatcher {
     pub fn new(rules: Rules) -> Self {
         Self {
             rules,
-            workers: Workers::default(),
-            lanes: Lanes::default(),
+            workers: Numbered::default(),
+            lanes: Numbered::default(),
             owners: Owners::default(),
             queued: 0,
             changed: BTreeSet::new(),
@@ -118,7 +117,10 @@ impl Dispatcher {
 
     /// Changes what is known of an agent, which is made where it is not known; its services and labels have methods of their own.
     pub fn change<T>(&mut self, agent: &AgentKey, change: impl FnOnce(&mut Worker) -> T) -> T {
-        let number = self.workers.open(agent);
+        let number = self.workers.number(agent).unwrap_or_else(|| {
+            let key = Arc::new(agent.clone());
+            self.workers.insert(Arc::clone(&key), Worker::new(key))
+        });
         self.changed.insert(number);
         change(&mut self.workers[number])
     }
@@ -126,7 +128,7 @@ impl Dispatcher {
     /// Forgets an agent.
     pub fn forget(&mut self, agent: &AgentKey) {
         self.retain(agent, |_| false);
-        if let Some(number) = self.workers.close(agent) {
+        if let Some(number) = self.workers.remove(agent) {
             self.changed.remove(&number);
         }
     }
@@ -150,13 +152,14 @@ impl Dispatcher {
             (offered.service, offered.matching) = (service, matching);
             return;
         }
-        let number = self.lanes.open(process);
+        let number = self.lane(process);
         let lane = &mut self.lanes[number];
         let place = lane.candidates.add(holder);
         self.reviews.insert(process.clone());
         let offered = Offered { service, lane: number, place, matching, counted: None, worth: None };
         // One text for all agents.
-        worker.services.insert(lane.process.clone(), offered);
+        let name = lane.process.clone();
+        self.workers[holder].services.insert(name, offered);
     }
 
     /// An agent offers a process no more.
@@ -174,7 +177,7 @@ impl Dispatcher {
         if !lane.queue.is_empty() {
             self.news.insert(process.clone());
         }
-        self.lanes.close_idle(process);
+        self.close_idle(process);
     }
 
     /// An agent offers nothing more but these.
@@ -189,7 +192,7 @@ impl Dispatcher {
     /// A run waits for an agent, with a ticket that no other one has. Owners take turns; runs of nobody are as those of one owner.
     pub fn queue(&mut self, process: &ProcessId, ticket: Ticket, run: RunId, owner: Option<UserName>) {
         self.unqueue(process, ticket);
-        let number = self.lanes.open(process);
+        let number = self.lane(process);
         let owner = self.owners.enter(owner);
         self.lanes[number].queue.insert(ticket, run, owner, self.owners.turn(owner));
         self.queued += 1;
@@ -202,7 +205,7 @@ impl Dispatcher {
         let (run, owner) = self.lanes.get_mut(process)?.unqueue(ticket)?;
         self.owners.leave(owner);
         self.queued -= 1;
-        self.lanes.close_idle(process);
+        self.close_idle(process);
         Some(run)
     }
 
@@ -249,6 +252,19 @@ impl Dispatcher {
     /// Processes of which agents came or went since the last call. To be called when [`Dispatcher::decide`] has given nothing.
     pub fn take_reviews(&mut self) -> BTreeSet<ProcessId> {
         std::mem::take(&mut self.reviews)
+    }
+
+    /// The lane of a process, which is made where there is none.
+    fn lane(&mut self, process: &ProcessId) -> LaneNumber {
+        let known = self.lanes.number(process);
+        known.unwrap_or_else(|| self.lanes.insert(process.clone(), Lane::new(process.clone())))
+    }
+
+    /// Gives up a lane of which nobody has anything.
+    fn close_idle(&mut self, process: &ProcessId) {
+        if self.lanes.get(process).is_some_and(Lane::is_idle) {
+            self.lanes.remove(process);
+        }
     }
 
     /// Who gets which run next. To be called until it gives nothing, after every change.

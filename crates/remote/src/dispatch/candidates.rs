@@ -1,7 +1,7 @@
 //! The agents that offer one process, and what each is worth for its next run.
 
 use super::standing::Rank;
-use super::workers::WorkerNumber;
+use super::worker::WorkerNumber;
 
 /// Where an agent stands among the candidates, until another one that goes makes room; see [`Candidates::remove`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +40,13 @@ impl Candidates {
     }
 
     pub(super) fn set(&mut self, place: Place, agent: WorkerNumber, rank: Option<Rank>) {
-        self.worth[place.0 as usize] = rank.map_or(NOTHING, |rank| rank.then(agent.0));
+        self.worth[place.0 as usize] = rank.map_or(NOTHING, |rank| rank.then(agent.as_u32()));
     }
 
     /// The best one that can take a run.
     pub(super) fn best(&self) -> Option<WorkerNumber> {
         let best = self.worth.iter().copied().min().filter(|best| *best != NOTHING)?;
         // The lower 32 bits.
-        Some(WorkerNumber(best as u32))
+        Some(WorkerNumber::from_u32(best as u32))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anabranch_model::ProcessId;
 
 use super::candidates::Candidates;
+use super::numbered::Number;
 use super::owners::OwnerNumber;
 use super::queue::Queue;
 use super::standing::{Obstacle, Rules};
@@ -12,6 +13,8 @@ use crate::run_id::RunId;
 
 /// The place of a run in the queue: the lower one came first.
 pub type Ticket = u64;
+
+pub(super) type LaneNumber = Number<Lane>;
 
 #[derive(Debug)]
 pub(super) struct Lane {

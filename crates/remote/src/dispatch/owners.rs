@@ -1,27 +1,23 @@
 //! Whose runs wait, and whose turn it is.
 
-use std::collections::HashMap;
-
 use anabranch_model::UserName;
+
+use super::numbered::{Number, Numbered};
 
 /// Whoever was served longest ago, or has waited longest since they came, has the lowest one. No two are the same.
 pub(super) type Turn = u64;
 
-/// An owner, as long as runs of theirs wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct OwnerNumber(u32);
+pub(super) type OwnerNumber = Number<Owner>;
 
 /// Everyone of whom something waits. Runs of nobody are as those of one user.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    all: Vec<Owner>,
-    unused: Vec<OwnerNumber>,
-    numbers: HashMap<Option<UserName>, OwnerNumber>,
+    all: Numbered<Option<UserName>, Owner>,
     turns: Turn,
 }
 
 #[derive(Debug)]
-struct Owner {
+pub(super) struct Owner {
     name: Option<UserName>,
     turn: Turn,
     /// Runs that wait, of all processes.
@@ -32,43 +28,35 @@ impl Owners {
     /// One more run of theirs waits. Who has had none behind them comes last in the round: so whoever sends one run after another
     /// does not go before those whose runs wait all the time.
     pub(super) fn enter(&mut self, name: Option<UserName>) -> OwnerNumber {
-        if let Some(number) = self.numbers.get(&name).copied() {
-            self.all[number.0 as usize].waiting += 1;
-            return number;
-        }
-        let owner = Owner { name: name.clone(), turn: self.next_turn(), waiting: 1 };
-        let number = match self.unused.pop() {
+        match self.all.number(&name) {
             Some(number) => {
-                self.all[number.0 as usize] = owner;
+                self.all[number].waiting += 1;
                 number
             }
             None => {
-                self.all.push(owner);
-                // Not more than runs that wait, of which memory holds far fewer.
-                OwnerNumber(u32::try_from(self.all.len() - 1).unwrap_or(u32::MAX))
+                let owner = Owner { name: name.clone(), turn: self.next_turn(), waiting: 1 };
+                self.all.insert(name, owner)
             }
-        };
-        self.numbers.insert(name, number);
-        number
+        }
     }
 
     /// A run of theirs waits no more; they are forgotten with the last one.
     pub(super) fn leave(&mut self, number: OwnerNumber) {
-        let owner = &mut self.all[number.0 as usize];
+        let owner = &mut self.all[number];
         owner.waiting -= 1;
         if owner.waiting == 0 {
-            self.numbers.remove(&owner.name);
-            self.unused.push(number);
+            let name = owner.name.take();
+            self.all.remove(&name);
         }
     }
 
     /// An agent got a run of theirs: the others come first now.
     pub(super) fn served(&mut self, number: OwnerNumber) {
-        self.all[number.0 as usize].turn = self.next_turn();
+        self.all[number].turn = self.next_turn();
     }
 
     pub(super) fn turn(&self, number: OwnerNumber) -> Turn {
-        self.all[number.0 as usize].turn
+        self.all[number].turn
     }
 
     fn next_turn(&mut self) -> Turn {

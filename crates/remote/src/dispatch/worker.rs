@@ -8,7 +8,8 @@ use std::time::Instant;
 use anabranch_model::ProcessId;
 
 use super::candidates::Place;
-use super::lanes::LaneNumber;
+use super::lane::LaneNumber;
+use super::numbered::Number;
 use super::standing::{Obstacle, Rank};
 use crate::load::Load;
 use crate::post::bare;
@@ -43,6 +44,8 @@ impl fmt::Display for AgentKey {
         }
     }
 }
+
+pub(super) type WorkerNumber = Number<Worker>;
 
 /// One agent, as far as it takes runs.
 #[derive(Debug)]
