@@ -117,29 +117,37 @@ async fn values_that_would_be_options_never_start_anything() {
     assert!(!run.folder.path().join("ran").exists());
 }
 
-/// While the run waits, what is complete is there, and what is being written is not.
+/// While the run waits, what is complete is there, and what is being written is not. A file that is handed over is moved away, which may be
+/// as soon as it is complete.
 #[tokio::test]
 async fn complete_files_are_handed_over_while_the_run_goes_on() {
-    let wait = "while [ ! -e {folder}/go ]; do :; done";
-    for (complete, script, first) in [
-        ("named", "echo -n 1 > tiles/1.tmp; mv tiles/1.tmp tiles/1.txt; echo -n 2 > tiles/2.tmp", "1"),
-        ("closed", "echo -n 1 > tiles/1.txt; exec 3> tiles/2.txt; echo -n h >&3", "1"),
+    for (complete, before, after) in [
+        (
+            "named",
+            "echo -n 1 > tiles/1.tmp; mv tiles/1.tmp tiles/1.txt; echo -n h > tiles/2.tmp",
+            "echo -n 2 >> tiles/2.tmp; mv tiles/2.tmp tiles/2.txt; echo -n 3 > tiles/3.tmp; mv tiles/3.tmp tiles/3.txt",
+        ),
+        (
+            "closed",
+            "echo -n 1 > tiles/1.txt; exec 3> tiles/2.txt; echo -n h >&3",
+            "echo -n 2 >&3; exec 3>&-; echo -n 3 > tiles/3.txt",
+        ),
         (
             "next",
-            "echo -n 1 > tiles/1.txt; while ! [ tiles/2.txt -nt tiles/1.txt ]; do echo -n h > tiles/2.txt; done",
-            "1",
+            "echo -n 1 > tiles/1.txt
+while [ -e tiles/1.txt ] && ! [ tiles/2.txt -nt tiles/1.txt ]; do echo -n h > tiles/2.txt; done",
+            "echo -n 2 >> tiles/2.txt; echo -n 3 > tiles/3.txt",
         ),
     ] {
-        let script = format!("{script}\n{wait}\nexec 3>&-; echo -n 2 > tiles/2.txt; echo -n 3 > tiles/3.txt");
+        let script = format!("{before}\nwhile [ ! -e {{folder}}/go ]; do :; done\n{after}");
         let run = Run::new(&script, &format!("{TILES}complete = '{complete}'"));
         let go = async {
-            super::support::until("the first chunk", || (run.sink.chunk("tiles") == first).then_some(()))
-                .await;
+            super::support::until("the first chunk", || (run.sink.chunk("tiles") == "1").then_some(())).await;
             std::fs::write(run.folder.path().join("go"), "").unwrap();
         };
         let (result, ()) = tokio::join!(run.execute(), go);
         result.unwrap();
-        assert_eq!(run.sink.chunk("tiles"), "1|2|3", "{complete}");
+        assert_eq!(run.sink.chunk("tiles"), "1|h2|3", "{complete}");
     }
 }
 
