@@ -8,6 +8,7 @@ use crate::check::{CheckError, lock};
 use crate::folders::{self, Folders};
 use crate::store::files::each_file;
 use crate::store::schema;
+use crate::view::OutputSummary;
 use anabranch_model::JobId;
 use rusqlite::{Connection, OptionalExtension as _};
 use std::collections::{BTreeSet, HashSet};
@@ -129,9 +130,19 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> CopyError + use<> {
 }
 
 fn copy_into(from: &Folders, to: &Folders) -> Result<Copied, CopyError> {
+    let source = copy_rows(from, to)?;
+    copy_files(from, to, &source)
+}
+
+/// One moment of all rows, however much is written meanwhile; gives the database that they come from.
+pub(crate) fn copy_rows(from: &Folders, to: &Folders) -> Result<Connection, CopyError> {
     let source = schema::open_reader(&from.database())?;
-    // One moment of all rows, however much is written meanwhile.
     source.execute("VACUUM INTO ?1", [to.database().to_string_lossy()])?;
+    Ok(source)
+}
+
+/// The files that the rows speak of, and all else.
+pub(crate) fn copy_files(from: &Folders, to: &Folders, source: &Connection) -> Result<Copied, CopyError> {
     let rows = Connection::open(to.database())?;
     let mut copied = Copied::default();
     let mut missing = BTreeSet::new();
@@ -152,7 +163,7 @@ fn copy_into(from: &Folders, to: &Folders) -> Result<Copied, CopyError> {
         }
     })?;
     failed.map_or(Ok(()), Err)?;
-    settle(&source, &rows, &missing, &mut copied)?;
+    settle(source, &rows, &missing, &mut copied)?;
     copy_logs(&rows, from, to)?;
     copied.jobs = rows.query_row("SELECT count(*) FROM jobs", [], |row| row.get(0))?;
     rows.close().map_err(|(_, error)| error)?;
@@ -184,11 +195,35 @@ fn settle(
                 rows.execute(&format!("DELETE FROM {table} WHERE sequence=?1"), [sequence])?;
             }
             copied.removed += 1;
+        } else if has_ended && take_over_outputs(source, rows, *sequence)? {
+            // The job is whole without them.
         } else if has_ended {
             copied.damaged.push(id);
         }
     }
     Ok(())
+}
+
+/// Takes the outputs of a job as they are by now, where some went before their job while they were copied; true where some did.
+fn take_over_outputs(source: &Connection, rows: &Connection, sequence: i64) -> rusqlite::Result<bool> {
+    let outputs = |connection: &Connection| {
+        let sql = "SELECT outputs, outputs_expire, stored_bytes FROM jobs WHERE sequence=?1";
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?))
+        };
+        connection.query_row(sql, [sequence], read)
+    };
+    let (now, then) = (outputs(source)?, outputs(rows)?);
+    if now.0 == then.0 {
+        return Ok(false);
+    }
+    let sql = "UPDATE jobs SET outputs=?2, outputs_expire=?3, stored_bytes=?4 WHERE sequence=?1";
+    rows.execute(sql, (sequence, &now.0, now.1, now.2))?;
+    let all: Vec<OutputSummary> = serde_json::from_str(&now.0).unwrap_or_default();
+    for (place, _) in all.iter().enumerate().filter(|(_, output)| output.is_removed()) {
+        rows.execute("DELETE FROM chunks WHERE sequence=?1 AND output=?2", (sequence, place))?;
+    }
+    Ok(true)
 }
 
 fn copy_logs(rows: &Connection, from: &Folders, to: &Folders) -> Result<(), CopyError> {

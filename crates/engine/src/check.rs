@@ -296,22 +296,20 @@ impl Look<'_> {
 
     /// A job tells of the chunks that it has.
     fn chunks(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql = "SELECT sequence, output, count(*), max(number) + 1 FROM chunks GROUP BY sequence, output";
+        let sql = "SELECT sequence, output, count(*) FROM chunks GROUP BY sequence, output";
         let mut counts: HashMap<(i64, usize), u64> = HashMap::new();
         let mut statement = connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let (count, end): (u64, u64) = (row.get(2)?, row.get(3)?);
-            // A gap counts as what is missing.
-            counts.insert((row.get(0)?, row.get(1)?), if count == end { count } else { count.min(end) });
+            counts.insert((row.get(0)?, row.get(1)?), row.get(2)?);
         }
         for (sequence, job) in &self.jobs {
             for (number, output) in job.outputs.iter().enumerate() {
                 let found = counts.get(&(*sequence, number)).copied().unwrap_or(0);
-                if found != output.chunks {
-                    let (job, output) = (job.id.to_string(), output);
-                    let finding =
-                        Finding::Chunks { job, output: output.id.clone(), told: output.chunks, found };
+                let told = output.chunks.saturating_sub(output.removed);
+                if found != told {
+                    let (job, output) = (job.id.to_string(), output.id.clone());
+                    let finding = Finding::Chunks { job, output, told, found };
                     self.findings.insert(finding);
                 }
             }

@@ -294,9 +294,23 @@ impl Engine {
     /// The results of a job that succeeded.
     ///
     /// # Errors
-    /// [`Error::NoSuchJob`], [`Error::ResultNotReady`], [`Error::Dismissed`], or the error the job failed with.
+    /// [`Error::NoSuchJob`], [`Error::ResultNotReady`], [`Error::Dismissed`], or the error the job failed with; [`Error::OutputGone`]
+    /// where an output is kept less long than its job.
     pub async fn results(&self, viewer: &Viewer, id: JobId) -> Result<Arc<Results>, Error> {
-        self.0.results(viewer, id).await
+        self.0.results(viewer, id, None).await
+    }
+
+    /// The same for who wants these outputs only: others may be gone, and be among the results or not.
+    ///
+    /// # Errors
+    /// As [`Engine::results`].
+    pub async fn results_of(
+        &self,
+        viewer: &Viewer,
+        id: JobId,
+        only: &[String],
+    ) -> Result<Arc<Results>, Error> {
+        self.0.results(viewer, id, Some(only)).await
     }
 
     /// One output of a job that succeeded.
@@ -304,7 +318,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::results`], and [`Error::NoSuchOutput`].
     pub async fn output(&self, viewer: &Viewer, id: JobId, output: &str) -> Result<OutputLog, Error> {
-        let results = self.results(viewer, id).await?;
+        let results = self.results_of(viewer, id, &[output.to_owned()]).await?;
         let found = results.output(output).cloned();
         found.ok_or_else(|| Error::NoSuchOutput { job: id, output: output.to_owned() })
     }
@@ -313,7 +327,7 @@ impl Engine {
     /// To follow, [`Engine::watch`] until [`JobView::outputs`] counts more.
     ///
     /// # Errors
-    /// [`Error::NoSuchJob`], [`Error::NoSuchOutput`], [`Error::Dismissed`].
+    /// [`Error::NoSuchJob`], [`Error::NoSuchOutput`], [`Error::OutputGone`], [`Error::Dismissed`].
     pub async fn chunks(
         &self,
         viewer: &Viewer,

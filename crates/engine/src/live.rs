@@ -6,6 +6,7 @@
 
 use crate::clock;
 use crate::log::JobLog;
+use crate::quota::Terms;
 use crate::store::inbox::{Inbox, Urgency};
 use crate::store::reader::Removable;
 use crate::submit::input_bytes;
@@ -690,6 +691,7 @@ impl Record {
             bytes: if all { log.bytes_kept(self.kept_max) } else { log.stored_bytes },
             removed: if all { log.first_kept(self.kept_max) } else { log.removed } as u64,
             kept_max: self.kept_max.map(|chunks| chunks as u64),
+            expires: self.job.finished.and_then(|at| log.expires(&request.terms, at, keep_s)),
         });
         let expires = self.job.finished.map(|at| clock::seconds_after(at, keep_s));
         JobView { outputs: outputs.collect(), expires, job: self.job.clone() }
@@ -741,6 +743,17 @@ impl ChunkLog {
         Self { removed, chunks: chunks.into(), bytes, stored, stored_bytes: bytes, leaving: VecDeque::new() }
     }
 
+    /// When its chunks are removed, of a job that finished then and is kept so long; where that is earlier.
+    fn expires(&self, terms: &Terms, finished: Timestamp, job_keep_s: u64) -> Option<Timestamp> {
+        if terms.outputs_keep_s.is_empty() {
+            return None;
+        }
+        let mut media_types: Vec<_> = self.chunks.iter().filter_map(media_type).collect();
+        media_types.dedup();
+        let keep_s = media_types.into_iter().filter_map(|name| terms.output_keep_s(name)).min();
+        keep_s.filter(|keep_s| *keep_s < job_keep_s).map(|keep_s| clock::seconds_after(finished, keep_s))
+    }
+
     /// The number of the next chunk.
     fn end(&self) -> usize {
         self.removed.saturating_add(self.chunks.len())
@@ -769,6 +782,13 @@ pub(crate) fn value_bytes(value: &Value) -> u64 {
         Value::Literal(literal) => literal.text.len() as u64,
         Value::BoundingBox(bounding_box) => 8 * (bounding_box.lower.len() + bounding_box.upper.len()) as u64,
         Value::Complex(complex) => complex.data.len(),
+    }
+}
+
+fn media_type(value: &Value) -> Option<&str> {
+    match value {
+        Value::Complex(complex) => Some(&complex.format.media_type),
+        Value::Literal(_) | Value::BoundingBox(_) => None,
     }
 }
 

@@ -28,7 +28,8 @@ impl Inner {
         said: &FormatHint,
         path: PathBuf,
     ) -> Result<(Data, FormatHint), Error> {
-        let results = self.results(viewer, job).await?;
+        let only = output.clone().map(|output| vec![output]);
+        let results = self.results(viewer, job, only.as_deref()).await?;
         let log = match &output {
             Some(output) => results.output(output),
             None => results.outputs.first(),

@@ -52,15 +52,27 @@ impl Inner {
     }
 
     /// See [`crate::Engine::results`].
-    pub(crate) async fn results(&self, viewer: &Viewer, id: JobId) -> Result<Arc<Results>, Error> {
+    pub(crate) async fn results(
+        &self,
+        viewer: &Viewer,
+        id: JobId,
+        only: Option<&[String]>,
+    ) -> Result<Arc<Results>, Error> {
         match self.find(viewer, id).await? {
-            Found::Live(live) => live.results(),
-            Found::Stored(stored) => self.stored_results(&stored).await.map(Arc::new),
+            Found::Live(live) => {
+                let results = live.results()?;
+                live.view().check_outputs(only, clock::now())?;
+                Ok(results)
+            }
+            Found::Stored(stored) => {
+                readable(&stored.view.job)?;
+                stored.view.check_outputs(only, clock::now())?;
+                self.stored_results(&stored).await.map(Arc::new)
+            }
         }
     }
 
     async fn stored_results(&self, stored: &StoredJob) -> Result<Results, Error> {
-        readable(&stored.view.job)?;
         let request = self.store.readers.request(stored.sequence).await?;
         let chunks = self.store.readers.all_chunks(stored.sequence, request.outputs.len()).await?;
         Ok(assemble(&request.outputs, chunks))
@@ -98,6 +110,7 @@ impl Inner {
                 }
             }
         };
+        page.view.check_outputs(Some(&[output.to_owned()]), clock::now())?;
         match &page.view.job.state {
             // What a playlist has shown stays.
             JobState::Finished(Outcome::Dismissed(_)) if !page.request.is_stream() => Err(Error::Dismissed),

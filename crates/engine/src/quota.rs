@@ -33,6 +33,10 @@ pub struct Quota {
     /// How long a finished job is kept with its results, seconds, instead of [`crate::Limits::results_keep_s`]. The shortest of those that
     /// hold for a job counts.
     pub results_keep_s: Option<u64>,
+    /// How long outputs of a class are kept after the end of their job, seconds, where that is less than the job is kept: by a pattern of
+    /// their media type, in which `*` stands for any characters. Of several that hold for an output the shortest counts. Literal
+    /// values and bounding boxes are of no class, and go with their job.
+    pub outputs_keep_s: BTreeMap<String, u64>,
 }
 
 impl Quota {
@@ -78,9 +82,21 @@ pub struct Terms {
     /// How long it is kept when it has finished, seconds; where nothing is said, as long as all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) results_keep_s: Option<u64>,
+    /// How long its outputs are kept, seconds, by patterns of their media types.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) outputs_keep_s: BTreeMap<String, u64>,
 }
 
 impl Terms {
+    /// How long outputs of a media type are kept, seconds; `None` for as long as their job. Parameters of the type may be meant or not.
+    pub(crate) fn output_keep_s(&self, media_type: &str) -> Option<u64> {
+        let whole = media_type.to_ascii_lowercase();
+        let bare = whole.split(';').next().unwrap_or_default().trim_end();
+        let meant = |pattern: &str| matches(pattern, bare) || matches(pattern, &whole);
+        let all = self.outputs_keep_s.iter().filter(|(pattern, _)| meant(&pattern.to_ascii_lowercase()));
+        all.map(|(_, keep_s)| *keep_s).min()
+    }
+
     /// Nothing that had to be remembered.
     pub(crate) fn is_plain(&self) -> bool {
         *self == Self::default()
@@ -119,6 +135,7 @@ impl Quotas {
             owner: strictest(&owner),
             process: strictest(&process),
             results_keep_s: all().filter_map(|quota| quota.results_keep_s).min(),
+            outputs_keep_s: shortest(all().flat_map(|quota| &quota.outputs_keep_s)),
         }
     }
 
@@ -126,6 +143,15 @@ impl Quotas {
     pub(crate) fn of_server(&self) -> Vec<Limit> {
         strictest(&[(&self.server, LimitOf::Server)])
     }
+}
+
+fn shortest<'a>(all: impl Iterator<Item = (&'a String, &'a u64)>) -> BTreeMap<String, u64> {
+    let mut shortest = BTreeMap::new();
+    for (pattern, keep_s) in all {
+        let kept = shortest.entry(pattern.clone()).or_insert(*keep_s);
+        *kept = (*keep_s).min(*kept);
+    }
+    shortest
 }
 
 fn strictest(quotas: &[(&Quota, LimitOf)]) -> Vec<Limit> {
@@ -194,6 +220,31 @@ mod tests {
         ] {
             assert_eq!(given(role, wanted), expected, "{role} {wanted:?}");
         }
+    }
+
+    #[test]
+    fn of_the_classes_that_an_output_is_of_the_shortest_time_counts() {
+        let keep = |classes: &[(&str, u64)]| Quota {
+            outputs_keep_s: classes.iter().map(|(pattern, keep_s)| ((*pattern).into(), *keep_s)).collect(),
+            ..Quota::default()
+        };
+        let quotas = Quotas {
+            server: keep(&[("image/*", 3600), ("*", 7200)]),
+            processes: [("ndwi".into(), keep(&[("image/*", 9000), ("image/tiff", 60)]))].into(),
+            ..Quotas::default()
+        };
+        let terms = quotas.terms(&[], &ProcessId::new("ndwi").unwrap(), None);
+        for (media_type, expected) in [
+            ("image/png", 3600),
+            ("Image/TIFF", 60),
+            ("image/tiff; application=geotiff", 60),
+            ("application/geo+json", 7200),
+        ] {
+            assert_eq!(terms.output_keep_s(media_type), Some(expected), "{media_type}");
+        }
+        let others = quotas.terms(&[], &ProcessId::new("echo").unwrap(), None);
+        assert_eq!(others.output_keep_s("image/tiff"), Some(3600));
+        assert_eq!(Terms::default().output_keep_s("image/tiff"), None);
     }
 
     #[test]

@@ -2,15 +2,62 @@
 
 use crate::clock;
 use crate::engine::Inner;
-use crate::folders::blocking;
+use crate::folders::{self, blocking};
 use crate::store::inbox::Rows;
 use crate::store::reader::Removable;
-use anabranch_model::{Error, JobId, Removal};
+use crate::store::row::{from_json, to_json};
+use crate::view::OutputSummary;
+use anabranch_model::{Error, JobId, Removal, Timestamp};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Jobs removed in one transaction: a few milliseconds, so that other writes are not held up.
 const JOBS_AT_ONCE: usize = 500;
+
+/// Outputs of a finished job that go before it.
+pub(crate) struct ExpiredOutputs {
+    pub(crate) job: Removable,
+    /// All of its outputs, as they are in the store.
+    pub(crate) outputs: String,
+    /// The same with these gone.
+    pub(crate) outputs_left: String,
+    pub(crate) stored_bytes_left: u64,
+    /// The places of those whose time is over.
+    pub(crate) expired: Vec<usize>,
+    /// The same with their names, and with those that went before.
+    removed: Vec<(usize, String)>,
+    /// When the next one goes.
+    pub(crate) next: Option<Timestamp>,
+}
+
+impl ExpiredOutputs {
+    fn new(job: Removable, outputs: String, now: Timestamp) -> Result<Self, Error> {
+        let mut all: Vec<OutputSummary> = from_json(0, &outputs)?;
+        let mut left = Self {
+            stored_bytes_left: job.stored_bytes,
+            job,
+            outputs,
+            outputs_left: String::new(),
+            expired: Vec::new(),
+            removed: Vec::new(),
+            next: None,
+        };
+        for (place, output) in all.iter_mut().enumerate().filter(|(_, output)| output.expires.is_some()) {
+            if !output.is_gone(now) {
+                left.next = left.next.into_iter().chain(output.expires).min();
+                continue;
+            }
+            if !output.is_removed() {
+                left.stored_bytes_left = left.stored_bytes_left.saturating_sub(output.bytes);
+                (output.removed, output.bytes) = (output.chunks, 0);
+                left.expired.push(place);
+            }
+            left.removed.push((place, output.id.clone()));
+        }
+        left.outputs_left = to_json(&all)?;
+        Ok(left)
+    }
+}
 
 /// Counts what an earlier server left, which are the jobs before `first`; then sweeps, until the engine stops or is gone. A million
 /// jobs take a second to be counted, in which nobody has to wait: limits that have to do with them hold a moment later.
@@ -49,10 +96,53 @@ impl Inner {
             }
             removed += self.remove_jobs(&jobs, why).await?;
         }
+        self.sweep_outputs().await?;
         let before = clock::seconds_before(clock::now(), self.limits.tombstones_keep_s);
         let kept_max = self.limits.tombstones_max;
         self.store.remove(Rows::Tombstones { before, kept_max }).await?;
         Ok(removed)
+    }
+
+    /// Removes outputs that are kept less long than their job. Rows first, then files, and then it is written down that the files are
+    /// gone: whoever is killed in between leaves the job due, and the next sweep begins with it.
+    async fn sweep_outputs(&self) -> Result<(), Error> {
+        loop {
+            let jobs = self.expire_outputs().await?;
+            if jobs.is_empty() {
+                return Ok(());
+            }
+            let (folders, removed) = (self.folders.clone(), Arc::clone(&jobs));
+            blocking(move || {
+                for ExpiredOutputs { job, removed, .. } in removed.iter() {
+                    for (place, output) in removed {
+                        folders::remove_folder(&folders.output(job.id, output, *place));
+                    }
+                }
+            })
+            .await?;
+            self.store.remove(Rows::OutputFiles(jobs)).await?;
+        }
+    }
+
+    /// Removes the rows of such outputs; tells whose files are to follow.
+    pub(crate) async fn expire_outputs(&self) -> Result<Arc<Vec<ExpiredOutputs>>, Error> {
+        let now = clock::now();
+        let due = self.store.readers.outputs_due(now, JOBS_AT_ONCE).await?.into_iter();
+        let jobs = due.map(|(job, outputs)| ExpiredOutputs::new(job, outputs, now));
+        let jobs = Arc::new(jobs.collect::<Result<Vec<_>, Error>>()?);
+        if jobs.is_empty() {
+            return Ok(jobs);
+        }
+        let count = self.store.remove(Rows::Outputs(Arc::clone(&jobs))).await?;
+        for ExpiredOutputs { job, stored_bytes_left, .. } in jobs.iter() {
+            if count == jobs.len() {
+                let less = job.stored_bytes.saturating_sub(*stored_bytes_left);
+                self.dispatcher.shrink(&job.owner, &job.process, less);
+            }
+            // It is read from the store from now on.
+            self.board.remove(job.id);
+        }
+        Ok(jobs)
     }
 
     /// Removes finished jobs: rows first, for a row without files would be a lie, and files without a row are found.

@@ -6,6 +6,7 @@
 //! but for what looks at or simulates the file of SQLite itself).
 
 mod callbacks;
+mod classes;
 mod conversion;
 mod data_folder;
 mod dismissing;

@@ -18,6 +18,32 @@ pub struct JobView {
     pub expires: Option<Timestamp>,
 }
 
+impl JobView {
+    /// When the first of its outputs that are there will be removed, or the job with all of them; `None` until it has finished. Of these
+    /// outputs, where some are named.
+    #[must_use]
+    pub fn outputs_expire(&self, only: Option<&[String]>, now: Timestamp) -> Option<Timestamp> {
+        let there = self.named(only).filter(|output| !output.is_gone(now));
+        there.filter_map(|output| output.expires).chain(self.expires).min()
+    }
+
+    /// Checks that none of its outputs was removed before it; none of these, where some are named.
+    ///
+    /// # Errors
+    /// [`Error::OutputGone`], of the first that was.
+    pub fn check_outputs(&self, only: Option<&[String]>, now: Timestamp) -> Result<(), Error> {
+        let gone = self.named(only).find(|output| output.is_gone(now));
+        let gone = gone.and_then(|output| Some((output, output.expires?)));
+        gone.map_or(Ok(()), |(output, at)| {
+            Err(Error::OutputGone { job: self.job.id, output: output.id.clone(), at })
+        })
+    }
+
+    fn named<'a>(&'a self, only: Option<&'a [String]>) -> impl Iterator<Item = &'a OutputSummary> {
+        self.outputs.iter().filter(move |output| only.is_none_or(|only| only.contains(&output.id)))
+    }
+}
+
 /// A job that waits or runs, as an operator sees it.
 #[derive(Clone, Debug)]
 pub struct LiveJob {
@@ -42,6 +68,22 @@ pub struct OutputSummary {
     /// So many are kept at most; `None` keeps all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_max: Option<u64>,
+    /// When its chunks are removed, where that is before the job is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+}
+
+impl OutputSummary {
+    /// Its time is over, while its job is still there. Nobody is shown it any more, whether its bytes have been removed already or not.
+    #[must_use]
+    pub fn is_gone(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|at| at <= now || self.is_removed())
+    }
+
+    /// Its chunks have been removed.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.expires.is_some() && self.removed == self.chunks
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]

@@ -47,6 +47,16 @@ pub enum Error {
         /// The output asked for.
         output: String,
     },
+    /// The client asked for an output whose time was over before that of its job.
+    #[error("output '{output}' of job {job} was removed at {at}: it is kept less long than its job")]
+    OutputGone {
+        /// The job, which is still there.
+        job: JobId,
+        /// The output.
+        output: String,
+        /// When.
+        at: Timestamp,
+    },
     /// The client asked for results too early.
     #[error("job {0} has not finished: its results are not ready")]
     ResultNotReady(JobId),

@@ -365,6 +365,7 @@ fn agent_error(error: Error, agent: &str) -> Error {
         | Error::NoSuchJob(_)
         | Error::Gone { .. }
         | Error::NoSuchOutput { .. }
+        | Error::OutputGone { .. }
         | Error::ResultNotReady(_)
         | Error::Dismissed
         | Error::NoSuchMode { .. }

@@ -68,7 +68,7 @@ impl RenderCallback for Documents {
 
 impl Documents {
     async fn results(&self, engine: &Engine, view: &JobView) -> Result<Vec<u8>, Error> {
-        let set = OutputSet::of(engine, &self.base, &Viewer::Operator, view.job.id).await?;
+        let set = OutputSet::of(engine, &self.base, &Viewer::Operator, view.job.id, None).await?;
         let written = tokio::task::spawn_blocking(move || {
             let mut document = Vec::new();
             results::write_document(&set.outputs_within(INLINE_BYTES_MAX), &mut document).map(|()| document)

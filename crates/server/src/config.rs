@@ -239,6 +239,8 @@ pub(crate) struct Limits {
     pub(crate) output_bytes_max: u64,
     pub(crate) converted_bytes_max: u64,
     pub(crate) results_keep_s: u64,
+    #[serde(default)]
+    pub(crate) outputs_keep_s: BTreeMap<String, u64>,
     pub(crate) reattach_s_max: u64,
     pub(crate) drain_s_max: u64,
 }
@@ -306,6 +308,17 @@ impl Config {
         merged(&file.map(read).transpose()?.unwrap_or_default())
     }
 
+    /// Every place that says how long outputs of a class are kept, and what it says.
+    fn output_classes(&self) -> impl Iterator<Item = (String, &BTreeMap<String, u64>)> {
+        let roles = self.roles.iter().map(|(name, role)| (format!("roles.{name}.limits"), &role.limits));
+        let processes =
+            self.processes.iter().map(|(name, of)| (format!("processes.{name:?}.limits"), &of.limits));
+        let quotas = std::iter::once(("limits.each_user".to_owned(), &self.limits.each_user));
+        let quotas =
+            quotas.chain(roles).chain(processes).map(|(place, quota)| (place, &quota.outputs_keep_s));
+        std::iter::once(("limits".to_owned(), &self.limits.outputs_keep_s)).chain(quotas)
+    }
+
     /// The defaults, overlaid by a text.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         let config = Self::deserialize(merged(text)?)?;
@@ -316,6 +329,15 @@ impl Config {
             ("connections_per_address_max", config.http.connections_per_address_max),
         ] {
             anyhow::ensure!(max > 0, "http.{key} must be at least 1");
+        }
+        for (place, classes) in config.output_classes() {
+            for (pattern, keep_s) in classes {
+                anyhow::ensure!(
+                    pattern.contains(['/', '*']),
+                    "{place}.outputs_keep_s names media types, in which * stands for any characters, such as \"image/*\", not {pattern:?}"
+                );
+                anyhow::ensure!(*keep_s > 0, "{place}.outputs_keep_s.{pattern:?} must be at least 1 second");
+            }
         }
         anyhow::ensure!(
             config.http.async_grace_ms <= ASYNC_GRACE_MS_MAX,
@@ -477,6 +499,11 @@ mod tests {
         );
         assert!(
             error("[[login.rights]]\nrole = \"x\"\nprocesses = [\"a/b\"]\nallow = [\"see\"]").contains("a/b")
+        );
+        assert!(error("[limits]\noutputs_keep_s = { image = 60 }").contains("limits.outputs_keep_s"));
+        let no_time = "[processes.\"x*\".limits.outputs_keep_s]\n\"image/*\" = 0";
+        assert!(
+            error(no_time).contains("processes.\"x*\".limits.outputs_keep_s.\"image/*\" must be at least 1")
         );
         assert!(error("[http]\nasync_grace_ms = 251").contains("at most 250, not 251"));
         assert!(error("[http]\nupload_bytes_max = 1").contains("at least http.body_bytes_max, not 1"));

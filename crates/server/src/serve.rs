@@ -326,6 +326,7 @@ pub(crate) fn quotas(config: &Config) -> Quotas {
     let server = Quota {
         hourly_jobs_max: limits.hourly_jobs_max,
         stored_bytes_max: limits.stored_bytes_max,
+        outputs_keep_s: limits.outputs_keep_s.clone(),
         ..Quota::default()
     };
     Quotas {

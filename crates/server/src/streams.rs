@@ -177,7 +177,8 @@ impl OwnChunks for Followed {
             loop {
                 // First, so that no chunk that comes meanwhile is waited for.
                 self.watch.borrow_and_update();
-                let page = self.engine.chunks(&self.viewer, self.job, &self.output, self.next, 1).await?;
+                let page = self.engine.chunks(&self.viewer, self.job, &self.output, self.next, 1).await;
+                let page = page.map_err(not_ours)?;
                 if page.first > self.next {
                     let missed = page.first - self.next;
                     let text = format!(
@@ -196,6 +197,16 @@ impl OwnChunks for Followed {
                 }
             }
         })
+    }
+}
+
+/// An error about the job that is read is none of the job that reads it.
+fn not_ours(error: Error) -> Error {
+    match error {
+        Error::Gone { .. } | Error::OutputGone { .. } | Error::NoSuchJob(_) => {
+            Error::process_failed(format!("the input playlist can't be read: {}", error.client_text()))
+        }
+        other => other,
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) async fn post(
     let request = match request(engine, callbacks, job, subscriber, event).await {
         Ok(request) => request,
         Err(Error::NoSuchJob(_) | Error::Gone { .. }) => return Posted::Gone,
+        // It does not come back.
+        Err(error @ Error::OutputGone { .. }) => return never(error.client_text()),
         Err(error) => return Posted::Later { reason: error.to_string(), retry_after: None },
     };
     let answer = engine.egress.fetch_any_status(request).await;

@@ -2,6 +2,7 @@
 
 use super::{LAZY, SYNC_AFTER};
 use crate::live::Live;
+use crate::retention::ExpiredOutputs;
 use anabranch_model::{CallbackEvent, Error, Timestamp};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +23,10 @@ pub(crate) enum Urgency {
 pub(crate) enum Rows {
     /// Finished jobs with all that belongs to them; why and when is remembered.
     Jobs { sequences: Vec<i64>, why: anabranch_model::Removal, at: Timestamp },
+    /// Outputs that go before their job.
+    Outputs(Arc<Vec<ExpiredOutputs>>),
+    /// Those whose files are gone too: the job is looked at again when its next output's time is over.
+    OutputFiles(Arc<Vec<ExpiredOutputs>>),
     /// What is remembered of jobs that were removed before then, and the oldest above so many.
     Tombstones { before: Timestamp, kept_max: u64 },
     /// Callbacks of a job that are due no more; `None` for all of them.

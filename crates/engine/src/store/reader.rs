@@ -144,6 +144,21 @@ impl Readers {
         .await
     }
 
+    /// Finished jobs with outputs whose time is over, or whose files may still be there; at most `limit`. Their outputs as they are stored.
+    pub(crate) async fn outputs_due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(Removable, String)>, Error> {
+        self.read(move |database, _| {
+            let sql = "SELECT sequence, id, owner, process, stored_bytes, outputs FROM jobs \
+                       WHERE outputs_expire <= ?1 ORDER BY outputs_expire LIMIT ?2";
+            let params = [now.as_microsecond().into(), limit.into()];
+            database.query(sql, &params, |row| Ok((read_removable(row)?, row.text(5)?.to_owned())))
+        })
+        .await
+    }
+
     /// What is remembered of a job that was removed: its owner, why, and when.
     pub(crate) async fn tombstone(
         &self,

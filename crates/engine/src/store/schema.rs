@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// One step for each version of the schema, run in order; `user_version` counts them. Steps are never changed, only
 /// added.
-const MIGRATIONS: [&str; 5] = [FIRST, DURATIONS, CALLBACKS, OWNERS, KEPT];
+const MIGRATIONS: [&str; 6] = [FIRST, DURATIONS, CALLBACKS, OWNERS, KEPT, CLASSES];
 
 const FIRST: &str = "CREATE TABLE jobs (
         sequence   INTEGER PRIMARY KEY,  -- order of acceptance
@@ -90,6 +90,11 @@ const KEPT: &str = "ALTER TABLE jobs ADD COLUMN stored_bytes INTEGER NOT NULL DE
         at    INTEGER NOT NULL           -- microseconds since 1970
      ) WITHOUT ROWID;
      CREATE INDEX tombstones_at ON tombstones (at);";
+
+/// Outputs that go before their job.
+const CLASSES: &str =
+    "ALTER TABLE jobs ADD COLUMN outputs_expire INTEGER; -- when the first output goes whose files are there
+     CREATE INDEX jobs_outputs_expire ON jobs (outputs_expire) WHERE outputs_expire IS NOT NULL;";
 
 /// Pages of write-ahead log before it is worked into the database: 32 MiB, so that hot pages are copied once, not
 /// forty times.

@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 const RETRY: Duration = Duration::from_millis(500);
 
 const INSERT: &str = "INSERT INTO jobs (sequence, id, process, state, created, started, finished, updated, expires, \
-                      attempt, sync, on_restart, agent, requeued, detail, outputs, owner, stored_bytes) \
-                      VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)";
+                      attempt, sync, on_restart, agent, requeued, detail, outputs, owner, stored_bytes, outputs_expire) \
+                      VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)";
 const UPDATE: &str = "UPDATE jobs SET state=?2, started=?3, finished=?4, updated=?5, expires=?6, attempt=?7, \
-                      on_restart=?8, agent=?9, requeued=?10, detail=?11, outputs=?12, stored_bytes=?13 WHERE sequence=?1";
+                      on_restart=?8, agent=?9, requeued=?10, detail=?11, outputs=?12, stored_bytes=?13, \
+                      outputs_expire=?14 WHERE sequence=?1";
 const INSERT_REQUEST: &str = "INSERT INTO requests (sequence, request) VALUES (?1,?2)";
 /// What a finished job came from, without what only its run needed.
 const UPDATE_REQUEST: &str = "UPDATE requests SET request=?2 WHERE sequence=?1";
@@ -39,6 +40,11 @@ const FORGET: &str = "DELETE FROM tombstones WHERE at < ?1 \
                       OR at <= (SELECT at FROM tombstones ORDER BY at DESC LIMIT 1 OFFSET ?2)";
 /// Only what has finished: nobody may lose a job that still goes on.
 const REMOVE: &str = "DELETE FROM jobs WHERE sequence=?1 AND finished IS NOT NULL";
+/// Only as they were when their time was found to be over: another node may have been quicker.
+const EXPIRE_OUTPUTS: &str =
+    "UPDATE jobs SET outputs=?2, stored_bytes=?3 WHERE sequence=?1 AND outputs=?4 AND finished IS NOT NULL";
+const EXPIRE_CHUNKS: &str = "DELETE FROM chunks WHERE sequence=?1 AND output=?2";
+const NEXT_OUTPUTS: &str = "UPDATE jobs SET outputs_expire=?2 WHERE sequence=?1 AND outputs=?3";
 /// What belongs to a job, once it has no row any more.
 const REMOVE_PARTS: [&str; 3] = [
     "DELETE FROM chunks WHERE sequence=?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE sequence=?1)",
@@ -240,6 +246,7 @@ fn inserted<'a>(live: &'a Live, snapshot: &'a Snapshot) -> Result<Vec<Param<'a>>
         to_json(&snapshot.view.outputs)?.into(),
         job.owner.as_ref().map(UserName::as_str).into(),
         stored_bytes(live, snapshot),
+        outputs_expire(snapshot),
     ])
 }
 
@@ -260,7 +267,12 @@ fn updated<'a>(live: &Live, snapshot: &'a Snapshot) -> Result<Vec<Param<'a>>, St
         detail(&job.state)?.into(),
         to_json(&snapshot.view.outputs)?.into(),
         stored_bytes(live, snapshot),
+        outputs_expire(snapshot),
     ])
+}
+
+fn outputs_expire(snapshot: &Snapshot) -> Param<'static> {
+    micros(snapshot.view.outputs.iter().filter_map(|output| output.expires).min())
 }
 
 fn stored_bytes(live: &Live, snapshot: &Snapshot) -> Param<'static> {
@@ -281,6 +293,29 @@ fn remove(statements: &mut Vec<Statement<'_>>, rows: &Rows) -> usize {
                 REMOVE_PARTS.iter().for_each(|sql| say(sql, vec![(*sequence).into()]));
             }
             sequences.len()
+        }
+        Rows::Outputs(jobs) => {
+            for job in jobs.iter() {
+                let stored = i64::try_from(job.stored_bytes_left).unwrap_or(i64::MAX);
+                let (sequence, outputs) = (job.job.sequence, job.outputs_left.clone());
+                say(
+                    EXPIRE_OUTPUTS,
+                    vec![sequence.into(), outputs.into(), stored.into(), job.outputs.clone().into()],
+                );
+            }
+            for job in jobs.iter() {
+                for output in &job.expired {
+                    say(EXPIRE_CHUNKS, vec![job.job.sequence.into(), (*output).into()]);
+                }
+            }
+            jobs.len()
+        }
+        Rows::OutputFiles(jobs) => {
+            for job in jobs.iter() {
+                let outputs = job.outputs_left.clone();
+                say(NEXT_OUTPUTS, vec![job.job.sequence.into(), micros(job.next), outputs.into()]);
+            }
+            jobs.len()
         }
         Rows::Tombstones { before, kept_max } => {
             let kept_max = i64::try_from(*kept_max).unwrap_or(i64::MAX);

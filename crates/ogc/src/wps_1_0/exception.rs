@@ -17,6 +17,7 @@ pub fn exception_report(error: &Error) -> ExceptionReport {
         Error::NoSuchJob(_) => (404, Code::InvalidParameterValue, Some("executionId")),
         Error::Gone { .. } => (410, Code::InvalidParameterValue, Some("executionId")),
         Error::NoSuchOutput { output, .. } => (404, Code::InvalidParameterValue, Some(output.as_str())),
+        Error::OutputGone { output, .. } => (410, Code::InvalidParameterValue, Some(output.as_str())),
         Error::ResultNotReady(_) => (404, Code::NoApplicableCode, None),
         Error::Dismissed => (410, Code::NoApplicableCode, None),
         Error::NoSuchMode { mode, .. } if mode == "asynchronously" => {

@@ -463,6 +463,7 @@ fn every_error_has_its_report() {
         (Error::Interrupted { reason: text("x") }, 500, "NoApplicableCode", ""),
         (Error::Busy { limit: text("x"), retry_after_s: 9 }, 503, "ServerBusy", ""),
         (Error::Gone { job, why: Removal::Expired, at }, 410, "InvalidParameterValue", "executionId"),
+        (Error::OutputGone { job, output: "dem".into(), at }, 410, "InvalidParameterValue", "dem"),
         (over(LimitKind::QueuedJobs, LimitOf::EachUser), 429, "ServerBusy", ""),
         (over(LimitKind::HourlyJobs, LimitOf::Server), 503, "ServerBusy", ""),
         (over(LimitKind::InputBytes, LimitOf::Role(text("x"))), 413, "FileSizeExceeded", ""),

@@ -18,6 +18,7 @@ pub fn exception_report(error: &Error) -> ExceptionReport {
         Error::NoSuchJob(_) => (400, Code::NoSuchJob, Some("JobID")),
         Error::Gone { .. } => (410, Code::NoSuchJob, Some("JobID")),
         Error::NoSuchOutput { output, .. } => (400, Code::NoSuchOutput, Some(output.as_str())),
+        Error::OutputGone { output, .. } => (410, Code::NoSuchOutput, Some(output.as_str())),
         Error::ResultNotReady(_) => (400, Code::ResultNotReady, Some("JobID")),
         Error::Dismissed => (410, Code::NoApplicableCode, None),
         Error::NoSuchMode { .. } => (400, Code::NoSuchMode, Some("mode")),

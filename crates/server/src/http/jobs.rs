@@ -4,13 +4,13 @@ use super::acting;
 use super::answer::{self, Asked};
 use super::negotiate::Form;
 use super::outputs::parse_job;
-use super::pages::{JobPage, JobRow, JobsPage, OutputRow, PlainPage, log_text};
+use super::pages::{JobPage, JobRow, JobsPage, OutputRow, PlainPage, gone_text, log_text};
 use super::same_site::refuse_foreign;
 use super::streams;
 use crate::app::App;
 use crate::http::caller::Caller;
 use anabranch_engine::{Cursor, JobFilter, JobView, OutputLog, StateName};
-use anabranch_model::{Error, Fault, FaultKind, JobId, Subject};
+use anabranch_model::{Error, Fault, FaultKind, JobId, Subject, Timestamp};
 use anabranch_ogc::ogcapi::job::{self, Beside, JobQuery, StatusCode as JobStatus};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -149,6 +149,7 @@ async fn status_in(asked: &Asked<'_>, id: &str) -> Result<Response, Error> {
 /// With the playlists of a job that can be followed already, and those that a job which failed has left.
 async fn status_json(asked: &Asked<'_>, view: &JobView) -> Result<Response, Error> {
     let mut status = job::status_info(&view.job, &asked.app.base);
+    status.message = status.message.or_else(|| gone_text(view));
     status.links.extend(streams::links(asked.app, asked.viewer(), view.job.id).await?);
     Ok(answered(&status))
 }
@@ -161,10 +162,13 @@ fn answered(status: &job::StatusInfo) -> Response {
 
 async fn page(asked: &Asked<'_>, id: JobId, view: &JobView) -> Result<Response, Error> {
     let app = asked.app;
-    let outputs = match app.engine.results(asked.viewer(), id).await {
+    let outputs = match app.engine.results_of(asked.viewer(), id, &[]).await {
         Ok(results) => {
+            let is_there = |log: &&OutputLog| {
+                view.check_outputs(Some(std::slice::from_ref(&log.id)), Timestamp::now()).is_ok()
+            };
             let row = |log: &OutputLog| OutputRow::new(log, app.base.output(&id, &log.id));
-            results.outputs.iter().map(row).collect()
+            results.outputs.iter().filter(is_there).map(row).collect()
         }
         // Not finished, failed or dismissed: the page says so.
         Err(_no_results) => Vec::new(),

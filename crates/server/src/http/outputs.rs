@@ -12,8 +12,8 @@ use crate::http::caller::Caller;
 use anabranch_engine::{Engine, OutputLog, Results, StoredRequest};
 use anabranch_model::{
     ComplexDomain, ComplexValue, Data, DataDescription, Error, Format, JobId, JobState, LiteralDomain,
-    LiteralType, Outcome, OutputDescription, OutputRequest, ProcessId, ResponseForm, Transmission, Value,
-    Viewer,
+    LiteralType, Outcome, OutputDescription, OutputRequest, ProcessId, ResponseForm, Timestamp, Transmission,
+    Value, Viewer,
 };
 use anabranch_ogc::ogcapi::{BaseUrl, Link, Problem, query, results as document};
 use anabranch_ogc::{Output, OutputValue};
@@ -51,24 +51,27 @@ async fn results_in(asked: &Asked<'_>, job: &str) -> Result<Response, Error> {
     }
     let only = query::names(asked.query.unwrap_or_default(), "outputs");
     let parts = only.as_ref().map_or_else(String::new, |only| format!("?{}", only.join(",")));
-    validated(asked, job, &parts, of_job(asked.app, asked.viewer(), job, only.as_deref())).await
+    let only = only.as_deref();
+    validated(asked, job, only, &parts, of_job(asked.app, asked.viewer(), job, only)).await
 }
 
 /// 304 where the client has these results; else they, with their validators.
 async fn validated(
     asked: &Asked<'_>,
     job: JobId,
+    only: Option<&[String]>,
     parts: &str,
     results: impl Future<Output = Result<Response, Error>>,
 ) -> Result<Response, Error> {
     let view = asked.app.engine.job(asked.viewer(), job).await?;
+    view.check_outputs(only, Timestamp::now())?;
     let is_fixed = matches!(view.job.state, JobState::Finished(Outcome::Succeeded));
     let validators = Validators::of_results(job, parts, view.job.finished).filter(|_| is_fixed);
     if let Some(not_modified) = validators.as_ref().and_then(|known| known.not_modified(asked.headers)) {
         return Ok(not_modified);
     }
     let mut results = results.await?;
-    answer::announce_removal(&mut results, view.expires);
+    answer::announce_removal(&mut results, view.outputs_expire(only, Timestamp::now()));
     Ok(match validators {
         Some(validators) => validators.mark(results),
         None => results,
@@ -110,10 +113,9 @@ async fn output_in(asked: &Asked<'_>, method: &Method, job: &str, id: &str) -> R
     if request.outputs.iter().any(|output| output.id == id && output.is_stream()) {
         return streams::of_output(asked, job, id).await;
     }
-    let (set, results) = (
-        OutputSet::load(asked.app, asked.viewer(), job).await?,
-        asked.app.engine.results(asked.viewer(), job).await?,
-    );
+    let only = [id.to_owned()];
+    let set = OutputSet::load_only(asked.app, asked.viewer(), job, &only).await?;
+    let results = Arc::clone(&set.results);
     let log = results.output(id).ok_or_else(|| Error::NoSuchOutput { job, output: id.to_owned() })?;
     let has = log.chunks.first().map_or("*/*", media_type_of);
     // JSON is what clients ask for by habit, of everything.
@@ -121,7 +123,7 @@ async fn output_in(asked: &Asked<'_>, method: &Method, job: &str, id: &str) -> R
         let detail = format!("output '{id}' is there as {has} only");
         return Ok(asked.problem(Problem::http(406, "not acceptable", detail)));
     }
-    validated(asked, job, &format!("/{id}"), one(asked, method, id, &set, log)).await
+    validated(asked, job, Some(&only), &format!("/{id}"), one(asked, method, id, &set, log)).await
 }
 
 async fn one(
@@ -172,12 +174,12 @@ pub(crate) async fn of_job(
     job: JobId,
     only: Option<&[String]>,
 ) -> Result<Response, Error> {
-    let mut set = OutputSet::load(app, viewer, job).await?;
-    if let Some(only) = only {
-        set = set.only(job, only)?;
-        if only.is_empty() {
-            return Ok(StatusCode::NO_CONTENT.into_response());
-        }
+    let set = match only {
+        Some(only) => OutputSet::load_only(app, viewer, job, only).await?,
+        None => OutputSet::load(app, viewer, job).await?,
+    };
+    if only.is_some_and(<[String]>::is_empty) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
     }
     if set.response == ResponseForm::Document {
         return Ok(set.written("application/json", |outputs, out| document::write_document(outputs, out)));
@@ -244,7 +246,20 @@ impl OutputSet {
     /// # Errors
     /// Those of [`Engine::results`].
     pub(crate) async fn load(app: &App, viewer: &Viewer, job: JobId) -> Result<Self, Error> {
-        Self::of(&app.engine, &app.base, viewer, job).await
+        Self::of(&app.engine, &app.base, viewer, job, None).await
+    }
+
+    /// Loads these.
+    ///
+    /// # Errors
+    /// Those of [`Engine::results`], and [`Error::NoSuchOutput`] for a name that is none of them.
+    pub(crate) async fn load_only(
+        app: &App,
+        viewer: &Viewer,
+        job: JobId,
+        only: &[String],
+    ) -> Result<Self, Error> {
+        Self::of(&app.engine, &app.base, viewer, job, Some(only)).await?.only(job, only)
     }
 
     /// Loads them, also where no request is being answered.
@@ -256,8 +271,12 @@ impl OutputSet {
         base: &BaseUrl,
         viewer: &Viewer,
         job: JobId,
+        only: Option<&[String]>,
     ) -> Result<Self, Error> {
-        let results = engine.results(viewer, job).await?;
+        let results = match only {
+            Some(only) => engine.results_of(viewer, job, only).await?,
+            None => engine.results(viewer, job).await?,
+        };
         let request = engine.request(viewer, job).await?;
         Ok(Self::new(engine, base, job, results, &request))
     }

@@ -175,7 +175,7 @@ impl JobRow {
             process_href: app.base.process(&job.process),
             results: (status == "successful").then(|| app.base.results(&job.id)),
             percent: info.progress.unwrap_or(0),
-            message: message.unwrap_or_default(),
+            message: message.or_else(|| gone_text(view)).unwrap_or_default(),
             error,
             created: shown(job.created),
             started_at: job.started.map(shown),
@@ -187,6 +187,14 @@ impl JobRow {
             status,
         }
     }
+}
+
+/// Which outputs were removed before their job; `None` where none was.
+pub(crate) fn gone_text(view: &JobView) -> Option<String> {
+    let gone = view.outputs.iter().filter(|output| output.is_gone(Timestamp::now()));
+    let gone: Vec<_> = gone.map(|output| format!("'{}'", output.id)).collect();
+    (!gone.is_empty())
+        .then(|| format!("outputs that are kept less long than their job were removed: {}", gone.join(", ")))
 }
 
 /// A time for people: to the second, in UTC.

@@ -5,7 +5,7 @@ use crate::engine::OpenError;
 use crate::store::sql::StoreError;
 
 /// One step for each version of the schema, run in order. Steps are never changed, only added.
-const MIGRATIONS: [&str; 1] = [FIRST];
+const MIGRATIONS: [&str; 2] = [FIRST, CLASSES];
 
 /// Held while the tables are made: nodes may start at the same moment. Any number that nobody else uses.
 const LOCK: i64 = 0x616e_6162;
@@ -85,6 +85,10 @@ const FIRST: &str = "
         sequence BIGINT PRIMARY KEY,
         who      BIGINT NOT NULL
     );";
+
+const CLASSES: &str = "
+    ALTER TABLE jobs ADD COLUMN outputs_expire BIGINT;
+    CREATE INDEX jobs_outputs_expire ON jobs (outputs_expire) WHERE outputs_expire IS NOT NULL;";
 
 /// Makes or migrates the tables.
 ///

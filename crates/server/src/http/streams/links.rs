@@ -5,7 +5,7 @@ use super::view::can_be_shown;
 use crate::app::App;
 use crate::http::pages::StreamView;
 use anabranch_engine::JobView;
-use anabranch_model::{Error, Format, JobId, JobState, Outcome, OutputRequest, Viewer};
+use anabranch_model::{Error, Format, JobId, JobState, Outcome, OutputRequest, Timestamp, Viewer};
 use anabranch_ogc::ogcapi::Link;
 
 /// Outputs that one map shows: more would not be told apart.
@@ -51,7 +51,8 @@ pub(crate) async fn views(app: &App, viewer: &Viewer, view: &JobView) -> Result<
     let is_there = |output: &&OutputRequest| {
         let written =
             view.outputs.iter().any(|summary| summary.id == output.id && summary.chunks > 0) && !is_dismissed;
-        output.is_stream() || written
+        let is_gone = view.check_outputs(Some(std::slice::from_ref(&output.id)), Timestamp::now()).is_err();
+        (output.is_stream() || written) && !is_gone
     };
     let shown = request.outputs.iter().filter(is_there).filter(|output| {
         let format = output.format.media_type.clone().map(Format::new);

@@ -11,7 +11,7 @@ use crate::http::outputs::parse_job;
 use anabranch_engine::ChunkPage;
 use anabranch_formats::playlist::document::{Document, Link};
 use anabranch_formats::playlist::{End, writer};
-use anabranch_model::{Error, Fault, FaultKind, Format, JobId, Subject, Value, Viewer};
+use anabranch_model::{Error, Fault, FaultKind, Format, JobId, Subject, Timestamp, Value, Viewer};
 use anabranch_ogc::ogcapi::job::StatusCode as JobStatus;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -82,8 +82,9 @@ async fn playlist_in(asked: &Asked<'_>, job: &str, output: &str, default: Form) 
     let form = Form::wanted(asked.query, asked.headers, default)?;
     let reload = Reload::parse(asked.query)?;
     let log = Log::new(asked.app, asked.viewer(), parse_job(job)?, output, Addresses::Resources);
+    let log_output = output.to_owned();
     // Before anything is waited for: whether there is such a log at all.
-    log.page(0, 0).await?;
+    let view = log.page(0, 0).await?.view;
     if let Some(wait) = reload.wait {
         let _place = asked.app.followers.admit()?;
         log.beyond(reload.after, wait).await?;
@@ -97,6 +98,8 @@ async fn playlist_in(asked: &Asked<'_>, job: &str, output: &str, default: Form) 
     };
     // The same address has many forms, and some are kept for good.
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    let expires = view.outputs_expire(Some(&[log_output]), Timestamp::now());
+    answer::announce_removal(&mut response, expires);
     Ok(response)
 }
 

@@ -13,7 +13,7 @@ use crate::http::service::{description, descriptions};
 use crate::http::streams;
 use crate::http::waiting::{until_finished, until_opened};
 use anabranch_engine::{JobView, StoredRequest};
-use anabranch_model::{Error, ExecutionMode, JobState, Outcome, Viewer};
+use anabranch_model::{Error, ExecutionMode, JobState, Outcome, Timestamp, Viewer};
 use anabranch_ogc::ExceptionReport;
 use anabranch_ogc::wps::Capabilities;
 use anabranch_ogc::wps_1_0::{self, DescribeProcess, Execute, Request, capabilities, describe, response};
@@ -31,7 +31,7 @@ async fn stored(app: &App, viewer: &Viewer, job: &str, language: Option<&str>) -
     let view = app.engine.job(viewer, parse_job(job)?).await?;
     let mut response = execute_response(app, viewer, &view, language, true).await?;
     // The document itself has no place for it.
-    answer::announce_removal(&mut response, view.expires);
+    answer::announce_removal(&mut response, view.outputs_expire(None, Timestamp::now()));
     Ok(response)
 }
 

@@ -114,7 +114,8 @@ async fn results_or_status(app: &App, viewer: &Viewer, mut handle: JobHandle) ->
 
 /// With links to the playlists of a job that goes on.
 async fn status_info(app: &App, viewer: &Viewer, view: &JobView) -> Result<Response, Error> {
-    let status = status::StatusInfo { job: &view.job, expires: view.expires, now: Timestamp::now() };
+    let now = Timestamp::now();
+    let status = status::StatusInfo { job: &view.job, expires: view.outputs_expire(None, now), now };
     let mut response = xml(status::write(&status));
     if !view.job.is_finished() {
         answer::add_links(&mut response, &streams::links_of_2012(app, viewer, view.job.id).await?);
@@ -140,7 +141,7 @@ async fn results(app: &App, viewer: &Viewer, job: JobId) -> Result<Response, Err
     if set.results.outputs.is_empty() {
         return Err(Error::process_failed("the process wrote no output"));
     }
-    let expires = app.engine.job(viewer, job).await?.expires;
+    let expires = app.engine.job(viewer, job).await?.outputs_expire(None, Timestamp::now());
     let process = description(app, &set.process);
     let set = set.for_wps(&app.base, job);
     Ok(set.written(wps_2_0::MEDIA_TYPE, move |outputs, out| {
