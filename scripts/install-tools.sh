@@ -15,7 +15,7 @@ apt_need() {
   # Debian starts the servers it installs; the tests start their own, on ports of their own.
   case "$2" in
   postgresql) stop_postgresql ;;
-  prosody | ejabberd | munge | slurmctld | slurmd | openssh-server)
+  prosody | ejabberd | munge | slurmctld | slurmd | openssh-server | caddy)
     if [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now "${2/openssh-server/ssh}"; fi ;;
   esac
 }
@@ -66,7 +66,9 @@ case "${1:-}" in
     need_postgresql
     # Servers that uploads go to.
     apt_need sshd openssh-server; apt_need python3 python3; apt_need_python pyftpdlib python3-pyftpdlib; apt_need_python OpenSSL python3-openssl; need_moto ;;
-  e2e) need_postgresql; apt_need gdal_contour gdal-bin; apt_need prosody prosody; apt_need ejabberdctl ejabberd; apt_need chromium chromium; apt_need chromedriver chromium-driver; apt_need openssl openssl; apt_need curl curl; apt_need python3 python3; apt_need_python slixmpp python3-slixmpp; apt_need_python pyftpdlib python3-pyftpdlib; apt_need_python OpenSSL python3-openssl; apt_need faketime faketime; need_oidc ;;
+  e2e) need_postgresql; apt_need gdal_contour gdal-bin; apt_need prosody prosody; apt_need ejabberdctl ejabberd; apt_need chromium chromium; apt_need chromedriver chromium-driver; apt_need openssl openssl; apt_need curl curl; apt_need python3 python3; apt_need_python slixmpp python3-slixmpp; apt_need_python pyftpdlib python3-pyftpdlib; apt_need_python OpenSSL python3-openssl; apt_need faketime faketime; need_oidc
+    # What deploy/ is tried with.
+    apt_need systemd-analyze systemd; apt_need_python yaml python3-yaml; apt_need caddy caddy ;;
   venv) apt_need python3 python3; echo "installing python3-venv"; as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null ;;
   deny)
