@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use e2e::Server;
+use e2e::{DEADLINE, Server, eventually};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::json;
 use std::io::Write as _;
@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 /// Answers every request over TLS with a text, packed. Gives its address and the authority to trust.
@@ -72,4 +73,70 @@ async fn a_site_opens_its_own_host() {
     let text = reply.text();
     assert!(reply.status == 400 && text.contains("not allowed by this server's policy"), "{text}");
     assert!(!text.contains("127.0.0.1"), "{text}");
+}
+
+/// Answers once: a head that announces so many bytes, then what comes through the channel, until that is closed.
+async fn in_parts(announced: usize) -> (SocketAddr, mpsc::UnboundedSender<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, mut parts) = mpsc::unbounded_channel::<String>();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let _request = socket.read(&mut [0; 4096]).await;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {announced}\r\nConnection: close\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        while let Some(part) = parts.recv().await {
+            socket.write_all(part.as_bytes()).await.unwrap();
+        }
+    });
+    (address, sender)
+}
+
+/// Points, 5,000 of them: more than a first chunk.
+fn features() -> String {
+    let feature = |n| {
+        format!(
+            r#"{{"type":"Feature","id":{n},"properties":null,"geometry":{{"type":"Point","coordinates":[{n},1]}}}}"#
+        )
+    };
+    format!(
+        r#"{{"type":"FeatureCollection","features":[{}]}}"#,
+        (0..5000).map(feature).collect::<Vec<_>>().join(",\n")
+    )
+}
+
+#[tokio::test]
+async fn chunks_are_there_while_the_input_is_fetched() {
+    for breaks in [false, true] {
+        let text = features();
+        let (first, rest) = text.split_at(text.len() / 2);
+        let (address, parts) = in_parts(text.len()).await;
+        let server = Server::with_config(&format!("[egress]\nallow = [\"{address}\"]\n")).await;
+        // What it is stands nowhere: its beginning tells.
+        let body =
+            json!({ "inputs": { "data": { "href": format!("http://{address}/points") }, "tolerance": 0 } });
+        let job = server.submit("OutputStreamingSimplifyDouglasPeucker", &body).await;
+        parts.send(first.to_owned()).unwrap();
+        let playlist = format!("/jobs/{job}/results/result/playlist");
+        let seen = eventually("a chunk", DEADLINE, async || {
+            let seen = server.get(&playlist).await.json();
+            (!seen["chunks"].as_array()?.is_empty()).then_some(seen)
+        })
+        .await;
+        assert_eq!(seen["end"], false, "{seen}");
+        if !breaks {
+            parts.send(rest.to_owned()).unwrap();
+        }
+        drop(parts);
+        let ended = server.job_in(&job, &["successful", "failed"], DEADLINE).await;
+        let lines = server.get(&format!("{playlist}?f=ndjson")).await.text();
+        if breaks {
+            assert_eq!(ended["status"], "failed");
+            assert!(ended["message"].as_str().unwrap().contains("data"), "{ended}");
+            assert!(lines.contains("stream-error"), "{lines}");
+        } else {
+            assert_eq!(ended["status"], "successful");
+            assert_eq!(lines.matches("\"Point\"").count(), 5000);
+        }
+    }
 }

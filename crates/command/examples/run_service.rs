@@ -73,6 +73,7 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn StdError>> {
             resume: false,
             written: 0,
             feed: None,
+            arriving: None,
             inputs,
             outputs,
             sink,

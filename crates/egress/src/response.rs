@@ -1,6 +1,9 @@
 //! What came back, read under the caps of the fetch.
 
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
@@ -192,21 +195,51 @@ impl Response {
     /// # Errors
     ///
     /// Those of [`Response::chunk`]; [`Fault::Save`] where the file exists or cannot be written.
-    pub async fn save_to(mut self, path: &Path) -> Result<u64, EgressError> {
-        let failed = |source| Fault::Save { path: path.to_owned(), source };
-        let mut file = match PartialFile::create(path).await {
-            Ok(file) => file,
-            Err(source) => return Err(self.error(failed(source))),
+    pub async fn save_to(self, path: &Path) -> Result<u64, EgressError> {
+        self.save_to_and_tell(path, |_bytes| {}).await
+    }
+
+    /// The same, for someone who reads the file while it grows: `told` is given its length, bytes, each time that there is more of it; 0 once it
+    /// exists.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Response::save_to`].
+    pub async fn save_to_and_tell(
+        mut self,
+        path: &Path,
+        mut told: impl FnMut(u64),
+    ) -> Result<u64, EgressError> {
+        let reference = self.reference.clone();
+        let failed = |source| {
+            let fault = Fault::Save { path: path.to_owned(), source };
+            EgressError { reference: reference.clone(), fault, inside: false }
         };
-        while let Some(piece) = self.chunk().await? {
-            if let Err(source) = file.writer.write_all(&piece).await {
-                return Err(self.error(failed(source)));
-            }
+        let mut file = PartialFile::create(path).await.map_err(failed)?;
+        let (mut written, mut shown) = (0, 0);
+        told(shown);
+        loop {
+            let piece = {
+                let mut next = pin!(self.chunk());
+                let at_hand = poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
+                // As long as bytes come at once they are collected; a pause is used to pass them on.
+                let is_enough = written - shown >= SAVE_BUFFER_BYTES as u64;
+                if written > shown && (at_hand.is_pending() || is_enough) {
+                    file.writer.flush().await.map_err(failed)?;
+                    shown = written;
+                    told(shown);
+                }
+                match at_hand {
+                    Poll::Ready(piece) => piece?,
+                    Poll::Pending => next.await?,
+                }
+            };
+            let Some(piece) = piece else { break };
+            file.writer.write_all(&piece).await.map_err(failed)?;
+            written += piece.len() as u64;
         }
-        match file.finish().await {
-            Ok(()) => Ok(self.bytes_read),
-            Err(source) => Err(self.error(failed(source))),
-        }
+        file.finish().await.map_err(failed)?;
+        Ok(self.bytes_read)
     }
 
     fn error(&self, fault: Fault) -> EgressError {

@@ -10,8 +10,8 @@ use anabranch_formats::vector::VectorFormat;
 use anabranch_formats::{Convertible, FormatError, Room, convert, look};
 use anabranch_model::description::media_types_match;
 use anabranch_model::{
-    BoxFuture, ChunkReader, ComplexDomain, ComplexValue, Data, DataDescription, Error, Execution, Fault,
-    FaultKind, Feed, Format, FormatHint, Inputs, JobId, LogLine, OnRestart, OutputRequest, OutputSink,
+    Arriving, BoxFuture, ChunkReader, ComplexDomain, ComplexValue, Data, DataDescription, Error, Execution,
+    Fault, FaultKind, Feed, Format, FormatHint, Inputs, JobId, LogLine, OnRestart, OutputRequest, OutputSink,
     Prepared, Process, ProcessDescription, SinkAround, Subject, Value,
 };
 use std::fs::File;
@@ -133,6 +133,10 @@ impl Process for Converting {
         self.inner.runs_max()
     }
 
+    fn reads_arriving(&self) -> Option<String> {
+        self.inner.reads_arriving()
+    }
+
     fn prepare(
         &self,
         mut shared: Inputs,
@@ -155,6 +159,14 @@ impl Process for Converting {
         Box::pin(async move {
             let own = self.inner.description();
             let workshop = Workshop::new(&self.conversions, &execution.sink);
+            let is_own = |arriving: &Arriving| {
+                let domain = own.input(&arriving.input).map(|described| &described.data);
+                !matches!(domain, Some(DataDescription::Complex(domain)) if into_domain(&arriving.format, domain).is_some())
+            };
+            // What has to be converted has to be there.
+            if !execution.arriving.as_ref().is_none_or(is_own) {
+                execution.arrived(&own).await?;
+            }
             // A run that is found again was given its inputs when it was begun.
             if !execution.resume {
                 workshop.convert_inputs(&own, &mut execution.inputs).await?;
@@ -193,11 +205,13 @@ fn own_formats(own: &ProcessDescription, execution: &mut Execution) -> Vec<(Stri
 
 /// Outputs asked for in GeoJSON proper, of a process that is given data in any system and may put out such.
 fn own_in_crs84(execution: &Execution) -> Vec<(String, Format)> {
-    let in_any_crs = |value: &Value| match value {
-        Value::Complex(value) => Convertible::of(&value.format.media_type).is_some_and(is_in_any_crs),
-        Value::Literal(_) | Value::BoundingBox(_) => false,
-    };
-    if !execution.inputs.iter().flat_map(|(_, values)| values).any(in_any_crs) {
+    let values = execution.inputs.iter().flat_map(|(_, values)| values);
+    let formats = values.filter_map(|value| match value {
+        Value::Complex(value) => Some(&value.format),
+        Value::Literal(_) | Value::BoundingBox(_) => None,
+    });
+    let mut formats = formats.chain(execution.arriving.as_ref().map(|arriving| &arriving.format));
+    if !formats.any(|format| Convertible::of(&format.media_type).is_some_and(is_in_any_crs)) {
         return Vec::new();
     }
     let proper = |asked: &OutputRequest| {

@@ -12,6 +12,7 @@
 //!
 //! What it is not: it parses no document, opens no port, starts no executable and knows no agent.
 
+mod arrival;
 mod backup;
 mod board;
 mod callbacks;

@@ -1,19 +1,26 @@
 //! Inputs by reference: checked before the job is accepted, fetched when its run begins.
 
+use crate::arrival;
 use crate::engine::Inner;
 use crate::folders::{self, blocking, io_error};
 use crate::hints;
 use crate::live::Live;
-use anabranch_egress::{Body, Egress, EgressError, Fault as EgressFault, Method, Request, parse_url};
+use anabranch_egress::{
+    Body, Egress, EgressError, Fault as EgressFault, Method, Request, Response, parse_url,
+};
 use anabranch_model::bind::bind_fetched;
 use anabranch_model::description::is_playlist;
 use anabranch_model::{
-    BoundRequest, BoundValue, Data, DataDescription, DataFile, Error, ExecuteRequest, Fault, FaultKind,
-    Format, FormatHint, HttpMethod, InputData, InputDescription, Inputs, ProcessDescription, Reference,
-    ReferenceBody, Subject, Value, Viewer,
+    Arriving, BoundRequest, BoundValue, ComplexDomain, Data, DataDescription, DataFile, Error,
+    ExecuteRequest, Fault, FaultKind, Format, FormatHint, HttpMethod, InputData, InputDescription, Inputs,
+    ProcessDescription, Reference, ReferenceBody, Subject, Value, Viewer,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::try_join;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Refuses references that can't be fetched whatever is behind them.
 pub(crate) fn check(engine: &Inner, request: &ExecuteRequest) -> Result<(), Error> {
@@ -72,16 +79,34 @@ pub(crate) fn at_hand(bound: &BoundRequest) -> Inputs {
     Inputs::new(inputs.collect())
 }
 
-/// The inputs of a run, with all references fetched.
+/// What a run is given.
+#[derive(Default)]
+pub(crate) struct Resolved {
+    /// All that is there.
+    pub(crate) inputs: Inputs,
+    /// What has begun to arrive, and the task that fetches it.
+    pub(crate) arriving: Option<(Arriving, AbortOnDropHandle<()>)>,
+}
+
+impl Resolved {
+    /// All is there.
+    pub(crate) fn at_hand(bound: &BoundRequest) -> Self {
+        Self { inputs: at_hand(bound), arriving: None }
+    }
+}
+
+/// The inputs of a run, with all references fetched; but `arriving`, where it is one of another server's, has only begun to arrive.
 pub(crate) async fn resolve(
     engine: &Inner,
     live: &Live,
     description: &ProcessDescription,
     bound: &BoundRequest,
-) -> Result<Inputs, Error> {
+    arriving: Option<&str>,
+    cancel: &CancellationToken,
+) -> Result<Resolved, Error> {
     let is_reference = |value: &BoundValue| matches!(value, BoundValue::Reference { .. });
     if !bound.inputs.iter().any(|(_, values)| values.iter().any(is_reference)) {
-        return Ok(at_hand(bound));
+        return Ok(Resolved::at_hand(bound));
     }
     let folder = engine.folders.fetched(live.id);
     let made = folder.clone();
@@ -93,18 +118,98 @@ pub(crate) async fn resolve(
     .await??;
     let owner = Viewer::owner(live.owner.as_ref());
     let mut files = 0_usize;
-    let mut values = Vec::new();
+    let (mut values, mut begun, mut whole) = (Vec::new(), None, Vec::new());
     for (id, given) in &bound.inputs {
+        if let (true, [value]) = (arriving == Some(id), given.as_slice())
+            && let Some(coming) = Coming::of(engine, description, id, value)?
+        {
+            begun = Some(coming);
+            continue;
+        }
         for value in given {
             files += 1;
             values.push(one(engine, &owner, description, id, value, folder.join(files.to_string())));
         }
+        whole.push((id, given.len()));
     }
     let parallel = engine.limits.references_parallel_max.max(1);
-    let mut values = stream::iter(values).buffered(parallel).try_collect::<Vec<_>>().await?.into_iter();
-    let inputs =
-        bound.inputs.iter().map(|(id, given)| (id.clone(), values.by_ref().take(given.len()).collect()));
-    Ok(Inputs::new(inputs.collect()))
+    let values = stream::iter(values).buffered(parallel).try_collect::<Vec<_>>();
+    let begun = async {
+        match begun {
+            Some(coming) => {
+                let (dismissed, cancel) = (live.cancel.clone(), cancel.clone());
+                let ended = async move {
+                    tokio::select! {
+                        () = dismissed.cancelled() => {}
+                        () = cancel.cancelled() => {}
+                    }
+                };
+                coming.begin(engine, folder.join("arriving"), ended).await.map(Some)
+            }
+            None => Ok(None),
+        }
+    };
+    let (values, arriving) = try_join!(values, begun)?;
+    let mut values = values.into_iter();
+    let inputs = whole.into_iter().map(|(id, count)| (id.clone(), values.by_ref().take(count).collect()));
+    Ok(Resolved { inputs: Inputs::new(inputs.collect()), arriving })
+}
+
+/// A reference to what its run can read while it is fetched.
+struct Coming<'a> {
+    input: &'a InputDescription,
+    domain: &'a ComplexDomain,
+    reference: &'a Reference,
+    format: &'a FormatHint,
+}
+
+impl<'a> Coming<'a> {
+    /// `None` where there is nothing to fetch from another server, or where it has to be whole to be understood.
+    fn of(
+        engine: &Inner,
+        description: &'a ProcessDescription,
+        id: &str,
+        value: &'a BoundValue,
+    ) -> Result<Option<Self>, Error> {
+        let (BoundValue::Reference { reference, format }, Some(input)) = (value, description.input(id))
+        else {
+            return Ok(None);
+        };
+        let DataDescription::Complex(domain) = &input.data else { return Ok(None) };
+        let is_elsewhere = engine.own_place(&reference.href).is_none();
+        let is_plain = playlist(input, reference, format)?.is_none() && format.encoding.is_none();
+        Ok((is_elsewhere && is_plain).then_some(Self { input, domain, reference, format }))
+    }
+
+    /// Waits until it is known what it is. No more is fetched once the run has `ended`.
+    async fn begin(
+        self,
+        engine: &Inner,
+        path: PathBuf,
+        ended: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(Arriving, AbortOnDropHandle<()>), Error> {
+        let id = self.input.id.clone();
+        let response = ask(&engine.egress, self.reference, self.format, self.domain.bytes_max, &path).await;
+        let response = response.map_err(|error| fetch_error(&id, &error))?;
+        let content_type = response.content_type.clone();
+        let (arrival, fetching) = arrival::begin(&path.clone(), |teller| {
+            let id = id.clone();
+            async move {
+                let saving = response.save_to_and_tell(&path, |bytes| teller.there(bytes));
+                tokio::select! {
+                    saved = saving => saved.map_err(|error| fetch_error(&id, &error)),
+                    // Who waits for more is not left waiting.
+                    () = ended => Err(Error::Dismissed),
+                }
+            }
+        });
+        let head = Data::Bytes(arrival.head().await?);
+        let format = hints::of_fetched(self.format, content_type.as_deref(), self.domain, &head);
+        let Value::Complex(value) = bind_fetched(self.input, head, &format).map_err(Error::invalid)? else {
+            return Err(Error::internal(format!("input '{id}' is no data")));
+        };
+        Ok((Arriving { input: id, format: value.format, data: Arc::new(arrival) }, fetching))
+    }
 }
 
 async fn one(
@@ -194,6 +299,19 @@ async fn fetch(
     bytes_max: Option<u64>,
     path: &Path,
 ) -> Result<(u64, Option<String>), EgressError> {
+    let response = ask(egress, reference, format, bytes_max, path).await?;
+    let content_type = response.content_type.clone();
+    Ok((response.save_to(path).await?, content_type))
+}
+
+/// Asks for a reference that goes to `path`, beside which its request's body is kept.
+async fn ask(
+    egress: &Egress,
+    reference: &Reference,
+    format: &FormatHint,
+    bytes_max: Option<u64>,
+    path: &Path,
+) -> Result<Response, EgressError> {
     let method = match reference.method {
         HttpMethod::Get => Method::Get,
         HttpMethod::Post => Method::Post,
@@ -214,9 +332,7 @@ async fn fetch(
         }
         (Some(_) | None, _) => Body::Empty,
     };
-    let response = egress.fetch(request).await?;
-    let content_type = response.content_type.clone();
-    Ok((response.save_to(path).await?, content_type))
+    egress.fetch(request).await
 }
 
 fn fetch_error(input: &str, error: &EgressError) -> Error {

@@ -4,11 +4,11 @@ use crate::clocks::{Waited, within};
 use crate::engine::Inner;
 use crate::folders::{self, blocking};
 use crate::live::Live;
-use crate::references;
+use crate::references::{self, Resolved};
 use crate::sink::{Attempt, RunSink};
 use anabranch_model::{
-    BoundRequest, Error, Execution, Inputs, JobEvent, LogLine, LogSource, OnRestart, Process,
-    ProcessDescription, bind,
+    BoundRequest, Error, Execution, JobEvent, LogLine, LogSource, OnRestart, Process, ProcessDescription,
+    bind,
 };
 use futures_util::FutureExt;
 use std::any::Any;
@@ -96,7 +96,18 @@ async fn execute(
         OnRestart::Fail | OnRestart::Requeue | OnRestart::Continue => engine.stop.child_token(),
     };
     let fetching = Instant::now();
-    let inputs = inputs(engine, live, description, resume, &cancel).await?;
+    let arriving = process.reads_arriving();
+    let resolved = inputs(engine, live, description, arriving.as_deref(), resume, &cancel).await;
+    let fetched = live.has_references().then(|| engine.folders.fetched(live.id));
+    let Resolved { inputs, arriving } = match (resolved, &fetched) {
+        (Err(error), Some(folder)) => {
+            let folder = folder.clone();
+            blocking(move || folders::remove_folder(&folder)).await?;
+            return Err(error);
+        }
+        (resolved, _) => resolved?,
+    };
+    let (arriving, fetching_on) = arriving.unzip();
     let waited = if resume { Waited::BeforeRestart } else { Waited::ButFor(fetching.elapsed()) };
     let attempt = Attempt::new(
         Arc::clone(engine),
@@ -113,6 +124,7 @@ async fn execute(
         resume,
         written: if on_restart == OnRestart::Continue { live.written() } else { 0 },
         feed: None,
+        arriving,
         inputs,
         outputs: live.request.outputs.clone(),
         sink: Arc::new(RunSink(Arc::clone(&attempt))),
@@ -121,12 +133,16 @@ async fn execute(
     let run = async { run.await.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))) };
     let result = within(engine, live, run, waited, &cancel).await;
     attempt.close();
+    if let Some(fetching) = fetching_on {
+        fetching.abort();
+        // Its file is removed by then.
+        let _ = fetching.await;
+    }
     let result = match (result, attempt.cpu_exceeded()) {
         (Err(_cancelled), Some(limit)) => Err(Error::over(limit)),
         (result, _) => result,
     };
     let scratch = attempt.scratch_made();
-    let fetched = live.has_references().then(|| engine.folders.fetched(live.id));
     if scratch.is_some() || fetched.is_some() {
         blocking(move || scratch.iter().chain(&fetched).for_each(|folder| folders::remove_folder(folder)))
             .await?;
@@ -134,21 +150,22 @@ async fn execute(
     result.and_then(|()| complete(live))
 }
 
-/// The inputs, unless the job is dismissed while they are fetched.
+/// The inputs, unless the job is dismissed while they are fetched; `arriving` names one that need only have begun to arrive.
 async fn inputs(
     engine: &Arc<Inner>,
     live: &Arc<Live>,
     description: &ProcessDescription,
+    arriving: Option<&str>,
     resume: bool,
     cancel: &CancellationToken,
-) -> Result<Inputs, Error> {
+) -> Result<Resolved, Error> {
     let bound = bound(live, description)?;
     if resume {
-        return Ok(references::at_hand(&bound));
+        return Ok(Resolved::at_hand(&bound));
     }
     tokio::select! {
         biased;
-        inputs = references::resolve(engine, live, description, &bound) => inputs,
+        inputs = references::resolve(engine, live, description, &bound, arriving, cancel) => inputs,
         () = live.cancel.cancelled() => Err(Error::Dismissed),
         () = cancel.cancelled() => Err(Error::Dismissed),
     }

@@ -34,8 +34,8 @@ pub use id::{InvalidIdentifier, JobId, ProcessId};
 pub use job::{Applied, DismissedBy, Job, JobEvent, JobState, Outcome, Removal};
 pub use limit::{Limit, LimitKind, LimitOf, LimitSort};
 pub use process::{
-    Algorithm, AlgorithmSink, BoxFuture, ChunkReader, Execution, Feed, LogLine, LogSource, OnRestart,
-    OutputSink, Prepared, Process, SinkAround,
+    Algorithm, AlgorithmSink, Arriving, ArrivingData, BoxFuture, ChunkReader, Execution, Feed, LogLine,
+    LogSource, OnRestart, OutputSink, Prepared, Process, SinkAround,
 };
 pub use request::{
     ExecuteRequest, ExecutionMode, FormatHint, HttpMethod, InputData, InputItem, OutputRequest, Reference,

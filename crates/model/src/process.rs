@@ -2,14 +2,15 @@
 //!
 //! A built-in algorithm, an executable and a remote agent differ only in who pushes.
 
-use crate::description::ProcessDescription;
+use crate::description::{Format, ProcessDescription};
 use crate::error::Error;
 use crate::id::JobId;
 use crate::request::OutputRequest;
-use crate::value::{ComplexValue, Inputs, Value};
+use crate::value::{ComplexValue, Data, Inputs, Value};
 use crate::viewer::UserName;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
+use std::io::{self, Read};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +39,12 @@ pub trait Process: Send + Sync {
     /// Most runs at once that get the work done sooner, where that is known. Who has one stream run piece by piece begins no more of them:
     /// they would only hold their data.
     fn runs_max(&self) -> Option<usize> {
+        None
+    }
+
+    /// The input that a run can begin to read before it is all there ([`Execution::arriving`]); `None` where it needs all of each. Who fetches it
+    /// need not wait then, but may.
+    fn reads_arriving(&self) -> Option<String> {
         None
     }
 
@@ -99,8 +106,51 @@ pub struct Execution {
     pub outputs: Vec<OutputRequest>,
     /// An input that arrives while the run goes on, of a process whose [`Chunking`](crate::Chunking) says `is_fed`; it is not among `inputs`.
     pub feed: Option<Feed>,
+    /// An input that is still being fetched, of a process that says [`Process::reads_arriving`]; it is not among `inputs`.
+    pub arriving: Option<Arriving>,
     /// Where everything goes.
     pub sink: Arc<dyn OutputSink>,
+}
+
+impl Execution {
+    /// Waits until the input that is arriving is there, and puts it among `inputs`, where `description` has it.
+    ///
+    /// # Errors
+    /// Why it can't be fetched.
+    pub async fn arrived(&mut self, description: &ProcessDescription) -> Result<(), Error> {
+        let Some(Arriving { input, format, data }) = self.arriving.take() else { return Ok(()) };
+        let value = ComplexValue::new(data.complete().await?, format);
+        let given = self.inputs.iter().map(|(id, values)| (id.to_owned(), values.to_vec()));
+        let mut given: Vec<_> = given.chain([(input, vec![Value::Complex(value)])]).collect();
+        given.sort_by_key(|(id, _)| description.inputs.iter().position(|input| input.id == *id));
+        self.inputs = Inputs::new(given);
+        Ok(())
+    }
+}
+
+/// One value of an input that has begun to arrive: what it is is known already.
+pub struct Arriving {
+    /// The input's identifier.
+    pub input: String,
+    /// What its beginning, or the client, says it is: one of the described formats.
+    pub format: Format,
+    /// What there is of it.
+    pub data: Arc<dyn ArrivingData>,
+}
+
+/// Bytes that are on their way.
+pub trait ArrivingData: Send + Sync {
+    /// Reads from the start; blocks where what is wanted is not there yet. The end is the end of all.
+    ///
+    /// # Errors
+    /// Of the opening, and of each read: an [`io::Error`] around the [`Error`] why no more will come.
+    fn open(&self) -> io::Result<Box<dyn Read + Send>>;
+
+    /// All of it, as soon as it is there.
+    ///
+    /// # Errors
+    /// Why no more will come.
+    fn complete(&self) -> BoxFuture<'_, Result<Data, Error>>;
 }
 
 /// An input that arrives in pieces.

@@ -82,6 +82,10 @@ impl Process for Uploading {
         self.process.runs_max()
     }
 
+    fn reads_arriving(&self) -> Option<String> {
+        self.process.reads_arriving()
+    }
+
     fn prepare(&self, shared: Inputs, sink: Arc<dyn OutputSink>) -> BoxFuture<'_, Result<Prepared, Error>> {
         self.process.prepare(shared, sink)
     }

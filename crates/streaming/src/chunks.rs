@@ -170,6 +170,7 @@ impl Runner {
             resume: false,
             written: 0,
             feed: None,
+            arriving: None,
             inputs: inputs.clone(),
             outputs: vec![OutputRequest {
                 id: self.output.clone(),

@@ -1,4 +1,4 @@
-//! Cuts data that is all there.
+//! Cuts data that is all there, or features of data that is arriving.
 
 mod features;
 mod tiles;
@@ -9,7 +9,7 @@ use crate::source::{Piece, PieceData, Source};
 use crate::stream::Stream;
 use crate::tile::TilePlace;
 use anabranch_formats::{Spread, chunk_sizes};
-use anabranch_model::{BoxFuture, ComplexValue, Cut as Kind, Error};
+use anabranch_model::{Arriving, BoxFuture, ComplexValue, Cut as Kind, Error};
 use features::{Features, Plan, count_features};
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +36,15 @@ struct Cut {
 ///
 /// # Errors
 /// What is wrong with the parameters of the cutting, or with the beginning of the data.
-pub(crate) async fn open(stream: &Stream, settings: &Settings) -> Result<Box<dyn Source>, Error> {
+pub(crate) async fn open(stream: &mut Stream, settings: &Settings) -> Result<Box<dyn Source>, Error> {
+    if let Some(Arriving { input, format, data }) = stream.take_arriving() {
+        let sink = Arc::clone(stream.sink());
+        let opened = move || {
+            let reader = data.open().map_err(|error| features::unread(&input, error))?;
+            Ok(Box::new(Features::new(input, &format, reader, Plan::Growing, sink)) as Box<dyn Cutter>)
+        };
+        return cutting(opened).await;
+    }
     let mut inputs = stream.cut_inputs()?;
     let (kind, overlap) = (stream.chunking.cut, stream.chunking.overlap);
     let legacy_cut = settings.legacy_cut;
@@ -62,11 +70,19 @@ pub(crate) async fn open(stream: &Stream, settings: &Settings) -> Result<Box<dyn
                     }
                     None => Plan::Growing,
                 };
-                Ok(Box::new(Features::new(id, &value, plan, sink)?))
+                let reader = features::open(&id, &value.data)?;
+                Ok(Box::new(Features::new(id, &value.format, reader, plan, sink)))
             }
             Kind::Tiles => Ok(Box::new(Tiles::new(inputs, tiles, overlap, sink)?)),
         }
     };
+    cutting(opened).await
+}
+
+/// `opened` is blocking.
+async fn cutting(
+    opened: impl FnOnce() -> Result<Box<dyn Cutter>, Error> + Send + 'static,
+) -> Result<Box<dyn Source>, Error> {
     let cutter = tokio::task::spawn_blocking(opened).await.map_err(Error::internal)??;
     let total = cutter.total();
     Ok(Box::new(Cutting { cutter: Some(cutter), position: 0, total }))

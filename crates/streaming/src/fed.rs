@@ -55,6 +55,7 @@ impl FedRun {
             resume: false,
             written: 0,
             feed: Some(Feed::new(self.input, Box::new(pieces))),
+            arriving: None,
             inputs: self.shared,
             outputs: vec![OutputRequest {
                 id: self.output,

@@ -3,8 +3,9 @@
 use crate::Context;
 use crate::cut;
 use crate::follow;
+use crate::parameters::{self, NUMBER_OF_CHUNKS};
 use crate::stream::Stream;
-use anabranch_model::{BoxFuture, Error, Execution, OnRestart, Process, ProcessDescription};
+use anabranch_model::{BoxFuture, Cut, Error, Execution, OnRestart, Process, ProcessDescription};
 use std::sync::Arc;
 
 /// A process that runs another piece by piece.
@@ -48,12 +49,24 @@ impl Process for StreamingProcess {
         if self.description.idempotent && !is_fed { OnRestart::Continue } else { OnRestart::Fail }
     }
 
-    fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
+    /// Features are cut while they come, unless it has to be known how many there are.
+    fn reads_arriving(&self) -> Option<String> {
+        let chunking = self.base.description().chunking.clone()?;
+        match (self.pieces, chunking.cut, chunking.inputs.as_slice()) {
+            (Pieces::Cut, Cut::Features, [input]) => Some(input.clone()),
+            _ => None,
+        }
+    }
+
+    fn execute(self: Arc<Self>, mut execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
         Box::pin(async move {
-            let stream = Stream::begin(&self.context, &self.base, execution)?;
+            if parameters::count(&execution.inputs, NUMBER_OF_CHUNKS)?.is_some() {
+                execution.arrived(&self.description).await?;
+            }
+            let mut stream = Stream::begin(&self.context, &self.base, execution)?;
             // First what the client can mend, then the work that all chunks share.
             let source = match self.pieces {
-                Pieces::Cut => cut::open(&stream, &self.context.settings).await?,
+                Pieces::Cut => cut::open(&mut stream, &self.context.settings).await?,
                 Pieces::Followed => follow::open(&self.context, &stream).await?,
             };
             stream.run(source).await

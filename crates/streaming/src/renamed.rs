@@ -2,8 +2,8 @@
 
 use anabranch_formats::meant;
 use anabranch_model::{
-    BoxFuture, ComplexValue, Error, Execution, Format, FormatHint, Inputs, JobId, OnRestart, OutputSink,
-    Process, ProcessDescription, SinkAround, Value,
+    Arriving, BoxFuture, ComplexValue, Error, Execution, Format, FormatHint, Inputs, JobId, OnRestart,
+    OutputSink, Process, ProcessDescription, SinkAround, Value,
 };
 use std::sync::Arc;
 
@@ -52,12 +52,21 @@ impl Process for Renamed {
         self.inner.runs_max()
     }
 
+    fn reads_arriving(&self) -> Option<String> {
+        self.inner.reads_arriving().map(|input| outer(&self.names.inputs, &input).to_owned())
+    }
+
     fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
         let names = Arc::clone(&self.names);
         let inputs = execution.inputs.iter().map(|(id, values)| {
             (inner(&names.inputs, id).to_owned(), values.iter().cloned().map(named_clearly).collect())
         });
         let inputs = Inputs::new(inputs.collect());
+        let arriving = execution.arriving.map(|arriving| Arriving {
+            input: inner(&names.inputs, &arriving.input).to_owned(),
+            format: meant(&arriving.format),
+            data: arriving.data,
+        });
         let mut asked = Vec::new();
         let mut outputs = execution.outputs;
         for output in &mut outputs {
@@ -73,7 +82,7 @@ impl Process for Renamed {
             }
         }
         let sink = Arc::new(RenamedSink { names, asked, sink: execution.sink });
-        Arc::clone(&self.inner).execute(Execution { inputs, outputs, sink, ..execution })
+        Arc::clone(&self.inner).execute(Execution { inputs, arriving, outputs, sink, ..execution })
     }
 }
 

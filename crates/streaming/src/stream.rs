@@ -9,8 +9,8 @@ use crate::parameters::{self, ALL, MAX_CHUNKS_KEPT};
 use crate::part::PartSink;
 use crate::source::Source;
 use anabranch_model::{
-    Chunking, ComplexValue, DataDescription, Error, Execution, Format, Inputs, JobId, OutputSink, Process,
-    ProcessDescription,
+    Arriving, Chunking, ComplexValue, DataDescription, Error, Execution, Format, Inputs, JobId, OutputSink,
+    Process, ProcessDescription,
 };
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -78,6 +78,11 @@ impl Stream {
     pub(crate) fn cut_inputs(&self) -> Result<Vec<(String, ComplexValue)>, Error> {
         let one = |id: &String| Ok((id.clone(), self.execution.inputs.complex(id)?.clone()));
         self.chunking.inputs.iter().map(one).collect()
+    }
+
+    /// The input that is cut while it comes; it is none of [`Stream::cut_inputs`].
+    pub(crate) fn take_arriving(&mut self) -> Option<Arriving> {
+        self.execution.arriving.take()
     }
 
     /// Where everything goes.

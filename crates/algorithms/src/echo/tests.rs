@@ -32,6 +32,7 @@ fn run(echo: Echo, inputs: &[(&str, InputData)], sink: &Arc<TestSink>) -> Result
         resume: false,
         written: 0,
         feed: None,
+        arriving: None,
         outputs: bound.outputs.clone(),
         inputs: bound.into_inputs().unwrap(),
         sink: Arc::clone(sink) as Arc<dyn OutputSink>,

@@ -224,6 +224,7 @@ impl Run {
             resume: false,
             written: 0,
             feed,
+            arriving: None,
             inputs,
             outputs,
             sink,

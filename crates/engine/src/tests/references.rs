@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::Submitter;
-use anabranch_model::{HttpMethod, Reference, ReferenceBody, Viewer};
+use anabranch_model::{DismissedBy, HttpMethod, Reference, ReferenceBody, Viewer};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::mpsc;
 
 /// Answers every request: `/missing` is not there, POST bodies come back, all else is the path.
 fn serve() -> String {
@@ -158,4 +159,132 @@ async fn a_dry_run_names_every_fault_and_leaves_nothing() {
     let bound = bench.engine.validate(&asked).unwrap();
     assert_eq!(bound.outputs.len(), 2);
     assert!(bench.engine.jobs(&Viewer::Operator, crate::JobFilter::all()).await.unwrap().jobs.is_empty());
+}
+
+/// A process that begins to read `data` before it is all there.
+struct Early(Arc<ProcessDescription>, Arc<dyn Process>);
+
+impl Process for Early {
+    fn description(&self) -> Arc<ProcessDescription> {
+        Arc::clone(&self.0)
+    }
+
+    fn reads_arriving(&self) -> Option<String> {
+        Some("data".into())
+    }
+
+    fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
+        Arc::clone(&self.1).execute(execution)
+    }
+}
+
+/// Puts out what it can read at once, then the length of all.
+fn early(bytes_max: Option<u64>) -> Arc<dyn Process> {
+    let mut description = describe("reads", false);
+    if let DataDescription::Complex(domain) = &mut description.inputs[1].data {
+        domain.bytes_max = bytes_max;
+    }
+    let script = scripted("reads", OnRestart::Fail, |execution| async move {
+        let arriving = execution.arriving.expect("it has begun to arrive");
+        assert!(execution.inputs.all("data").is_empty());
+        execution.sink.started(None);
+        let read = move || {
+            let mut reader = arriving.data.open()?;
+            let mut first = vec![0; 4000];
+            reader.read_exact(&mut first)?;
+            Ok::<_, std::io::Error>((reader, first))
+        };
+        let (mut reader, first) = tokio::task::spawn_blocking(read).await.unwrap().unwrap();
+        execution.sink.write("data", bytes(first)).await?;
+        let rest = tokio::task::spawn_blocking(move || reader.read_to_end(&mut Vec::new())).await.unwrap();
+        let rest = rest.map_err(|error| error.downcast::<Error>().unwrap())?;
+        execution.sink.write("text", text(&(4000 + rest).to_string())).await
+    });
+    Arc::new(Early(Arc::new(description), script))
+}
+
+/// Answers once with a head that announces so many bytes, and then what comes through the channel, until that is closed.
+fn serve_in_parts(announced: usize) -> (String, mpsc::Sender<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, parts) = mpsc::channel::<Vec<u8>>();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
+            head.push(byte[0]);
+        }
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {announced}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        // Who has heard enough has gone.
+        while parts.recv().is_ok_and(|part| stream.write_all(&part).is_ok()) {}
+    });
+    (address, sender)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_reads_what_is_there_while_the_rest_is_fetched() {
+    let ((server, parts), folder) = (serve_in_parts(300_000), tempfile::tempdir().unwrap());
+    let engine = engine(folder.path(), &server, true).await;
+    engine.registry().publish(early(None));
+    let mut request = asynchronous("reads");
+    request.inputs = vec![reference("data", Reference::get(format!("{server}/slowly")))];
+    let mut job = engine.submit(request, &Submitter::default()).await.unwrap();
+    parts.send(vec![b'x'; 5000]).unwrap();
+    let mut watch = engine.watch(&Viewer::Operator, job.id()).await.unwrap();
+    let has_chunk = |view: &Arc<JobView>| view.outputs.iter().any(|output| output.chunks == 1);
+    assert!(!soon(watch.wait_for(has_chunk)).await.unwrap().job.is_finished());
+    parts.send(vec![b'y'; 295_000]).unwrap();
+    soon(job.finished()).await;
+    assert_eq!(job.results().unwrap().outputs[0].chunks, [text("300000")]);
+    assert!(!folder.path().join("jobs").join(job.id().to_string()).join("fetched").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_off_or_is_too_large_fails_the_run_that_reads_it() {
+    for (announced, bytes_max) in [(300_000, None), (300_000, Some(100_000))] {
+        let ((server, parts), folder) = (serve_in_parts(announced), tempfile::tempdir().unwrap());
+        let engine = engine(folder.path(), &server, true).await;
+        engine.registry().publish(early(bytes_max));
+        let mut request = asynchronous("reads");
+        request.inputs = vec![reference("data", Reference::get(format!("{server}/breaks")))];
+        let mut job = engine.submit(request, &Submitter::default()).await.unwrap();
+        parts.send(vec![b'x'; 5000]).unwrap();
+        drop(parts);
+        soon(job.finished()).await;
+        match (job.results(), bytes_max) {
+            (Err(Error::DataNotAccessible { input, .. }), None) => assert_eq!(input, "data"),
+            (Err(Error::TooLarge { what, bytes_max }), Some(max)) => {
+                assert_eq!((what.as_str(), bytes_max), ("input 'data'", max));
+            }
+            (other, _) => panic!("{other:?}"),
+        }
+        assert!(!folder.path().join("jobs").join(job.id().to_string()).join("fetched").exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_for_its_input_can_be_dismissed() {
+    for is_read in [false, true] {
+        let ((server, parts), folder) = (serve_in_parts(300_000), tempfile::tempdir().unwrap());
+        let engine = engine(folder.path(), &server, true).await;
+        engine.registry().publish(early(None));
+        let mut request = asynchronous("reads");
+        request.inputs = vec![reference("data", Reference::get(format!("{server}/stalls")))];
+        let mut job = engine.submit(request, &Submitter::default()).await.unwrap();
+        let fetched = folder.path().join("jobs").join(job.id().to_string()).join("fetched");
+        if is_read {
+            parts.send(vec![b'x'; 5000]).unwrap();
+            let mut watch = engine.watch(&Viewer::Operator, job.id()).await.unwrap();
+            soon(watch.wait_for(|view| view.outputs.iter().any(|output| output.chunks == 1))).await.unwrap();
+        } else {
+            until(|| fetched.join("arriving").exists()).await;
+        }
+        engine.dismiss(&Viewer::Operator, job.id(), DismissedBy::Client, DEADLINE).await.unwrap();
+        soon(job.finished()).await;
+        assert_eq!(job.results().unwrap_err(), Error::Dismissed);
+        until(|| !fetched.exists()).await;
+    }
 }

@@ -266,6 +266,7 @@ fn submit(process: &Arc<dyn Process>) {
         part: None,
         resume: false,
         feed: None,
+        arriving: None,
         written: 0,
         inputs: Inputs::new(vec![(
             "text".into(),

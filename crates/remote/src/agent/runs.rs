@@ -369,6 +369,7 @@ impl RunTask {
             resume: false,
             written: 0,
             feed,
+            arriving: None,
             inputs,
             outputs: outputs.into_iter().map(|wanted| wanted.request).collect(),
             sink: Arc::new(sink),

@@ -258,6 +258,7 @@ fn begin_fed(
         resume: resume && process.may_live_on(id, 1),
         written: 0,
         feed,
+        arriving: None,
         inputs,
         outputs: process.description().outputs.iter().map(output).collect(),
         sink: Arc::clone(&sink) as Arc<dyn OutputSink>,

@@ -44,7 +44,7 @@ pub(super) enum Plan {
 /// Where it is no GeoJSON, or the stream was ended.
 pub(super) fn count_features(id: &str, data: &Data, sink: &dyn OutputSink) -> Result<u64, Error> {
     let mut splitter = Splitter::new(open(id, data)?);
-    while let Some(piece) = splitter.next().map_err(|error| unreadable(id, &error))? {
+    while let Some(piece) = splitter.next().map_err(|error| unreadable(id, error))? {
         if let Piece::Feature(feature) = piece
             && feature.number.is_multiple_of(FEATURES_BETWEEN_LOOKS)
             && sink.is_cancelled()
@@ -70,21 +70,19 @@ pub(super) struct Features {
 }
 
 impl Features {
-    /// Begins to read.
-    ///
-    /// # Errors
-    /// Where the data can't be opened.
+    /// What is read from `reader` is of this format.
     pub(super) fn new(
         id: String,
-        value: &ComplexValue,
+        format: &Format,
+        reader: Box<dyn Read + Send>,
         plan: Plan,
         sink: Arc<dyn OutputSink>,
-    ) -> Result<Self, Error> {
-        let splitter = Splitter::new(open(&id, &value.data)?);
+    ) -> Self {
+        let splitter = Splitter::new(reader);
         // Where coordinates may be in any system, they may be so in the chunks.
-        let is_in_any_crs = media_type_essence(&value.format.media_type) == Format::GEOJSON_2008;
+        let is_in_any_crs = media_type_essence(&format.media_type) == Format::GEOJSON_2008;
         let format = Format::new(if is_in_any_crs { Format::GEOJSON_2008 } else { Format::GEOJSON });
-        Ok(Self { id, format, splitter, plan, sink, head: Vec::new(), before: Some(Vec::new()), chunks: 0 })
+        Self { id, format, splitter, plan, sink, head: Vec::new(), before: Some(Vec::new()), chunks: 0 }
     }
 }
 
@@ -108,7 +106,7 @@ impl Cutter for Features {
     fn next(&mut self) -> Result<Option<Cut>, Error> {
         let mut chunk = ChunkWriter::new(self.sink.scratch().join(format!("cut-{}", self.chunks + 1)));
         let mut features = 0;
-        while let Some(piece) = self.splitter.next().map_err(|error| unreadable(&self.id, &error))? {
+        while let Some(piece) = self.splitter.next().map_err(|error| unreadable(&self.id, error))? {
             let feature = match (piece, &mut self.before) {
                 (Piece::Feature(feature), _) => feature,
                 (Piece::Between(bytes), Some(before)) if before.len() + bytes.len() <= HEAD_BYTES_MAX => {
@@ -171,13 +169,22 @@ fn head(before: &[u8]) -> Vec<u8> {
     format!("{{\"type\":\"FeatureCollection\",{crs}\"features\":[\n").into_bytes()
 }
 
-fn open(id: &str, data: &Data) -> Result<Box<dyn Read + Send>, Error> {
-    data.open().map_err(|error| Error::internal(format!("input '{id}': {error}")))
+/// Opens data that is all there.
+///
+/// # Errors
+/// Where it can't be.
+pub(super) fn open(id: &str, data: &Data) -> Result<Box<dyn Read + Send>, Error> {
+    data.open().map_err(|error| unread(id, error))
 }
 
-fn unreadable(id: &str, error: &geojson::Error) -> Error {
+/// What a reader says: of data that was arriving, why no more comes.
+pub(super) fn unread(id: &str, error: io::Error) -> Error {
+    error.downcast::<Error>().unwrap_or_else(|error| Error::internal(format!("input '{id}': {error}")))
+}
+
+fn unreadable(id: &str, error: geojson::Error) -> Error {
     if let geojson::Error::Read(cause) = error {
-        return Error::internal(format!("input '{id}': {error}: {cause}"));
+        return unread(id, cause);
     }
     let rule = format!("must be GeoJSON that can be cut: {error}");
     Error::invalid(Fault::new(Subject::Input(id.to_owned()), FaultKind::Malformed, rule))

@@ -279,14 +279,26 @@ pub(crate) async fn run(
     written: u64,
     sink: &Arc<Sink>,
 ) -> Result<(), Error> {
+    let run = Arc::clone(process).execute(execution(inputs, format, written, sink));
+    tokio::time::timeout(DEADLINE, run).await.expect("the stream ends in time")
+}
+
+/// One run, with the only output asked for in this format.
+pub(crate) fn execution(
+    inputs: Vec<(&str, Value)>,
+    format: &str,
+    written: u64,
+    sink: &Arc<Sink>,
+) -> Execution {
     let inputs = inputs.into_iter().map(|(id, value)| (id.to_owned(), vec![value])).collect();
-    let execution = Execution {
+    Execution {
         job: JobId::random(),
         attempt: 1,
         part: None,
         resume: false,
         written,
         feed: None,
+        arriving: None,
         inputs: Inputs::new(inputs),
         outputs: vec![OutputRequest {
             id: "result".into(),
@@ -295,9 +307,7 @@ pub(crate) async fn run(
             uom: None,
         }],
         sink: Arc::clone(sink) as Arc<dyn OutputSink>,
-    };
-    let run = Arc::clone(process).execute(execution);
-    tokio::time::timeout(DEADLINE, run).await.expect("the stream ends in time")
+    }
 }
 
 /// What a server answers at a path: status, content type, body.

@@ -1,10 +1,14 @@
 //! Output streaming: cutting, order, failures, ends.
 
-use crate::doubles::{Base, Sink, collection, describe, geojson, ids, literal, run, streaming};
-use anabranch_model::{Error, LiteralType, LiteralValue, Value};
-use std::sync::Arc;
+use crate::doubles::{Base, Sink, collection, describe, execution, geojson, ids, literal, run, streaming};
+use anabranch_model::{
+    Arriving, ArrivingData, BoxFuture, Data, Error, Execution, Format, LiteralType, LiteralValue, Value,
+};
+use std::io::{self, Cursor, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use tokio::sync::{Barrier, Semaphore};
+use tokio::task::JoinHandle;
 
 const PLAYLIST: &str = "application/x-ogc-playlist+application/geo+json";
 
@@ -51,6 +55,106 @@ async fn without_a_number_chunks_grow_and_nothing_is_lost() {
     let empty = Sink::new();
     run(&process, vec![("data", geojson(&collection(0, 0)))], PLAYLIST, 0, &empty).await.unwrap();
     assert!(empty.is_started() && empty.chunks().is_empty());
+}
+
+/// Data whose parts come through a channel; an error is its last.
+struct Parts(Mutex<Option<mpsc::Receiver<Result<String, Error>>>>);
+
+struct PartReader {
+    parts: mpsc::Receiver<Result<String, Error>>,
+    part: Cursor<Vec<u8>>,
+}
+
+impl Read for PartReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.part.read(buffer)? {
+                0 => match self.parts.recv() {
+                    Ok(part) => self.part = Cursor::new(part.map_err(io::Error::other)?.into_bytes()),
+                    Err(_all) => return Ok(0),
+                },
+                count => return Ok(count),
+            }
+        }
+    }
+}
+
+impl ArrivingData for Parts {
+    fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+        let parts = self.0.lock().unwrap().take().expect("it is opened once");
+        Ok(Box::new(PartReader { parts, part: Cursor::default() }))
+    }
+
+    fn complete(&self) -> BoxFuture<'_, Result<Data, Error>> {
+        let mut reader = self.open().unwrap();
+        Box::pin(async move {
+            let read = move || {
+                let mut all = Vec::new();
+                reader.read_to_end(&mut all).map(|_length| Data::Bytes(all.into()))
+            };
+            let read = tokio::task::spawn_blocking(read).await.unwrap();
+            read.map_err(|error| error.downcast::<Error>().unwrap())
+        })
+    }
+}
+
+/// Begins a stream over data that is arriving.
+fn begin(
+    sink: &Arc<Sink>,
+    inputs: Vec<(&str, Value)>,
+) -> (mpsc::Sender<Result<String, Error>>, JoinHandle<Result<(), Error>>) {
+    let process = streaming(&Base::giving(), "OutputStreaming", &[]);
+    assert_eq!(process.reads_arriving().as_deref(), Some("data"));
+    let (sender, parts) = mpsc::channel();
+    let data = Arc::new(Parts(Mutex::new(Some(parts))));
+    let arriving = Arriving { input: "data".into(), format: Format::new(Format::GEOJSON), data };
+    let execution = Execution { arriving: Some(arriving), ..execution(inputs, PLAYLIST, 0, sink) };
+    (sender, tokio::spawn(process.execute(execution)))
+}
+
+#[tokio::test]
+async fn features_are_cut_while_the_data_arrives() {
+    let sink = Sink::new();
+    let (parts, stream) = begin(&sink, Vec::new());
+    let text = collection(0, 5000);
+    let (first, rest) = text.split_at(text.len() / 2);
+    parts.send(Ok(first.to_owned())).unwrap();
+    sink.has(1).await;
+    assert!(!stream.is_finished());
+    parts.send(Ok(rest.to_owned())).unwrap();
+    drop(parts);
+    stream.await.unwrap().unwrap();
+    let all: Vec<_> = sink.chunks().iter().flat_map(|chunk| ids(chunk)).collect();
+    assert_eq!(all, (0..5000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_ends_the_arrival_ends_the_stream_and_chunks_stay() {
+    let sink = Sink::new();
+    let (parts, stream) = begin(&sink, Vec::new());
+    let text = collection(0, 5000);
+    parts.send(Ok(text[..text.len() / 2].to_owned())).unwrap();
+    sink.has(1).await;
+    let gone = Error::DataNotAccessible { input: "data".into(), reason: "the connection broke".into() };
+    parts.send(Err(gone.clone())).unwrap();
+    assert_eq!(stream.await.unwrap(), Err(gone));
+    assert!(!sink.chunks().is_empty());
+}
+
+#[tokio::test]
+async fn a_number_of_chunks_waits_for_all_of_the_data() {
+    for (asked, ends_well) in [(4, true), (6000, false)] {
+        let sink = Sink::new();
+        let (parts, stream) = begin(&sink, vec![("NumberOfChunks", count(asked))]);
+        let text = collection(0, 5000);
+        for half in [&text[..text.len() / 2], &text[text.len() / 2..]] {
+            assert!(!sink.is_started());
+            parts.send(Ok(half.to_owned())).unwrap();
+        }
+        drop(parts);
+        assert_eq!(stream.await.unwrap().is_ok(), ends_well);
+        assert_eq!(sink.chunks().len(), if ends_well { 4 } else { 0 });
+    }
 }
 
 #[tokio::test]

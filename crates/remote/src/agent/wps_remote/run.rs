@@ -257,6 +257,7 @@ impl Run {
                 resume: false,
                 written: 0,
                 feed: None,
+                arriving: None,
                 inputs,
                 outputs,
                 sink: Arc::new(sink),
