@@ -15,10 +15,13 @@ use std::sync::Arc;
 const FIRST_CHUNK_BYTES: usize = 64 << 10;
 
 /// Chunks double up to here, in bytes: some ten milliseconds of work for a fast process, some seconds for a slow one.
-const CHUNK_BYTES_MAX: usize = 2 << 20;
+const CHUNK_BYTES_MAX: usize = 1 << 20;
 
 /// Chunks up to here stay in memory, in bytes; larger ones, which come from small numbers of chunks, are files.
 const MEMORY_BYTES_MAX: usize = 16 << 20;
+
+/// Room for the feature that makes a chunk full, in bytes: a line of some thousand positions. Larger ones make their chunk grow.
+const LAST_FEATURE_BYTES: usize = 64 << 10;
 
 /// Features between two looks at whether the stream was ended.
 const FEATURES_BETWEEN_LOOKS: u64 = 10_000;
@@ -87,6 +90,17 @@ impl Features {
 }
 
 impl Plan {
+    /// How large chunk number `chunk`, from 0, is going to be where that is known, in bytes.
+    fn bytes_about(&self, chunk: u64) -> usize {
+        match self {
+            Self::Counts(_) => 0,
+            Self::Growing => {
+                let doublings = u32::try_from(chunk.min(20)).unwrap_or(20);
+                (FIRST_CHUNK_BYTES << doublings).min(CHUNK_BYTES_MAX)
+            }
+        }
+    }
+
     /// Chunk number `chunk`, from 0, has all it is to have.
     fn is_full(&self, chunk: u64, features: u64, bytes: usize) -> bool {
         match self {
@@ -94,17 +108,15 @@ impl Plan {
                 let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
                 sizes.get(chunk).is_none_or(|size| features >= *size)
             }
-            Self::Growing => {
-                let doublings = u32::try_from(chunk.min(20)).unwrap_or(20);
-                bytes >= (FIRST_CHUNK_BYTES << doublings).min(CHUNK_BYTES_MAX)
-            }
+            Self::Growing => bytes >= self.bytes_about(chunk),
         }
     }
 }
 
 impl Cutter for Features {
     fn next(&mut self) -> Result<Option<Cut>, Error> {
-        let mut chunk = ChunkWriter::new(self.sink.scratch().join(format!("cut-{}", self.chunks + 1)));
+        let path = self.sink.scratch().join(format!("cut-{}", self.chunks + 1));
+        let mut chunk = ChunkWriter::new(path, self.plan.bytes_about(self.chunks));
         let mut features = 0;
         while let Some(piece) = self.splitter.next().map_err(|error| unreadable(&self.id, error))? {
             let feature = match (piece, &mut self.before) {
@@ -199,8 +211,10 @@ struct ChunkWriter {
 }
 
 impl ChunkWriter {
-    fn new(path: PathBuf) -> Self {
-        Self { path, file: None, buffer: Vec::new(), bytes: 0 }
+    /// `bytes_about` is how large it is going to be, or 0. A buffer that grows takes twice what it holds.
+    fn new(path: PathBuf, bytes_about: usize) -> Self {
+        let capacity = if bytes_about > 0 { bytes_about + LAST_FEATURE_BYTES } else { 0 };
+        Self { path, file: None, buffer: Vec::with_capacity(capacity), bytes: 0 }
     }
 
     fn write(&mut self, parts: &[&[u8]]) -> Result<(), Error> {

@@ -57,11 +57,14 @@ async fn without_a_number_chunks_grow_and_nothing_is_lost() {
     assert!(empty.is_started() && empty.chunks().is_empty());
 }
 
+/// The next of the text, or why no more comes.
+type Part = Result<String, Error>;
+
 /// Data whose parts come through a channel; an error is its last.
-struct Parts(Mutex<Option<mpsc::Receiver<Result<String, Error>>>>);
+struct Parts(Mutex<Option<mpsc::Receiver<Part>>>);
 
 struct PartReader {
-    parts: mpsc::Receiver<Result<String, Error>>,
+    parts: mpsc::Receiver<Part>,
     part: Cursor<Vec<u8>>,
 }
 
@@ -102,7 +105,7 @@ impl ArrivingData for Parts {
 fn begin(
     sink: &Arc<Sink>,
     inputs: Vec<(&str, Value)>,
-) -> (mpsc::Sender<Result<String, Error>>, JoinHandle<Result<(), Error>>) {
+) -> (mpsc::Sender<Part>, JoinHandle<Result<(), Error>>) {
     let process = streaming(&Base::giving(), "OutputStreaming", &[]);
     assert_eq!(process.reads_arriving().as_deref(), Some("data"));
     let (sender, parts) = mpsc::channel();
