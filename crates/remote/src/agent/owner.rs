@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anabranch_model::{Error, JobId};
-use anabranch_xmpp::{BusEvent, BusReceiver, BusSender, ClientError, Incoming, MessageKind, OccupantChange};
+use anabranch_xmpp::{
+    BusEvent, BusReceiver, BusSender, ClientError, Incoming, MessageKind, OccupantChange, SendError,
+};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -24,9 +26,6 @@ use crate::wire::{self, Envelope};
 
 /// Longest sleep when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// Wait before the session is tried again when its queue was full.
-const RETRY_SEND: Duration = Duration::from_millis(20);
 
 /// Bounds for the interval that a server may ask for.
 const LOAD_INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -55,7 +54,10 @@ pub(super) struct Owner {
     /// A run has something to say.
     pub(super) wake: Arc<Notify>,
     load_due: Option<Instant>,
-    retry_send: Option<Instant>,
+    /// The session had no room for all that was to be said.
+    is_session_full: bool,
+    /// The run that comes first when there is room again, so that those behind it have their turn too.
+    first_unsent: Option<RunId>,
     /// The switch as we have last seen it.
     draining: bool,
     /// It has been said that the agent is drained.
@@ -88,7 +90,8 @@ impl Owner {
             task_runs: HashMap::new(),
             wake: Arc::new(Notify::new()),
             load_due: None,
-            retry_send: None,
+            is_session_full: false,
+            first_unsent: None,
             draining,
             drained: false,
             stopping: false,
@@ -108,6 +111,7 @@ impl Owner {
         }
         self.registrations.replace(&services.borrow_and_update());
         let (mut fatal, mut fixed, mut drain) = (None, false, self.settings.drain.watch());
+        let sender = self.sender.clone();
         let mut profile = self.settings.profile.subscribe();
         while !shutdown.is_cancelled() {
             let wake = self.deadline();
@@ -126,6 +130,7 @@ impl Owner {
                 // There is always a sender of these: in our settings.
                 Ok(()) = drain.changed() => self.drain_turned(now()),
                 Ok(()) = profile.changed() => self.homes.introduce_again(now()),
+                () = sender.room(), if self.is_session_full => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             self.tell_drained();
@@ -142,6 +147,7 @@ impl Owner {
         let until = now() + self.settings.shutdown;
         self.cancel_runs("the agent was stopped");
         self.pump(now());
+        let sender = self.sender.clone();
         while !self.is_settled() && now() < until {
             let wake = self.deadline().min(until);
             tokio::select! {
@@ -151,6 +157,7 @@ impl Owner {
                 },
                 () = Arc::clone(&self.wake).notified_owned() => {}
                 Some(ended) = self.tasks.join_next_with_id() => self.on_task_ended(ended),
+                () = sender.room(), if self.is_session_full => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             self.pump(now());
@@ -285,7 +292,7 @@ impl Owner {
 
     /// Says all that is due.
     fn pump(&mut self, now: Instant) {
-        self.retry_send = self.retry_send.filter(|at| *at > now);
+        self.is_session_full = false;
         for address in self.homes.hello_due(now) {
             let hello = self.hello();
             self.say_to(&address, &Envelope::session(hello));
@@ -300,15 +307,29 @@ impl Owner {
                 }
             }
         }
-        let ids: Vec<RunId> = self.runs.keys().copied().collect();
-        for id in ids {
-            self.pump_run(id, now);
-        }
+        self.pump_runs(now);
         if let Some(interval) = self.homes.load_interval()
             && self.load_due.is_some_and(|due| due <= now)
         {
             self.load_due = Some(now + interval);
             self.say(Message::Load(self.load_report()));
+        }
+    }
+
+    /// Says what runs have to say, from the one on that found the session full the last time.
+    fn pump_runs(&mut self, now: Instant) {
+        let mut ids: Vec<RunId> = self.runs.keys().copied().collect();
+        if let Some(first) = self.first_unsent.take() {
+            ids.sort_unstable();
+            let at = ids.partition_point(|id| *id < first);
+            ids.rotate_left(at);
+        }
+        for id in ids {
+            self.pump_run(id, now);
+            if self.is_session_full {
+                self.first_unsent = Some(id);
+                break;
+            }
         }
     }
 
@@ -365,7 +386,7 @@ impl Owner {
         let registrations = greeted.iter().filter_map(|(server, _)| self.registrations.deadline(server, now));
         let registrations = registrations.min().filter(|_| !self.stopping);
         let load = self.load_due.filter(|_| !greeted.is_empty());
-        let own = [self.homes.deadline(), orphan, registrations, load, self.retry_send];
+        let own = [self.homes.deadline(), orphan, registrations, load];
         own.into_iter().flatten().chain(runs).fold(now + IDLE, Instant::min)
     }
 
@@ -377,12 +398,10 @@ impl Owner {
         }
     }
 
-    /// `false` where the session did not take it.
+    /// `false` where the session did not take it. Where it is down, what is to be said is said to the server that greets us next.
     pub(super) fn say_to(&mut self, address: &str, envelope: &Envelope) -> bool {
-        let sent = post(&self.sender, address, envelope).is_ok();
-        if !sent {
-            self.retry_send = Some(now() + RETRY_SEND);
-        }
-        sent
+        let sent = post(&self.sender, address, envelope);
+        self.is_session_full |= sent == Err(SendError::Full);
+        sent.is_ok()
     }
 }

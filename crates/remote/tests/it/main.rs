@@ -16,6 +16,7 @@ mod balance;
 mod drain;
 mod faults;
 mod feed;
+mod full_session;
 mod happy;
 mod restart;
 mod storm;

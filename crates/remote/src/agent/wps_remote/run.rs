@@ -9,7 +9,7 @@ use anabranch_model::{
     Data, DataDescription, Error, ExecuteRequest, Execution, ExecutionMode, FormatHint, InputData, InputItem,
     OutputRequest, Process, ResponseForm, TextForm, bind,
 };
-use anabranch_xmpp::{BusEvent, BusSender, Incoming, MessageKind};
+use anabranch_xmpp::{BusEvent, BusSender, Incoming, MessageKind, SendError};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -25,9 +25,6 @@ use crate::wire::wps_remote::{self, Body, ExecutionId};
 /// How long to wait for `finish` before `completed` is said again, and how often it is said, as the original's agents do.
 const COMPLETED_AGAIN: Duration = Duration::from_secs(10);
 const COMPLETED_MAX: u32 = 99;
-
-/// Wait before the session is tried again when its queue was full.
-const RETRY_SEND: Duration = Duration::from_millis(20);
 
 /// A run that has been taken.
 pub(super) struct Run {
@@ -103,9 +100,14 @@ impl Run {
         let (mut is_inside, mut is_aborted, mut is_stopped) = (false, false, false);
         let mut end: Option<End> = None;
         loop {
-            let mut wait = None;
+            let (mut wait, mut is_full) = (None, false);
             if is_inside {
-                wait = self.say_what_is_due(&sender, &buffer, &mut end);
+                match self.say_what_is_due(&sender, &buffer, &mut end) {
+                    Ok(next) => wait = next,
+                    Err(SendError::Full) => is_full = true,
+                    // Until the occupant is in the room again.
+                    Err(SendError::Down | SendError::Closed) => is_inside = false,
+                }
                 if end.as_ref().is_some_and(|end| end.is_over(is_stopped)) {
                     break;
                 }
@@ -139,6 +141,7 @@ impl Run {
                     end = Some(self.end(ended, &outputs, is_stopped));
                 }
                 () = Arc::clone(&wake).notified_owned(), if end.is_none() => {}
+                () = sender.room(), if is_full => {}
                 () = self.shared.stop.cancelled(), if !is_stopped => {
                     is_stopped = true;
                     cancel.cancel();
@@ -153,13 +156,13 @@ impl Run {
         Ok(())
     }
 
-    /// Says what may be said now; gives the time of what may be said next.
+    /// Says what may be said now; gives the time of what may be said next. Where the session takes no more, what is left waits.
     fn say_what_is_due(
         &self,
         sender: &BusSender,
         buffer: &RunBuffer,
         end: &mut Option<End>,
-    ) -> Option<Instant> {
+    ) -> Result<Option<Instant>, SendError> {
         let now = now();
         while let Some(message) = buffer.next(now) {
             if !matches!(message, Message::Progress(_) | Message::Log(_)) {
@@ -167,21 +170,16 @@ impl Run {
             }
             let body = Body::run(self.execution.clone(), message);
             // Where it does not fit into the queue it is lost, as it would be at the original's.
-            if let Ok(text) = wps_remote::encode(&body)
-                && post_body(sender, &self.orchestrator, text, None).is_err()
-            {
-                break;
+            if let Ok(text) = wps_remote::encode(&body) {
+                post_body(sender, &self.orchestrator, text, None)?;
             }
         }
         if let Some(end) = end.as_mut().filter(|end| end.again <= now) {
-            if post_body(sender, &self.orchestrator, end.text.clone(), None).is_ok() {
-                end.said += 1;
-                end.again = now + COMPLETED_AGAIN;
-            } else {
-                end.again = now + RETRY_SEND;
-            }
+            post_body(sender, &self.orchestrator, end.text.clone(), None)?;
+            end.said += 1;
+            end.again = now + COMPLETED_AGAIN;
         }
-        buffer.deadline().into_iter().chain(end.as_ref().map(|end| end.again)).min()
+        Ok(buffer.deadline().into_iter().chain(end.as_ref().map(|end| end.again)).min())
     }
 
     fn wish(&self, incoming: &Incoming) -> Option<Wish> {
