@@ -46,7 +46,11 @@ trap 'rm -rf "$BENCH_WORK"' EXIT
 failed=0
 for workload in "$@"; do
     case "$workload" in
-        dispatch) cargo run --release --package anabranch-remote --example dispatch || failed=1 ;;
+        # Two processes, so that the memory of the second one is its own.
+        dispatch)
+            for part in decisions pool; do
+                cargo run --release --package anabranch-remote --example dispatch -- "$part" || failed=1
+            done ;;
         *) python3 "$workload.py" || failed=1 ;;
     esac
 done

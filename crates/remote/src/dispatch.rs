@@ -159,13 +159,16 @@ impl Dispatcher {
         let offered = Offered { service, lane: number, place, matching, counted: None, worth: None };
         // One text for all agents.
         let name = lane.process.clone();
-        self.workers[holder].services.insert(name, offered);
+        let worker = &mut self.workers[holder];
+        worker.services.insert(name, offered);
+        worker.listed.take();
     }
 
     /// An agent offers a process no more.
     pub fn unoffer(&mut self, agent: &AgentKey, process: &ProcessId) {
         let Some(worker) = self.workers.get_mut(agent) else { return };
         let Some(offered) = worker.services.remove(process) else { return };
+        worker.listed.take();
         let lane = &mut self.lanes[offered.lane];
         lane.recount(offered.counted.flatten(), None);
         if let Some(moved) = lane.candidates.remove(offered.place)
@@ -194,7 +197,9 @@ impl Dispatcher {
         self.unqueue(process, ticket);
         let number = self.lane(process);
         let owner = self.owners.enter(owner);
-        self.lanes[number].queue.insert(ticket, run, owner, self.owners.turn(owner));
+        let queue = &mut self.lanes[number].queue;
+        queue.insert(ticket, run, owner, self.owners.turn(owner));
+        self.owners.set_oldest(owner, number, queue.oldest_of(owner));
         self.queued += 1;
         // Where others wait already, no agent could take it either, unless it came before them and they for it.
         self.fresh.insert(process.clone());
@@ -202,7 +207,10 @@ impl Dispatcher {
 
     /// A run waits no more.
     pub fn unqueue(&mut self, process: &ProcessId, ticket: Ticket) -> Option<RunId> {
-        let (run, owner) = self.lanes.get_mut(process)?.unqueue(ticket)?;
+        let number = self.lanes.number(process)?;
+        let lane = &mut self.lanes[number];
+        let (run, owner) = lane.unqueue(ticket)?;
+        self.owners.set_oldest(owner, number, lane.queue.oldest_of(owner));
         self.owners.leave(owner);
         self.queued -= 1;
         self.close_idle(process);
@@ -313,13 +321,33 @@ impl Dispatcher {
             return None;
         }
         self.looked_at += worker.services.len() as u64;
-        let (lanes, owners) = (&mut self.lanes, &self.owners);
-        let next = worker.services.iter().filter_map(|(process, offered)| {
+        let lanes = &self.lanes;
+        let can_take = worker.services.iter().filter_map(|(process, offered)| {
+            if lanes[offered.lane].queue.is_empty() {
+                return None;
+            }
             let full = || worker.slots.has_runs_of(process, offered.service.runs_max);
             situation.standing(&offered.service, offered.matching, full).ok()?;
-            Some((lanes[offered.lane].queue.next(owners)?, process))
+            Some(offered.lane)
         });
-        next.min().map(|(next, process)| (next.ticket, process.clone()))
+        let mut can_take: Vec<LaneNumber> = can_take.collect();
+        can_take.sort_unstable();
+        let (ticket, lane) = self.next_in(&can_take)?;
+        Some((ticket, self.lanes[lane].process.clone()))
+    }
+
+    /// Of the runs that wait in these lanes, which are in order, the one whose turn it is.
+    fn next_in(&mut self, lanes: &[LaneNumber]) -> Option<(Ticket, LaneNumber)> {
+        // Most of the time whoever is first of all has something in one of many lanes, and what the lanes know of turns is put right when
+        // it is asked for: that would cost more for each that is asked.
+        if lanes.len() > 1
+            && let Some(next) = self.owners.next_in(lanes)
+        {
+            return Some(next);
+        }
+        let owners = &self.owners;
+        let next = lanes.iter().filter_map(|lane| Some((self.lanes[*lane].queue.next(owners)?, *lane)));
+        next.min().map(|(next, lane)| (next.ticket, lane))
     }
 
     /// The run of a process whose turn it is, and the best agent for it. All changed agents have to be settled.

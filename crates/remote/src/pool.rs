@@ -187,7 +187,7 @@ pub struct AgentInfo {
     /// Where messages reach it; that of its last session while it is away.
     pub address: String,
     /// What it runs, by identifier.
-    pub services: Vec<ProcessId>,
+    pub services: Arc<[ProcessId]>,
     /// Slots for runs.
     pub capacity: u32,
     /// Runs the server has given it and not seen end.

@@ -166,12 +166,12 @@ impl Run {
                 }
                 self.agent = Some(agent);
             }
-            RunEvent::Refused(error) => return Ok(Step::End(Err(error))),
+            RunEvent::Refused(error) => return Ok(Step::End(Err(*error))),
             RunEvent::NeverSent => {
                 return Ok(Step::End(Err(self.ending.take().unwrap_or(Error::Dismissed))));
             }
             RunEvent::Lost { reason } => return Ok(Step::End(Err(self.lost(reason)))),
-            RunEvent::Message { seq, message } => return self.take(seq, message).await,
+            RunEvent::Message { seq, message } => return self.take(seq, *message).await,
         }
         Ok(Step::GoOn)
     }

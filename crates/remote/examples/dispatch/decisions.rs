@@ -1,10 +1,11 @@
 //! The dispatcher alone.
 
-use anabranch_model::{JobId, ProcessId};
+use anabranch_model::{JobId, ProcessId, UserName};
 use anabranch_remote::dispatch::{AgentKey, Decision, Dispatcher, Rules, Service};
 use anabranch_remote::{Load, RunId};
 
-use crate::measure::{Random, Times, rss_mib};
+use crate::measure::{Times, rss_mib};
+use crate::simulation::Random;
 
 const SERVICES: u64 = 100;
 const PROCESSES: u64 = 1_000;
@@ -18,6 +19,8 @@ struct Cluster {
     processes: Vec<ProcessId>,
     running: Vec<Decision>,
     tickets: u64,
+    /// Whose jobs come.
+    owners: Vec<UserName>,
     random: Random,
 }
 
@@ -29,8 +32,10 @@ pub(crate) fn run(agents: u64) {
         rss_mib() - before
     );
     cluster.half_busy();
-    for queued in [1_000, 10_000, 100_000] {
-        cluster.all_busy(queued);
+    for (queued, owners) in
+        [(1_000, 1), (10_000, 1), (100_000, 1), (100_000, 50), (100_000, 1_000), (100_000, 100_000)]
+    {
+        cluster.all_busy(queued, owners);
     }
 }
 
@@ -42,7 +47,7 @@ impl Cluster {
         let process = |n| ProcessId::new(format!("default:Process{n:04}")).unwrap();
         let processes: Vec<_> = (0..PROCESSES).map(process).collect();
         let (dispatch, running, random) = (Dispatcher::new(Rules::default()), Vec::new(), Random::new(7));
-        let mut cluster = Self { dispatch, agents, processes, running, tickets: 0, random };
+        let mut cluster = Self { dispatch, agents, processes, running, tickets: 0, owners: users(1), random };
         for n in 0..cluster.agents.len() {
             cluster.join(n);
         }
@@ -88,7 +93,8 @@ impl Cluster {
         self.tickets += 1;
         let process = self.processes[self.random.below(PROCESSES) as usize].clone();
         let run = RunId { job: JobId::random(), attempt: 1, part: None };
-        self.dispatch.queue(&process, self.tickets, run, None);
+        let owner = self.owners[self.random.below(self.owners.len() as u64) as usize].clone();
+        self.dispatch.queue(&process, self.tickets, run, Some(owner));
         self.decide()
     }
 
@@ -120,15 +126,21 @@ impl Cluster {
         println!("{}", reports.row("    an agent tells its load"));
     }
 
-    /// All slots are taken, and so many runs wait.
-    fn all_busy(&mut self, queued: usize) {
+    /// All slots are taken, and so many runs of so many owners wait.
+    fn all_busy(&mut self, queued: usize, owners: usize) {
+        if owners != self.owners.len() {
+            self.owners = users(owners);
+            for process in &self.processes {
+                self.dispatch.unqueue_all(process);
+            }
+        }
         let before = (rss_mib(), self.dispatch.queued());
         while self.dispatch.queued() < queued {
             self.submit();
         }
         let memory = rss_mib() - before.0;
         println!(
-            "{} slots taken, {queued} runs wait: {memory:.0} MiB more for {}, {:.0} MiB in all",
+            "{} slots taken, {queued} runs of {owners} owners wait: {memory:.0} MiB more for {}, {:.0} MiB in all",
             self.running.len(),
             queued - before.1,
             rss_mib()
@@ -147,4 +159,8 @@ impl Cluster {
         println!("{}", submits.row("    a job comes, and waits"));
         println!("{}", reports.row("    an agent tells its load"));
     }
+}
+
+fn users(count: usize) -> Vec<UserName> {
+    (0..count).map(|n| UserName::new(format!("user{n}")).unwrap()).collect()
 }

@@ -4,13 +4,14 @@
 //!     cargo run --release -p anabranch-remote --example dispatch [AGENTS] [decisions|pool]
 //!
 //! `decisions` drives the dispatcher alone, and times each decision; `pool` drives a whole orchestrator with simulated agents,
-//! messages as XML included, and gives the cost per run.
+//! messages as XML included, until every run has ended as its agent says, and gives the cost of a run while the queue empties.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for a terminal")]
 
 mod decisions;
 mod measure;
 mod pool;
+mod simulation;
 
 fn main() {
     let mut arguments = std::env::args().skip(1).peekable();
@@ -27,6 +28,6 @@ fn main() {
         decisions::run(agents);
     }
     if part.as_deref() != Some("decisions") {
-        pool::run(agents);
+        pool::run(agents as usize);
     }
 }

@@ -1,18 +1,17 @@
 //! Times, memory, chance.
 
-use std::time::Duration;
+use crate::simulation::{Random, thread_ns};
 
 /// Processor times of many things of one kind, in nanoseconds: on a machine that does other things too, what is on the clock
 /// tells of those.
 #[derive(Default)]
 pub(crate) struct Times(Vec<u64>);
 
-fn thread_ns() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).unwrap_or_default()
-}
-
 impl Times {
+    pub(crate) fn of(ns: Vec<u64>) -> Self {
+        Self(ns)
+    }
+
     pub(crate) fn take<T>(&mut self, what: impl FnOnce() -> T) -> T {
         let before = thread_ns();
         let result = what();
@@ -44,13 +43,12 @@ pub(crate) fn rss_mib() -> f64 {
     pages * 4096.0 / f64::from(1 << 20)
 }
 
-/// Processor time of this process so far, all threads.
-pub(crate) fn cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or_default(),
-        u32::try_from(time.tv_nsec).unwrap_or_default(),
-    )
+/// The most memory that this process had resident so far, MiB.
+pub(crate) fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.parse::<f64>().ok());
+    kib.unwrap_or_default() / 1024.0
 }
 
 /// The limit: what a look at memory costs that no cache holds, in ns.
@@ -68,20 +66,4 @@ pub(crate) fn machine() -> String {
     }
     let ns = (thread_ns() - before) / looks;
     format!("limit of the machine: a look at memory out of cache takes {ns} ns (ended at {at})")
-}
-
-/// A small generator: xorshift64* (Vigna 2016).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
-    }
-
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % end
-    }
 }

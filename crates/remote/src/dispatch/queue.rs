@@ -62,6 +62,11 @@ impl Queue {
         self.runs.get(&ticket).map(|(_, owner)| *owner)
     }
 
+    /// The oldest run of an owner.
+    pub(super) fn oldest_of(&self, owner: OwnerNumber) -> Option<Ticket> {
+        self.owners.get(&owner)?.tickets.first().copied()
+    }
+
     /// The ticket must be of no run that waits.
     pub(super) fn insert(&mut self, ticket: Ticket, run: RunId, owner: OwnerNumber, turn: Turn) {
         self.head = None;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use anabranch_model::ProcessId;
@@ -67,6 +67,8 @@ pub struct Worker {
     pub slots: Slots,
     pub(super) labels: BTreeSet<String>,
     pub(super) services: BTreeMap<ProcessId, Offered>,
+    /// Their identifiers, since they were last asked for all together.
+    pub(super) listed: OnceLock<Arc<[ProcessId]>>,
 }
 
 impl Worker {
@@ -83,6 +85,7 @@ impl Worker {
             slots: Slots::default(),
             labels: BTreeSet::new(),
             services: BTreeMap::new(),
+            listed: OnceLock::new(),
         }
     }
 
@@ -106,6 +109,12 @@ impl Worker {
     /// What it offers.
     pub fn processes(&self) -> impl ExactSizeIterator<Item = &ProcessId> {
         self.services.keys()
+    }
+
+    /// The same, to be kept: whoever shows it again and again shares one list as long as it is true.
+    #[must_use]
+    pub fn listed(&self) -> Arc<[ProcessId]> {
+        Arc::clone(self.listed.get_or_init(|| self.processes().cloned().collect()))
     }
 
     /// A run takes its slots from now on; again where it does already.

@@ -75,7 +75,7 @@ impl AgentEntry {
         Some(AgentInfo {
             name: key.to_string(),
             address: self.address.clone(),
-            services: worker.processes().cloned().collect(),
+            services: worker.listed(),
             capacity: worker.capacity,
             running: u32::try_from(worker.slots.runs().len()).unwrap_or(u32::MAX),
             load: worker.load,

@@ -96,7 +96,7 @@ pub(crate) enum Task {
     Resume,
 }
 
-/// From the pool to a run.
+/// From the pool to a run. Small, because a mailbox has room for 32 of these from the start, and each run that waits has one.
 pub(crate) enum RunEvent {
     /// No agent takes it at present. Told again when the reason changes.
     Waiting {
@@ -108,7 +108,7 @@ pub(crate) enum RunEvent {
         reattached: bool,
     },
     /// It is not taken. The last event.
-    Refused(Error),
+    Refused(Box<Error>),
     /// It was aborted before any agent had it. The last event.
     NeverSent,
     /// Its agent is gone, or does not have it any more. The last event.
@@ -117,9 +117,12 @@ pub(crate) enum RunEvent {
     },
     Message {
         seq: u64,
-        message: Message,
+        message: Box<Message>,
     },
 }
+
+/// Five words.
+const _: () = assert!(size_of::<RunEvent>() <= 40);
 
 impl PoolHandle {
     pub(crate) async fn send(&self, command: PoolCommand) -> Result<(), Error> {

@@ -65,6 +65,8 @@ pub(super) struct Pool {
     pub(super) wps: WpsRemote,
     pub(super) counters: Counters,
     pub(super) started: Instant,
+    /// When agents were last asked for runs that are awaited; the start where they have not been.
+    pub(super) asked_last: Instant,
     /// What agents that are away are still thought to offer.
     pub(super) withdrawn: BTreeSet<ProcessId>,
     /// When runs may be told again why they wait.
@@ -178,6 +180,7 @@ impl Pool {
             wps: WpsRemote::default(),
             counters: Counters::default(),
             started: now(),
+            asked_last: now(),
             withdrawn: BTreeSet::new(),
             news_next: now(),
             shown,
@@ -329,7 +332,11 @@ impl Pool {
             let agents = self.agents.iter().filter_map(|(key, agent)| agent.info(key, &self.dispatch));
             self.shown.agents.send_replace(agents.collect());
             let waiting = self.dispatch.waiting();
-            self.shown.waiting.send_if_modified(|shown| std::mem::replace(shown, waiting.clone()) != waiting);
+            self.shown.waiting.send_if_modified(|shown| {
+                let is_new = *shown != waiting;
+                *shown = waiting;
+                is_new
+            });
         }
     }
 

@@ -28,6 +28,9 @@ const UNANSWERED: Duration = Duration::from_secs(60);
 /// Time between two questions of all agents for runs that are awaited.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
+/// The same, where more runs have come to be awaited meanwhile: a server that takes over another one's gets thousands at once.
+const ASK_AGAIN_MIN: Duration = Duration::from_secs(1);
+
 /// Time between two questions whether an unclaimed run is wanted, of a server that has its agents for itself: so long goes on what was
 /// fed by a server that is dead, or was run for a client that is gone. A look at a row each.
 const WANTED_AGAIN: Duration = Duration::from_secs(5);
@@ -81,7 +84,10 @@ impl Pool {
                         "{} runs of '{process}' wait for an agent already",
                         self.settings.queue_runs_max
                     );
-                    tell(&mailbox, RunEvent::Refused(Error::Busy { limit, retry_after_s: BUSY_RETRY_S }));
+                    tell(
+                        &mailbox,
+                        RunEvent::Refused(Box::new(Error::Busy { limit, retry_after_s: BUSY_RETRY_S })),
+                    );
                     return;
                 }
                 self.tickets += 1;
@@ -100,7 +106,7 @@ impl Pool {
                 let unclaimed = self.unclaimed.remove(&run);
                 if self.settings.shared {
                     // Another server has had it since the agents told of their runs: they are to tell again.
-                    self.ask_for_awaited(now);
+                    self.timers.set(Timer::Invite, now.max(self.asked_last + ASK_AGAIN_MIN));
                 } else if let Some(unclaimed) = unclaimed {
                     self.reattach(&unclaimed.agent, &unclaimed.held, now);
                 }
@@ -146,7 +152,7 @@ impl Pool {
         self.free_slot(key, id);
         if let Some(run) = self.take_run(id) {
             self.counters.runs_failed += 1;
-            tell(&run.mailbox, RunEvent::Refused(error));
+            tell(&run.mailbox, RunEvent::Refused(Box::new(error)));
         }
     }
 
@@ -207,7 +213,7 @@ impl Pool {
         while let Some((seq, message)) = link.deliver() {
             match message {
                 Message::Accepted => link.done(seq),
-                message => gone |= !tell(mailbox, RunEvent::Message { seq, message }),
+                message => gone |= !tell(mailbox, RunEvent::Message { seq, message: Box::new(message) }),
             }
         }
         if gone {
@@ -434,8 +440,10 @@ impl Pool {
         self.unclaimed.insert(held.run, Unclaimed { agent: key.clone(), held, until });
     }
 
-    /// Asks all agents that are here for runs that are awaited: they introduce themselves again, with what they hold.
+    /// Asks all agents that are here for runs that are awaited: they introduce themselves again, with what they hold. Once for all runs that
+    /// have come to be awaited meanwhile.
     pub(super) fn ask_for_awaited(&mut self, now: Instant) {
+        self.asked_last = now;
         if !self.runs.values().any(|run| matches!(run.phase, Phase::Awaiting { .. })) {
             return;
         }

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anabranch_model::*;
-use anabranch_remote::message::{Execute, Hello, Register, WantedOutput, Welcome};
+use anabranch_remote::message::{Execute, WantedOutput, Welcome};
 use anabranch_remote::wire::{self, Envelope};
 use anabranch_remote::*;
 use anabranch_xmpp::bus::COMMANDS_MAX;
 use anabranch_xmpp::{
-    Bus, BusDriver, BusEvent, ClientError, Command, Incoming, MessageKind, OccupantChange, Role, RoomJoin,
+    Bus, BusDriver, BusEvent, ClientError, Command, Incoming, MessageKind, OccupantChange, RoomJoin,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,148 +19,23 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{Cluster, eventually, services};
 use crate::doubles::*;
 use crate::room::ROOM;
+use crate::session::{AGENT, ServersSession, all, executed, hello, message, occupant, said};
 
 const SERVER: &str = "orchestrator";
-const AGENT: &str = "a1";
 /// More than the session takes at once.
 const RUNS: usize = COMMANDS_MAX + 100;
 
-/// The server's end of a session, in the hands of the test, with one agent that is played.
-struct ServersSession {
-    driver: BusDriver,
-    orchestrator: Orchestrator,
-    registry: Arc<Registry>,
-    _stop: tokio_util::sync::DropGuard,
-}
-
-fn occupant(nick: &str, change: OccupantChange) -> BusEvent {
-    let real_jid = Some(format!("{nick}@test/host"));
-    BusEvent::Occupant { room: ROOM.into(), nick: nick.into(), real_jid, role: Role::Participant, change }
-}
-
-fn said(nick: &str, envelope: &Envelope) -> BusEvent {
-    BusEvent::Message(Incoming {
-        from: format!("{ROOM}/{nick}"),
-        room: Some(ROOM.into()),
-        nick: Some(nick.into()),
-        real_jid: Some(format!("{nick}@test/host")),
-        kind: MessageKind::Chat,
-        id: None,
-        body: None,
-        payloads: vec![wire::encode(envelope).unwrap()],
-    })
-}
-
-/// Takes a message off the session, where one is there or comes without time going by.
-async fn message(driver: &mut BusDriver) -> Option<Envelope> {
-    let start = Instant::now();
-    loop {
-        // Time goes on when nobody has anything to do.
-        let next = tokio::select! {
-            biased;
-            command = driver.next_command() => command,
-            () = tokio::time::sleep_until(start + Duration::from_millis(1)) => None,
-        };
-        match next? {
-            Command::Send(sent) => return Some(wire::find(&sent.payloads).unwrap().unwrap()),
-            _ => continue,
-        }
-    }
-}
-
-/// All that is said without time going by.
-async fn all(driver: &mut BusDriver) -> Vec<Envelope> {
-    let mut all = Vec::new();
-    while let Some(envelope) = message(driver).await {
-        all.push(envelope);
-    }
-    all
-}
-
-fn executed(envelopes: &[Envelope]) -> Vec<RunId> {
-    let executes = envelopes.iter().filter(|envelope| matches!(envelope.message, Message::Execute(_)));
-    executes.filter_map(|envelope| envelope.run).collect()
-}
-
-fn hello() -> Envelope {
-    Envelope::session(Message::Hello(Hello {
-        instance: "host".into(),
-        incarnation: "1".into(),
-        version: "test".into(),
-        wires: vec![wire::NATIVE.into()],
-        capacity: RUNS as u32,
-        labels: Vec::new(),
-        runs: Vec::new(),
-    }))
-}
-
-impl ServersSession {
-    /// With an agent that has come and registered.
-    async fn open() -> Self {
-        let (bus, mut driver) = Bus::channel();
-        let registry = Registry::new();
-        let mut settings = OrchestratorSettings::new(Vec::new(), "test");
-        settings.queue_runs_max = RUNS;
-        let stop = CancellationToken::new();
-        let orchestrator = Orchestrator::start(
-            bus,
-            settings,
-            Arc::clone(&registry) as Arc<dyn Publisher>,
-            Arc::new(Web::default()),
-            stop.clone(),
-        );
-        driver.emit(BusEvent::Up { jid: "orchestrator@test/server".into() }).await;
-        driver.emit(occupant(AGENT, OccupantChange::Joined)).await;
-        driver.emit(said(AGENT, &hello())).await;
-        let register = Register {
-            revision: 1,
-            description: Arc::new(description("default:Echo")),
-            runs_max: RUNS as u32,
-            weight: 1,
-            preferred_labels: Vec::new(),
-        };
-        driver.emit(said(AGENT, &Envelope::session(Message::Register(register)))).await;
-        registry.published("default:Echo").await;
-        let greetings = all(&mut driver).await;
-        assert!(matches!(greetings[0].message, Message::Welcome(Welcome { .. })), "{greetings:?}");
-        Self { driver, orchestrator, registry, _stop: stop.drop_guard() }
-    }
-
-    /// Submits all runs and waits until the session is full of them; gives them in their order.
-    async fn fill(&self) -> Vec<RunId> {
-        let process = self.registry.published("default:Echo").await;
-        let mut runs = Vec::new();
-        for _ in 0..RUNS {
-            let execution = Execution {
-                job: JobId::random(),
-                attempt: 1,
-                part: None,
-                resume: false,
-                written: 0,
-                feed: None,
-                inputs: Inputs::new(Vec::new()),
-                outputs: Vec::new(),
-                sink: Sink::new(),
-            };
-            runs.push(RunId::of(&execution));
-            tokio::spawn(Arc::clone(&process).execute(execution));
-        }
-        eventually("all are sent", || self.orchestrator.counters().runs_sent as usize == RUNS).await;
-        runs
-    }
-
-    async fn accept(&mut self, runs: &[RunId]) {
-        for run in runs {
-            let envelope = Envelope { run: Some(*run), seq: 1, ack: 1, message: Message::Accepted };
-            self.driver.emit(said(AGENT, &envelope)).await;
-        }
-    }
+/// Submits all runs and waits until the session is full of them; gives them in their order.
+async fn fill(session: &ServersSession) -> Vec<RunId> {
+    let runs = (0..RUNS).map(|_| session.execute(false).0).collect();
+    eventually("all are sent", || session.orchestrator.counters().runs_sent as usize == RUNS).await;
+    runs
 }
 
 #[tokio::test(start_paused = true)]
 async fn runs_leave_in_their_order_as_soon_as_there_is_room() {
-    let mut session = ServersSession::open().await;
-    let runs = session.fill().await;
+    let mut session = ServersSession::open(Arc::new(Web::default()), |_| {}).await;
+    let runs = fill(&session).await;
     let mut left = Vec::new();
     // One by one, so that room comes for one at a time.
     while let Some(envelope) = message(&mut session.driver).await {
@@ -173,8 +48,8 @@ async fn runs_leave_in_their_order_as_soon_as_there_is_room() {
 
 #[tokio::test(start_paused = true)]
 async fn no_run_is_lost_when_a_full_session_is_replaced() {
-    let mut session = ServersSession::open().await;
-    let runs = session.fill().await;
+    let mut session = ServersSession::open(Arc::new(Web::default()), |_| {}).await;
+    let runs = fill(&session).await;
     session.driver.link_lost("cut".into()).await;
     session.driver.emit(BusEvent::Up { jid: "orchestrator@test/server".into() }).await;
     session.driver.emit(occupant(AGENT, OccupantChange::Joined)).await;

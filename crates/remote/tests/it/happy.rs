@@ -61,7 +61,7 @@ async fn agents_are_told_of() {
     let seen = agents.wait_for(|all| all.first().is_some_and(|a| a.load.is_some() && !a.services.is_empty()));
     let agent = seen.await.unwrap()[0].clone();
     assert_eq!((agent.name.as_str(), agent.capacity, agent.running), ("a1@test/host", 3, 0));
-    assert_eq!(agent.services, [ProcessId::new("default:Upper").unwrap()]);
+    assert_eq!(*agent.services, [ProcessId::new("default:Upper").unwrap()]);
     assert!(agent.connected);
 }
 

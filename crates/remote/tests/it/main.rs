@@ -8,6 +8,9 @@
 mod cluster;
 mod doubles;
 mod room;
+mod session;
+#[path = "../../examples/dispatch/simulation.rs"]
+mod simulation;
 mod stock;
 mod stock_server;
 
@@ -20,6 +23,7 @@ mod full_session;
 mod happy;
 mod restart;
 mod storm;
+mod to_the_end;
 mod transcripts;
 mod transcripts_agent;
 mod wps_remote;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anabranch_model::*;
-use anabranch_remote::RunId;
+use anabranch_remote::{Message, RunId};
 
 use crate::cluster::{Cluster, Job, is_gone_for};
 use crate::doubles::*;
 use crate::faults::{clock, numbers};
+use crate::session::{ServersSession, all};
 
 /// As the engine does at a shutdown, after `detach_all`.
 async fn interrupt(job: Job) {
@@ -237,4 +238,20 @@ async fn runs_without_a_server_end_after_a_while() {
     let result = server.resume("default:Clock", id, Arc::clone(&next)).await.end().await;
     assert!(matches!(result, Err(Error::AgentLost { reason }) if reason.contains("no server for too long")));
     assert!((290..310).contains(&numbers(&next).len()), "what was written until then is there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_over_many_runs_asks_for_all_of_them_together() {
+    let mut session = ServersSession::open(Arc::new(Web::default()), |settings| settings.shared = true).await;
+    is_gone_for(Duration::from_secs(5)).await;
+    let runs: Vec<_> = (0..100).map(|_| session.execute(true).1).collect();
+    let mut asked = 0;
+    for seconds in [1, 3, 5] {
+        is_gone_for(Duration::from_secs(if seconds == 1 { 1 } else { 2 })).await;
+        let said = all(&mut session.driver).await;
+        let more = said.iter().filter(|envelope| envelope.message == Message::Invite).count();
+        asked += more;
+        assert!(more > 0 && asked <= 1 + seconds, "asked {asked} times within {seconds} s");
+    }
+    drop(runs);
 }

@@ -236,7 +236,7 @@ impl Pool {
         let address = run.address.clone();
         let mut gone = false;
         while let Some((seq, message)) = run.deliver() {
-            gone |= !tell(mailbox, RunEvent::Message { seq, message });
+            gone |= !tell(mailbox, RunEvent::Message { seq, message: Box::new(message) });
         }
         self.watch_run(id, sent);
         match due {
