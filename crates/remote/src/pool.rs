@@ -4,6 +4,7 @@ mod agents;
 pub(crate) mod command;
 mod drain;
 mod news;
+mod noting;
 mod owner;
 mod runs;
 mod session;
@@ -76,16 +77,19 @@ pub trait ServerData: Send + Sync {
         Box::pin(async { None })
     }
 
-    /// The run is about to be sent to an agent. To be remembered over a restart; called by the orchestrator's own task before
-    /// the message leaves.
+    /// These runs are about to be sent to agents. To be remembered over a restart: they are sent when this has ended. One call at a
+    /// time. Not asked of parts of an attempt, which no restart survives.
     ///
     /// # Errors
-    /// Where it can't be noted: then the run is not sent, and fails with this.
-    fn note_sent(&self, _run: RunId) -> Result<(), Error> {
-        Ok(())
+    /// Where they can't be noted: then none of them is sent, and all fail with this.
+    fn note_sent<'a>(&'a self, _runs: &'a [RunId]) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async { Ok(()) })
     }
 
-    /// Whether [`ServerData::note_sent`] was called. A run that never was sent is begun after a restart, instead of searched for;
+    /// A run that was noted was not sent after all: the next server is to begin it, not to search for it.
+    fn forget_sent(&self, _run: RunId) {}
+
+    /// Whether [`ServerData::note_sent`] noted it. A run that never was sent is begun after a restart, instead of searched for;
     /// `true` where that is not known.
     fn was_sent(&self, _run: RunId) -> bool {
         true

@@ -140,16 +140,18 @@ fn offer(path: &Path, data: &Data) -> io::Result<()> {
     fs::rename(partial, path)
 }
 
-/// Makes a file that a power failure does not undo, and its folder where it is missing.
-fn note(path: &Path) -> io::Result<()> {
-    let Some(folder) = path.parent() else { return Ok(()) };
+/// Makes files in one folder that a power failure does not undo, and the folder where it is missing.
+fn note(paths: &[PathBuf]) -> io::Result<()> {
+    let Some(folder) = paths.first().and_then(|path| path.parent()) else { return Ok(()) };
     if !folder.is_dir() {
         fs::create_dir_all(folder)?;
         for above in folder.ancestors().skip(1).take(2) {
             sync_entries(above)?;
         }
     }
-    fs::File::create(path)?;
+    for path in paths {
+        fs::File::create(path)?;
+    }
     sync_entries(folder)
 }
 
@@ -228,13 +230,11 @@ impl ServerData for DataPlane {
         })
     }
 
-    /// Synced before it returns: after a power failure the run must be searched for too, not begun again. What is not found again
-    /// anyway is not noted.
-    fn note_sent(&self, run: RunId) -> Result<(), Error> {
-        if run.part.is_some() {
-            return Ok(());
-        }
-        note(&self.sent(run)).map_err(|error| {
+    /// Synced before it ends: after a power failure the runs must be searched for too, not begun again.
+    fn note_sent<'a>(&'a self, runs: &'a [RunId]) -> BoxFuture<'a, Result<(), Error>> {
+        let notes: Vec<PathBuf> = runs.iter().map(|run| self.sent(*run)).collect();
+        let noted = tokio::task::spawn_blocking(move || note(&notes));
+        let cannot = |error: io::Error| {
             let detail =
                 format!("that a run is sent can't be noted, and unnoted it might run twice: {error}");
             match error.kind() {
@@ -243,7 +243,12 @@ impl ServerData for DataPlane {
                 }
                 _ => Error::internal(detail),
             }
-        })
+        };
+        Box::pin(async move { noted.await.map_err(Error::internal)?.map_err(cannot) })
+    }
+
+    fn forget_sent(&self, run: RunId) {
+        remove(&self.sent(run));
     }
 
     fn was_sent(&self, run: RunId) -> bool {
@@ -333,7 +338,7 @@ mod tests {
         assert!(url.starts_with("http://127.0.0.1:1/agent-data/") && url.ends_with("/inputs/dem/0"));
         assert_eq!(fs::read_to_string(plane.offer_path(run, "dem", 0)).unwrap(), "abc");
         assert!(!plane.was_sent(run));
-        plane.note_sent(run).unwrap();
+        plane.note_sent(&[run]).await.unwrap();
         assert!(plane.was_sent(run));
         plane.release(run);
         assert!(!plane.offer_path(run, "dem", 0).exists());
@@ -375,7 +380,7 @@ mod tests {
         };
         let job = plane.engine.submit(request, &Submitter::default()).await.unwrap().id();
         let run = RunId::whole(job, 1);
-        plane.note_sent(run).unwrap();
+        plane.note_sent(&[run]).await.unwrap();
         plane.offer_input(run, "dem", 0, &Data::Bytes("abc".into())).await.unwrap();
         plane.release(run);
         assert!(plane.was_sent(run) && !plane.offer_path(run, "dem", 0).exists());
@@ -393,7 +398,7 @@ mod tests {
         let run = run();
         let path = plane.upload_path(run, "../../etc/passwd", 0);
         assert_eq!(path.parent(), Some(plane.run_folder(run).as_path()));
-        plane.note_sent(run).unwrap();
+        plane.note_sent(&[run]).await.unwrap();
         plane.sweep().await;
         assert!(!plane.was_sent(run), "its job is unknown");
     }

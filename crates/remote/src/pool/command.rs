@@ -60,6 +60,11 @@ pub(crate) enum PoolCommand {
     Abandoned {
         run: RunId,
     },
+    /// They may be sent, or this is why not.
+    Noted {
+        runs: Vec<RunId>,
+        noted: Result<(), Error>,
+    },
     /// No job of any server waits for it.
     Unwanted {
         run: RunId,

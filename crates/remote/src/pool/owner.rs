@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agents::AgentEntry;
 use super::command::{Ending, PoolCommand, PoolHandle, RunEvent};
+use super::noting::Noting;
 use super::timers::{Timer, Timers};
 use super::unsent::Unsent;
 use super::wps_remote::{WpsRemote, WpsRun};
@@ -54,6 +55,8 @@ pub(super) struct Pool {
     pub(super) timers: Timers,
     /// Who is looked at as soon as the session has room.
     unsent: Unsent,
+    /// Runs that are sent when they are noted.
+    pub(super) noting: Noting,
     /// Runs that agents hold from before our start, and nobody has asked for yet.
     pub(super) unclaimed: HashMap<RunId, Unclaimed>,
     /// Runs that are over here, until their agents know.
@@ -105,6 +108,8 @@ pub(super) struct Run {
 pub(super) enum Phase {
     /// In the queue of its process.
     Queued { execute: Box<Execute> },
+    /// An agent gets it, once that is noted.
+    Noting { agent: AgentKey, execute: Box<Execute> },
     /// From before our start: its agent has not come yet.
     Awaiting { until: Instant },
     /// At an agent.
@@ -173,6 +178,7 @@ impl Pool {
             tickets: 0,
             timers: Timers::default(),
             unsent: Unsent::default(),
+            noting: Noting::default(),
             unclaimed: HashMap::new(),
             closing: HashMap::new(),
             ended: Recent::keeping(ENDED_RUNS_MAX),
@@ -208,11 +214,18 @@ impl Pool {
                 biased;
                 () = shutdown.cancelled() => break,
                 event = session.next() => match event {
-                    Some(event) => self.on_session(event, now()),
+                    Some(event) => {
+                        self.send_unsent(now());
+                        self.on_session(event, now());
+                    }
                     None => break,
                 },
                 // The pool holds a sender itself, so there is always someone to listen to.
-                Some(command) = commands.recv() => self.on_command(command, now()),
+                Some(command) = commands.recv() => {
+                    // Who waits for room comes before who has something to say now.
+                    self.send_unsent(now());
+                    self.on_command(command, now());
+                }
                 () = sender.room(), if !self.unsent.is_empty() => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
@@ -221,7 +234,8 @@ impl Pool {
             self.settle(now());
             self.publish_info(now());
         }
-        // What runs said before they went matters to the next server.
+        // What runs said before they went matters to the next server; what comes from now on is refused.
+        commands.close();
         while let Ok(command) = commands.try_recv() {
             self.on_command(command, now());
         }
@@ -264,7 +278,7 @@ impl Pool {
             }
             Some(Phase::WpsRemote { run, .. }) => run.deadline(),
             Some(Phase::Awaiting { until }) => Some(*until),
-            Some(Phase::Queued { .. }) | None => None,
+            Some(Phase::Queued { .. } | Phase::Noting { .. }) | None => None,
         };
         if let Some(at) = due {
             self.timers.set(Timer::Run(id), at);

@@ -61,6 +61,7 @@ impl Pool {
             PoolCommand::Ended { run, seq, ending } => self.ended(run, seq, ending, now),
             PoolCommand::Detach { run } => self.detach(run),
             PoolCommand::Abandoned { run } => self.abandon(run, now),
+            PoolCommand::Noted { runs, noted } => self.on_noted(runs, &noted, now),
             PoolCommand::Unwanted { run } => self.condemn(run),
             PoolCommand::Drain { agent, on, answer } => drop(answer.send(self.drain(&agent, on, now))),
         }
@@ -121,20 +122,14 @@ impl Pool {
             return;
         }
         while let Some(decision) = self.dispatch.decide() {
-            match self.agents.get(&*decision.agent).map(|entry| entry.wire) {
-                Some(Wire::WpsRemote { .. }) => self.wps_send_to(decision.run, &decision.agent, now),
-                Some(Wire::Native) | None => self.send_to(decision.run, &decision.agent, now),
-            }
+            self.note_then_send(decision.run, &decision.agent, now);
         }
     }
 
-    fn send_to(&mut self, id: RunId, agent: &AgentKey, now: Instant) {
+    /// Sends a run that is noted.
+    pub(super) fn send_to(&mut self, id: RunId, agent: &AgentKey, execute: Box<Execute>, now: Instant) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let Phase::Queued { execute } = &run.phase else { return };
-        let (execute, mut link) = (execute.clone(), Box::new(Link::default()));
-        if let Err(error) = self.handle.data.note_sent(id) {
-            return self.cannot_be_sent(id, agent, error);
-        }
+        let mut link = Box::new(Link::default());
         // An empty window always takes one.
         let _ = link.send(Message::Execute(execute.clone()));
         run.phase =
@@ -246,11 +241,16 @@ impl Pool {
         mut execute: Box<Execute>,
         now: Instant,
     ) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
         execute.offer += 1;
+        self.counters.runs_refused += 1;
+        self.put_back(id, agent, execute, now);
+    }
+
+    /// Puts a run that was for an agent back in its place.
+    pub(super) fn put_back(&mut self, id: RunId, agent: &AgentKey, execute: Box<Execute>, now: Instant) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
         run.phase = Phase::Queued { execute };
         let (process, owner, ticket) = (run.process.clone(), run.owner.clone(), run.ticket);
-        self.counters.runs_refused += 1;
         self.free_slot(agent, id);
         self.dispatch.queue(&process, ticket, id, owner);
         self.pump(now);
@@ -270,7 +270,7 @@ impl Pool {
                 wps_run.abort(now);
                 self.flush_wps_run(id, now);
             }
-            Phase::Queued { .. } | Phase::WpsRemote { .. } => {
+            Phase::Queued { .. } | Phase::Noting { .. } | Phase::WpsRemote { .. } => {
                 if let Some(run) = self.take_run(id) {
                     tell(&run.mailbox, RunEvent::NeverSent);
                 }
@@ -313,7 +313,7 @@ impl Pool {
                 self.finish_due(&key, now);
             }
             Phase::WpsRemote { run, .. } => self.wps_close(id, &run, ended.map(|(ending, _)| ending), now),
-            Phase::Queued { .. } | Phase::Awaiting { .. } => {}
+            Phase::Queued { .. } | Phase::Noting { .. } | Phase::Awaiting { .. } => {}
         }
         self.agents_changed(now);
     }
@@ -339,7 +339,7 @@ impl Pool {
                 self.dispatch.unqueue(&run.process, run.ticket);
             }
             Phase::Awaiting { .. } => {}
-            Phase::Sent { agent, .. } | Phase::WpsRemote { agent, .. } => {
+            Phase::Noting { agent, .. } | Phase::Sent { agent, .. } | Phase::WpsRemote { agent, .. } => {
                 let agent = agent.clone();
                 self.free_slot(&agent, id);
             }
@@ -383,7 +383,13 @@ impl Pool {
             // Not accepted yet: a Hello on its way before the Execute can't name it.
             Some(Phase::Sent { execute, .. }) => !held(id) && (restarted || execute.is_none()),
             // Those have their own occupants, and say no Hello.
-            Some(Phase::WpsRemote { .. } | Phase::Queued { .. } | Phase::Awaiting { .. }) | None => false,
+            Some(
+                Phase::WpsRemote { .. }
+                | Phase::Queued { .. }
+                | Phase::Noting { .. }
+                | Phase::Awaiting { .. },
+            )
+            | None => false,
         };
         let lost: Vec<RunId> = self.runs_at(key).into_iter().filter(is_lost).collect();
         for id in lost {
@@ -418,6 +424,11 @@ impl Pool {
                 self.flush_run(held.run, now);
             }
             Phase::Awaiting { .. } => self.reattach(key, &held, now),
+            Phase::Noting { agent, .. } => {
+                let agent = agent.clone();
+                self.free_slot(&agent, held.run);
+                self.reattach(key, &held, now);
+            }
             Phase::Queued { .. } => {
                 self.dispatch.unqueue(&run.process, run.ticket);
                 self.reattach(key, &held, now);

@@ -62,6 +62,7 @@ impl Pool {
                 self.review_offer(&process, now);
             }
         }
+        self.note_waiting();
         self.tell_news(now);
     }
 
@@ -99,7 +100,8 @@ impl Pool {
             Some(Phase::Sent { .. }) => true,
             // What has an occupant of its own goes on without the agent.
             Some(Phase::WpsRemote { run, .. }) => !run.is_here(),
-            Some(Phase::Queued { .. } | Phase::Awaiting { .. }) | None => false,
+            // Once it is noted it goes back in the queue.
+            Some(Phase::Queued { .. } | Phase::Noting { .. } | Phase::Awaiting { .. }) | None => false,
         };
         let runs: Vec<_> = self.runs_at(key).into_iter().filter(lost).collect();
         for run in runs {
@@ -124,7 +126,7 @@ impl Pool {
             Some(Phase::Sent { .. }) => self.flush_run(id, now),
             Some(Phase::WpsRemote { .. }) => self.flush_wps_run(id, now),
             Some(Phase::Awaiting { .. }) => self.watch_run(id, Ok(())),
-            Some(Phase::Queued { .. }) | None => {}
+            Some(Phase::Queued { .. } | Phase::Noting { .. }) | None => {}
         }
     }
 

@@ -160,6 +160,8 @@ pub(crate) struct Web {
     pub(crate) failing: AtomicU32,
     pub(crate) released: Mutex<Vec<RunId>>,
     pub(crate) sent: Mutex<Vec<RunId>>,
+    /// Nothing is noted as long as it is so.
+    pub(crate) is_slow: watch::Sender<bool>,
     /// Nothing can be noted.
     pub(crate) is_full: AtomicBool,
     /// Chunks that the store has.
@@ -216,12 +218,20 @@ impl ServerData for Web {
         Box::pin(async move { stored })
     }
 
-    fn note_sent(&self, run: RunId) -> Result<(), Error> {
-        if self.is_full.load(Ordering::Relaxed) {
-            return Err(Error::NotEnoughStorage { detail: "the disk is full".into() });
-        }
-        self.sent.lock().unwrap().push(run);
-        Ok(())
+    fn note_sent<'a>(&'a self, runs: &'a [RunId]) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let mut is_slow = self.is_slow.subscribe();
+            is_slow.wait_for(|is_slow| !is_slow).await.map_err(Error::internal)?;
+            if self.is_full.load(Ordering::Relaxed) {
+                return Err(Error::NotEnoughStorage { detail: "the disk is full".into() });
+            }
+            self.sent.lock().unwrap().extend(runs);
+            Ok(())
+        })
+    }
+
+    fn forget_sent(&self, run: RunId) {
+        self.sent.lock().unwrap().retain(|sent| *sent != run);
     }
 
     fn was_sent(&self, run: RunId) -> bool {

@@ -21,6 +21,7 @@ mod faults;
 mod feed;
 mod full_session;
 mod happy;
+mod noting;
 mod restart;
 mod storm;
 mod to_the_end;

@@ -89,6 +89,17 @@ pub(crate) fn hello() -> Envelope {
     }))
 }
 
+fn registration() -> BusEvent {
+    let register = Register {
+        revision: 1,
+        description: Arc::new(description("default:Echo")),
+        runs_max: RUNS_MAX as u32,
+        weight: 1,
+        preferred_labels: Vec::new(),
+    };
+    said(AGENT, &Envelope::session(Message::Register(register)))
+}
+
 impl ServersSession {
     /// With an agent that has come and registered.
     pub(crate) async fn open(
@@ -111,18 +122,16 @@ impl ServersSession {
         driver.emit(BusEvent::Up { jid: "orchestrator@test/server".into() }).await;
         driver.emit(occupant(AGENT, OccupantChange::Joined)).await;
         driver.emit(said(AGENT, &hello())).await;
-        let register = Register {
-            revision: 1,
-            description: Arc::new(description("default:Echo")),
-            runs_max: RUNS_MAX as u32,
-            weight: 1,
-            preferred_labels: Vec::new(),
-        };
-        driver.emit(said(AGENT, &Envelope::session(Message::Register(register)))).await;
+        driver.emit(registration()).await;
         let process = registry.published("default:Echo").await;
         let greetings = all(&mut driver).await;
         assert!(matches!(greetings[0].message, Message::Welcome(Welcome { .. })), "{greetings:?}");
         Self { driver, orchestrator, process, _stop: stop.drop_guard() }
+    }
+
+    /// The agent says again what it runs.
+    pub(crate) async fn register(&mut self) {
+        self.driver.emit(registration()).await;
     }
 
     /// Has a job begin, or go on from before a restart.

@@ -90,10 +90,14 @@ impl Pool {
         messages.into_iter().filter_map(fit).collect()
     }
 
-    /// Sends a queued run to an agent.
-    pub(in crate::pool) fn wps_send_to(&mut self, id: RunId, key: &AgentKey, now: Instant) {
-        let Some(Run { phase: Phase::Queued { execute }, .. }) = self.runs.get(&id) else { return };
-        let execute = execute.clone();
+    /// Sends a run that is noted.
+    pub(in crate::pool) fn wps_send_to(
+        &mut self,
+        id: RunId,
+        key: &AgentKey,
+        execute: Box<Execute>,
+        now: Instant,
+    ) {
         let request = match self.wps_request(id, &execute) {
             Ok(request) => request,
             Err(error) => return self.cannot_be_sent(id, key, error),
@@ -101,9 +105,6 @@ impl Pool {
         let Some(address) = self.wps_run_address(key, id) else {
             return self.cannot_be_sent(id, key, Error::internal("the agent has no address"));
         };
-        if let Err(error) = self.handle.data.note_sent(id) {
-            return self.cannot_be_sent(id, key, error);
-        }
         let Some(run) = self.runs.get_mut(&id) else { return };
         let wps_run = Box::new(WpsRun::requested(address, request, now));
         run.phase = Phase::WpsRemote { agent: key.clone(), run: wps_run, execute: Some(execute) };
