@@ -11,8 +11,8 @@ use anabranch_formats::{Convertible, FormatError, Room, convert, look};
 use anabranch_model::description::media_types_match;
 use anabranch_model::{
     Arriving, BoxFuture, ChunkReader, ComplexDomain, ComplexValue, Data, DataDescription, Error, Execution,
-    Fault, FaultKind, Feed, Format, FormatHint, Inputs, JobId, LogLine, OnRestart, OutputRequest, OutputSink,
-    Prepared, Process, ProcessDescription, SinkAround, Subject, Value,
+    Fault, FaultKind, Feed, Format, FormatHint, Inputs, LogLine, OutputRequest, OutputSink, Prepared,
+    Process, ProcessAround, ProcessDescription, SinkAround, Subject, Value,
 };
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -116,25 +116,13 @@ fn is_same(a: &Format, b: &Format) -> bool {
         || known.is_some() && known == Convertible::of(&b.media_type)
 }
 
-impl Process for Converting {
+impl ProcessAround for Converting {
+    fn inner(&self) -> &Arc<dyn Process> {
+        &self.inner
+    }
+
     fn description(&self) -> Arc<ProcessDescription> {
         Arc::clone(&self.offered)
-    }
-
-    fn on_restart(&self) -> OnRestart {
-        self.inner.on_restart()
-    }
-
-    fn may_live_on(&self, job: JobId, attempt: u32) -> bool {
-        self.inner.may_live_on(job, attempt)
-    }
-
-    fn runs_max(&self) -> Option<usize> {
-        self.inner.runs_max()
-    }
-
-    fn reads_arriving(&self) -> Option<String> {
-        self.inner.reads_arriving()
     }
 
     fn prepare(

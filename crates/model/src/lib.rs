@@ -35,7 +35,7 @@ pub use job::{Applied, DismissedBy, Job, JobEvent, JobState, Outcome, Removal};
 pub use limit::{Limit, LimitKind, LimitOf, LimitSort};
 pub use process::{
     Algorithm, AlgorithmSink, Arriving, ArrivingData, BoxFuture, ChunkReader, Execution, Feed, LogLine,
-    LogSource, OnRestart, OutputSink, Prepared, Process, SinkAround,
+    LogSource, OnRestart, OutputSink, Prepared, Process, ProcessAround, SinkAround,
 };
 pub use request::{
     ExecuteRequest, ExecutionMode, FormatHint, HttpMethod, InputData, InputItem, OutputRequest, Reference,

@@ -66,6 +66,66 @@ pub trait Process: Send + Sync {
     fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>>;
 }
 
+/// A process around another one: it changes what it names here, and all else is the other's.
+pub trait ProcessAround: Send + Sync {
+    /// The other.
+    fn inner(&self) -> &Arc<dyn Process>;
+
+    /// See [`Process::description`].
+    fn description(&self) -> Arc<ProcessDescription> {
+        self.inner().description()
+    }
+
+    /// See [`Process::reads_arriving`].
+    fn reads_arriving(&self) -> Option<String> {
+        self.inner().reads_arriving()
+    }
+
+    /// See [`Process::prepare`].
+    ///
+    /// # Errors
+    /// Whatever is wrong with the shared inputs.
+    fn prepare(&self, shared: Inputs, sink: Arc<dyn OutputSink>) -> BoxFuture<'_, Result<Prepared, Error>> {
+        self.inner().prepare(shared, sink)
+    }
+
+    /// See [`Process::execute`].
+    ///
+    /// # Errors
+    /// Whatever made it fail.
+    fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>>;
+}
+
+impl<P: ProcessAround> Process for P {
+    fn description(&self) -> Arc<ProcessDescription> {
+        ProcessAround::description(self)
+    }
+
+    fn on_restart(&self) -> OnRestart {
+        self.inner().on_restart()
+    }
+
+    fn may_live_on(&self, job: JobId, attempt: u32) -> bool {
+        self.inner().may_live_on(job, attempt)
+    }
+
+    fn runs_max(&self) -> Option<usize> {
+        self.inner().runs_max()
+    }
+
+    fn reads_arriving(&self) -> Option<String> {
+        ProcessAround::reads_arriving(self)
+    }
+
+    fn prepare(&self, shared: Inputs, sink: Arc<dyn OutputSink>) -> BoxFuture<'_, Result<Prepared, Error>> {
+        ProcessAround::prepare(self, shared, sink)
+    }
+
+    fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
+        ProcessAround::execute(self, execution)
+    }
+}
+
 /// What [`Process::prepare`] gives.
 pub struct Prepared {
     /// The process for the runs; `None` where it is the very one that was asked.

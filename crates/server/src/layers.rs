@@ -8,9 +8,8 @@ use crate::geoserver::{GeoServer, Kind, Layer, PublishError, is_name};
 use anabranch_engine::{Engine, OutputLog};
 use anabranch_model::description::media_type_essence;
 use anabranch_model::{
-    BoxFuture, ComplexValue, Error, Execution, Inputs, JobId, JobState, LiteralValue, OnRestart, Outcome,
-    OutputDescription, OutputSink, Prepared, Process, ProcessDescription, Publication, SinkAround, Value,
-    Viewer,
+    BoxFuture, ComplexValue, Error, Execution, JobId, JobState, LiteralValue, Outcome, OutputDescription,
+    OutputSink, Process, ProcessAround, ProcessDescription, Publication, SinkAround, Value, Viewer,
 };
 use serde_json::json;
 use std::collections::HashSet;
@@ -306,29 +305,9 @@ struct Published {
     layers: Layers,
 }
 
-impl Process for Published {
-    fn description(&self) -> Arc<ProcessDescription> {
-        self.process.description()
-    }
-
-    fn on_restart(&self) -> OnRestart {
-        self.process.on_restart()
-    }
-
-    fn may_live_on(&self, job: JobId, attempt: u32) -> bool {
-        self.process.may_live_on(job, attempt)
-    }
-
-    fn runs_max(&self) -> Option<usize> {
-        self.process.runs_max()
-    }
-
-    fn reads_arriving(&self) -> Option<String> {
-        self.process.reads_arriving()
-    }
-
-    fn prepare(&self, shared: Inputs, sink: Arc<dyn OutputSink>) -> BoxFuture<'_, Result<Prepared, Error>> {
-        self.process.prepare(shared, sink)
+impl ProcessAround for Published {
+    fn inner(&self) -> &Arc<dyn Process> {
+        &self.process
     }
 
     fn execute(self: Arc<Self>, execution: Execution) -> BoxFuture<'static, Result<(), Error>> {
@@ -342,7 +321,7 @@ impl Process for Published {
                 tokio::task::spawn_blocking(move || layers.note(job)).await.map_err(Error::internal)?;
             noted.map_err(Error::internal)?;
             self.layers.follow(job);
-            let description = self.description();
+            let description = self.process.description();
             let sink =
                 Arc::new(ContextSink { layers: self.layers.clone(), job, description, sink: execution.sink });
             Arc::clone(&self.process).execute(Execution { sink, ..execution }).await

@@ -7,9 +7,8 @@ use anabranch_command::Service;
 use anabranch_command::service::{OutputRule, OutputSource};
 use anabranch_delivery::{RemotePath, Uploaded, Uploader};
 use anabranch_model::{
-    BoxFuture, ComplexValue, Data, DataDescription, Error, Execution, Format, FormatHint, Inputs, JobId,
-    LogLine, LogSource, OnRestart, OutputRequest, OutputSink, Prepared, Process, ProcessDescription,
-    SinkAround, Value,
+    BoxFuture, ComplexValue, Data, DataDescription, Error, Execution, Format, FormatHint, JobId, LogLine,
+    LogSource, OutputRequest, OutputSink, Process, ProcessAround, ProcessDescription, SinkAround, Value,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -65,29 +64,9 @@ struct Uploading {
     uploads: Uploads,
 }
 
-impl Process for Uploading {
-    fn description(&self) -> Arc<ProcessDescription> {
-        self.process.description()
-    }
-
-    fn on_restart(&self) -> OnRestart {
-        self.process.on_restart()
-    }
-
-    fn may_live_on(&self, job: JobId, attempt: u32) -> bool {
-        self.process.may_live_on(job, attempt)
-    }
-
-    fn runs_max(&self) -> Option<usize> {
-        self.process.runs_max()
-    }
-
-    fn reads_arriving(&self) -> Option<String> {
-        self.process.reads_arriving()
-    }
-
-    fn prepare(&self, shared: Inputs, sink: Arc<dyn OutputSink>) -> BoxFuture<'_, Result<Prepared, Error>> {
-        self.process.prepare(shared, sink)
+impl ProcessAround for Uploading {
+    fn inner(&self) -> &Arc<dyn Process> {
+        &self.process
     }
 
     fn execute(self: Arc<Self>, mut execution: Execution) -> BoxFuture<'static, Result<(), Error>> {

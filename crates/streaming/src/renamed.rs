@@ -2,8 +2,8 @@
 
 use anabranch_formats::meant;
 use anabranch_model::{
-    Arriving, BoxFuture, ComplexValue, Error, Execution, Format, FormatHint, Inputs, JobId, OnRestart,
-    OutputSink, Process, ProcessDescription, SinkAround, Value,
+    Arriving, BoxFuture, ComplexValue, Error, Execution, Format, FormatHint, Inputs, OutputSink, Prepared,
+    Process, ProcessAround, ProcessDescription, SinkAround, Value,
 };
 use std::sync::Arc;
 
@@ -35,21 +35,18 @@ impl Renamed {
     }
 }
 
-impl Process for Renamed {
+impl ProcessAround for Renamed {
+    fn inner(&self) -> &Arc<dyn Process> {
+        &self.inner
+    }
+
     fn description(&self) -> Arc<ProcessDescription> {
         Arc::clone(&self.description)
     }
 
-    fn on_restart(&self) -> OnRestart {
-        self.inner.on_restart()
-    }
-
-    fn may_live_on(&self, job: JobId, attempt: u32) -> bool {
-        self.inner.may_live_on(job, attempt)
-    }
-
-    fn runs_max(&self) -> Option<usize> {
-        self.inner.runs_max()
+    /// Under these names nothing is run in parts: whoever streams has the process itself.
+    fn prepare(&self, shared: Inputs, _sink: Arc<dyn OutputSink>) -> BoxFuture<'_, Result<Prepared, Error>> {
+        Box::pin(std::future::ready(Ok(Prepared { process: None, shared })))
     }
 
     fn reads_arriving(&self) -> Option<String> {
