@@ -1,4 +1,6 @@
 # Thin: every target is one command that can be run by hand.
+# The tests of e2e/, selected so that what `make test` has built of the workspace serves them too: another selection of packages has other features.
+E2E = --workspace --features anabranch-server/opentelemetry $(patsubst e2e/tests/%.rs,--test %,$(wildcard e2e/tests/*.rs))
 .PHONY: run test e2e chaos conformance probes lint rules crs algorithms ci bench fuzz
 
 run: ## the main job on real input: a GDAL tool on an agent, through three clients
@@ -12,7 +14,7 @@ test: ## all tests of the workspace
 e2e: ## the binary from outside: protocols, agents, kill -9, shutdown
 	scripts/install-tools.sh e2e
 	cargo build --release --bin anabranch
-	ANABRANCH_BIN=$(CURDIR)/target/release/anabranch cargo test --package e2e
+	ANABRANCH_BIN=$(CURDIR)/target/release/anabranch cargo test $(E2E)
 
 chaos: ## jobs by every interface while server and agents are killed, stopped and cut off; CHAOS_S seconds, ANABRANCH_SEED repeats one
 	cargo build --release --bin anabranch
