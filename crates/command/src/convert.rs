@@ -442,25 +442,31 @@ fn write_lines(file: &mut File, service: &Service) {
         file.text("stream", stream_name(*stream));
     }
     // The first rule of a job on a cluster comes with it.
-    let lines = &service.lines[usize::from(service.command.slurm.is_some()).min(service.lines.len())..];
-    let first = lines.iter().take_while(|rule| rule.meaning == LineMeaning::Progress).count();
-    for (index, rule) in lines.iter().enumerate() {
-        file.line(if index < first { "\n[[progress]]" } else { "\n[[log]]" });
-        write_line(file, rule, index >= first);
+    let lines = service.lines.iter().filter_map(|rule| Some((rule, action(rule.meaning)?)));
+    let mut is_first = true;
+    for (rule, action) in lines {
+        is_first &= rule.meaning == LineMeaning::Progress;
+        file.line(if is_first { "\n[[progress]]" } else { "\n[[log]]" });
+        write_line(file, rule, (!is_first).then_some(action));
     }
 }
 
-fn write_line(file: &mut File, rule: &LineRule, has_action: bool) {
+/// As it is written; `None` for those that only drivers of Slurm jobs have, which stand in no file.
+fn action(meaning: LineMeaning) -> Option<&'static str> {
+    Some(match meaning {
+        LineMeaning::Progress => "progress",
+        LineMeaning::Keep => "keep",
+        LineMeaning::Message => "message",
+        LineMeaning::Ignore => "ignore",
+        LineMeaning::Failure => "failure",
+        LineMeaning::Abort => "abort",
+        LineMeaning::Waiting | LineMeaning::Begun => return None,
+    })
+}
+
+fn write_line(file: &mut File, rule: &LineRule, action: Option<&str>) {
     file.text("pattern", rule.pattern.as_str());
-    if has_action {
-        let action = match rule.meaning {
-            LineMeaning::Progress => "progress",
-            LineMeaning::Keep => "keep",
-            LineMeaning::Message => "message",
-            LineMeaning::Ignore => "ignore",
-            LineMeaning::Failure => "failure",
-            LineMeaning::Abort => "abort",
-        };
+    if let Some(action) = action {
         file.text("action", action);
     }
     file.some("stream", rule.stream.map(stream_name));

@@ -147,11 +147,11 @@ impl<'a> Journal<'a> {
                     }
                     return LineMeaning::Abort;
                 }
-                LineMeaning::Message => {
+                LineMeaning::Message | LineMeaning::Waiting | LineMeaning::Begun => {
                     let Some(groups) = rule.pattern.captures(text) else { continue };
                     let (level, said) = level_and_text(&groups, text);
                     let said = said.replace(&self.folder, "");
-                    self.sink.progress(self.percent.get(), Some(&shortened(&said)));
+                    self.tell(rule.meaning, &shortened(&said));
                     let logged = if level.is_empty() { said } else { format!("{level}: {said}") };
                     self.log(stream, logged);
                     return LineMeaning::Message;
@@ -163,6 +163,16 @@ impl<'a> Journal<'a> {
             }
         }
         LineMeaning::Keep
+    }
+
+    /// Tells what the run does now, or why it does nothing yet.
+    fn tell(&self, meaning: LineMeaning, text: &str) {
+        match meaning {
+            LineMeaning::Waiting => return self.sink.waiting(text),
+            LineMeaning::Begun => self.sink.started(None),
+            _ => {}
+        }
+        self.sink.progress(self.percent.get(), Some(text));
     }
 
     fn gdal_progress(&self, stream: Stream, text: &str) -> bool {

@@ -70,7 +70,7 @@ fn read_service(findings: &mut Findings, mut root: Section<'_>, folder: &Path) -
     command.line.stdin = stdin.flatten();
     usage::check_usage(findings, &inputs, &outputs, &command, &steps, &lines, &gdal_progress);
     usage::check_closed(findings, &outputs, &command);
-    let lines = command.line.slurm.iter().filter_map(|_| slurm::line_rule()).chain(lines).collect();
+    let lines = command.line.slurm.iter().flat_map(|_| slurm::line_rules()).chain(lines).collect();
     Some(Service {
         description: Arc::new(description?),
         active,

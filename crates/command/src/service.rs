@@ -384,6 +384,10 @@ pub enum LineMeaning {
     /// What the run does now: group 1 is a level and group 2 the text, or group 1 the text; without groups the line. Logged as
     /// such, and shown beside the progress.
     Message,
+    /// Why the work has not begun, as [`LineMeaning::Message`] says it. Logged, and shown as long as it has not.
+    Waiting,
+    /// The work has begun; what it does now, as [`LineMeaning::Message`] says it.
+    Begun,
     /// Not logged.
     Ignore,
     /// Group 1, or the whole line, says why the run failed, should it fail. Logged.

@@ -29,6 +29,10 @@ pub(crate) const CANCEL_MAX: Duration = Duration::from_secs(120);
 /// Begins what the driver says.
 pub(crate) const MARK: &str = "slurm: ";
 
+/// What the driver says of a job that has begun, or had when it ended.
+const RUNS: &str = "runs";
+const RAN: &str = "ran";
+
 /// Files of a job in the run's own folders, beside that of the executable.
 const SCRIPT: &str = "slurm.sh";
 const STDOUT: &str = "slurm.out";
@@ -66,10 +70,14 @@ pub(crate) fn check_option(option: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What the driver says, told to clients as what the run does now.
-pub(crate) fn line_rule() -> Option<LineRule> {
-    let pattern = Regex::new(&format!("^{MARK}(.+)$")).ok()?;
-    Some(LineRule { stream: Some(Stream::Stderr), pattern, meaning: LineMeaning::Message })
+/// What the driver says, told to clients: the work begins when the job does, and waits until then.
+pub(crate) fn line_rules() -> Vec<LineRule> {
+    let rule = |said: &str, meaning| {
+        let pattern = Regex::new(&format!("^{MARK}({said})$")).ok()?;
+        Some(LineRule { stream: Some(Stream::Stderr), pattern, meaning })
+    };
+    let begun = rule(&format!(r"job \S+ (?:{RUNS}|{RAN})(?: .*)?"), LineMeaning::Begun);
+    [begun, rule(".+", LineMeaning::Waiting)].into_iter().flatten().collect()
 }
 
 /// What a job runs.
@@ -211,6 +219,23 @@ mod tests {
         let expected = "#!/bin/sh\nulimit -v 1048576 || exit 126\nulimit -n 64 || exit 126\n\
                         exec env -i 'A=it'\\''s; $(id)' '/a b/c' '-x' ''\\''\n'\n";
         assert_eq!(String::from_utf8(script).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_job_that_is_queued_has_not_begun() {
+        let meaning = |line: &str| {
+            let rules = line_rules();
+            rules.into_iter().find(|rule| rule.pattern.is_match(line)).map(|rule| rule.meaning)
+        };
+        for (line, expected) in [
+            ("slurm: job 7 is queued, position 1 (Resources)", Some(LineMeaning::Waiting)),
+            ("slurm: job 7: nothing is known just now (it runs away)", Some(LineMeaning::Waiting)),
+            ("slurm: job 7 runs on n1", Some(LineMeaning::Begun)),
+            ("slurm: job 7 ran", Some(LineMeaning::Begun)),
+            ("job 7 runs on n1", None),
+        ] {
+            assert_eq!(meaning(line), expected, "{line}");
+        }
     }
 
     #[test]

@@ -331,6 +331,10 @@ pub struct Progress {
     /// 0 to 100.
     pub percent: f32,
     pub message: Option<String>,
+    /// It has not begun, and the message says why: it waits in the queue of a cluster. A server that does not know this shows it as a
+    /// run that has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waiting: bool,
 }
 
 /// Lines of a run's log, oldest first.

@@ -180,6 +180,9 @@ impl Run {
     async fn take(&mut self, seq: u64, message: Message) -> Result<Step, Error> {
         match message {
             Message::Started => self.sink.started(self.agent.as_deref()),
+            Message::Progress(progress) if progress.waiting => {
+                self.sink.waiting(progress.message.as_deref().unwrap_or_default());
+            }
             Message::Progress(progress) => self.sink.progress(progress.percent, progress.message.as_deref()),
             Message::Log(log) => self.take_log(log),
             Message::Want(want) => {

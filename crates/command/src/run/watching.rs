@@ -46,6 +46,8 @@ pub(super) async fn watch(
     let cause = loop {
         tokio::select! {
             told = supervised.told() => match told {
+                // What has been started for a job only waits for it: the job's begin is told by its driver.
+                Told::Started if service.command.slurm.is_some() => {}
                 Told::Started => sink.started(None),
                 Told::Ended(end) => return Ending { end: confirmed(supervised, end).await, cause: Cause::Itself },
             },

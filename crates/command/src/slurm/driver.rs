@@ -1,7 +1,7 @@
 //! The driver of one job: a small program between the supervisor and Slurm.
 
 use super::state::{End, State, of_sacct, of_scontrol, position};
-use super::{END, MARK, STDERR, STDOUT};
+use super::{END, MARK, RAN, RUNS, STDERR, STDOUT};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write};
@@ -116,10 +116,28 @@ impl Job {
         }
     }
 
-    /// Passes on what the job has written since the last time. Whoever reads us is gone where that fails, and ends us.
+    /// Passes on what the job has written since the last time, once it is told that it runs: Slurm is asked at once where it seems to.
+    /// Whoever reads us is gone where that fails, and ends us.
     fn pass_on(&mut self) {
+        if self.runs_since.is_none() {
+            if self.has_files() {
+                self.asked = None;
+            }
+            return;
+        }
         let _reader_gone = self.stdout.copy(&mut io::stdout());
         let _reader_gone = self.stderr.copy(&mut io::stderr());
+    }
+
+    /// Slurm makes them when it starts the job.
+    fn has_files(&self) -> bool {
+        self.stdout.path.exists() || self.stderr.path.exists()
+    }
+
+    /// It runs, or did when it ended.
+    fn begin(&mut self, how: &str) {
+        self.runs_since.get_or_insert_with(Instant::now);
+        self.say(format!("job {} {how}", self.id));
     }
 
     async fn cancel(&mut self, why: End) {
@@ -151,6 +169,9 @@ impl Job {
                 Some(End::Lost(format!("Slurm says nothing of job {} any more: {reason}", self.id)))
             }
             Err(reason) => {
+                if self.runs_since.is_none() && self.has_files() {
+                    self.begin(RUNS);
+                }
                 self.say(format!("job {}: nothing is known just now ({reason})", self.id));
                 None
             }
@@ -171,11 +192,16 @@ impl Job {
                 None
             }
             State::Running(nodes) => {
-                self.runs_since.get_or_insert_with(Instant::now);
-                self.say(format!("job {} runs on {nodes}", self.id));
+                self.begin(&format!("{RUNS} on {nodes}"));
                 None
             }
-            State::Ended(end) => Some(self.cancelled.take().unwrap_or(end)),
+            State::Ended(end) => {
+                // A short one was never seen to run.
+                if self.runs_since.is_none() && self.has_files() {
+                    self.begin(RAN);
+                }
+                Some(self.cancelled.take().unwrap_or(end))
+            }
         }
     }
 

@@ -155,10 +155,8 @@ async fn jobs_end_as_runs_do() {
     assert!(log.contains("progress: 40") && log.contains("last words"), "{log}");
     let messages: Vec<_> =
         good.sink.progress.lock().unwrap().iter().filter_map(|(_, text)| text.clone()).collect();
-    assert!(
-        messages.iter().any(|text| text.contains("is queued") || text.contains("runs on")),
-        "{messages:?}"
-    );
+    assert!(messages.iter().any(|text| text.contains("runs on") || text.ends_with("ran")), "{messages:?}");
+    assert!(*good.sink.started.borrow() >= 1);
 
     let failed = cluster.run("echo last words >&2; exit 3", "", "");
     assert_eq!(failed.failure().await, "sh exited with code 3: last words");
@@ -184,18 +182,18 @@ async fn a_job_waits_its_turn_and_ends_when_its_run_is_dismissed_or_dropped() {
     let second = Arc::new(cluster.run("echo > out", "", ""));
     let waiting = execute(&second);
     until("the place in the queue", || {
-        let messages = second.sink.progress.lock().unwrap();
-        messages
-            .iter()
-            .any(|(_, text)| text.as_ref().is_some_and(|text| text.contains("position 1")))
-            .then_some(())
+        let waiting = second.sink.waiting.lock().unwrap();
+        waiting.iter().any(|text| text.contains("position 1")).then_some(())
     })
     .await;
+    assert_eq!(*second.sink.started.borrow(), 0, "queued, it has not begun: {}", second.sink.log_text());
+    assert_eq!(*second.sink.progress.lock().unwrap(), []);
     first.sink.cancel();
     let ended = tokio::time::timeout(DEADLINE, executing).await.unwrap().unwrap();
     assert_eq!(ended, Err(Error::Dismissed), "{}", first.sink.log_text());
     assert_dead(&pids);
     tokio::time::timeout(DEADLINE, waiting).await.unwrap().unwrap().unwrap();
+    assert!(*second.sink.started.borrow() >= 1);
 
     // Whoever started it is gone: so is the job.
     let orphan = Arc::new(cluster.run(script, "", ""));

@@ -33,6 +33,8 @@ pub(crate) struct Sink {
     pub(crate) started: watch::Sender<u32>,
     pub(crate) chunks: Mutex<Vec<(String, String)>>,
     pub(crate) progress: Mutex<Vec<(f32, Option<String>)>>,
+    /// Why it has not begun.
+    pub(crate) waiting: Mutex<Vec<String>>,
     pub(crate) lines: Mutex<Vec<LogLine>>,
 }
 
@@ -44,6 +46,7 @@ impl Sink {
             started: watch::channel(0).0,
             chunks: Mutex::default(),
             progress: Mutex::default(),
+            waiting: Mutex::default(),
             lines: Mutex::default(),
         }
     }
@@ -75,6 +78,10 @@ impl Sink {
 impl OutputSink for Sink {
     fn started(&self, _on: Option<&str>) {
         self.started.send_modify(|count| *count += 1);
+    }
+
+    fn waiting(&self, reason: &str) {
+        self.waiting.lock().unwrap().push(reason.to_owned());
     }
 
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {

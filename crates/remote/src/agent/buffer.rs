@@ -55,7 +55,15 @@ impl RunBuffer {
     }
 
     pub(super) fn started(&self) {
-        self.lock().started = true;
+        let mut waiting = self.lock();
+        waiting.started = true;
+        waiting.progress.take_if(|progress| progress.waiting);
+    }
+
+    /// Why it has not begun.
+    pub(super) fn waiting(&self, reason: &str) {
+        let progress = Progress { percent: 0.0, message: Some(cut(reason.to_owned())), waiting: true };
+        self.lock().progress = Some(progress);
     }
 
     /// The run wants that piece of its feed.
@@ -73,9 +81,10 @@ impl RunBuffer {
         }
         let mut waiting = self.lock();
         // A message not said yet is not overwritten by silence.
-        let unsaid = waiting.progress.take().and_then(|progress| progress.message);
+        let unsaid = waiting.progress.take().filter(|progress| !progress.waiting);
+        let unsaid = unsaid.and_then(|progress| progress.message);
         let message = message.map(|text| cut(text.to_owned())).or(unsaid);
-        waiting.progress = Some(Progress { percent, message });
+        waiting.progress = Some(Progress { percent, message, waiting: false });
     }
 
     pub(super) fn log(&self, line: LogLine) {
@@ -197,8 +206,25 @@ mod tests {
         assert_eq!(drain(&buffer, now), [], "within 200 ms");
         assert_eq!(buffer.deadline(), Some(now + THROTTLE));
         buffer.end(Message::Completed);
-        let merged = Message::Progress(Progress { percent: 3.0, message: Some("b".into()) });
+        let merged = Message::Progress(Progress { percent: 3.0, message: Some("b".into()), waiting: false });
         assert_eq!(drain(&buffer, now), [merged, Message::Completed]);
+    }
+
+    #[test]
+    fn why_it_waits_is_said_until_it_has_begun() {
+        let (buffer, now) = (RunBuffer::accepted(), Instant::now());
+        let progress = |message: Option<&str>, waiting| {
+            let message = message.map(str::to_owned);
+            Message::Progress(Progress { percent: 0.0, message, waiting })
+        };
+        buffer.waiting("position 2");
+        assert_eq!(drain(&buffer, now), [Message::Accepted, progress(Some("position 2"), true)]);
+        buffer.waiting("position 1");
+        buffer.started();
+        assert_eq!(drain(&buffer, now + THROTTLE), [Message::Started]);
+        buffer.waiting("position 1");
+        buffer.progress(0.0, None);
+        assert_eq!(drain(&buffer, now + THROTTLE), [progress(None, false)]);
     }
 
     #[test]

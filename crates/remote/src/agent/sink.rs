@@ -62,6 +62,11 @@ impl OutputSink for AgentSink {
         self.wake.notify_one();
     }
 
+    fn waiting(&self, reason: &str) {
+        self.buffer.waiting(reason);
+        self.wake.notify_one();
+    }
+
     fn write(&self, output: &str, chunk: Value) -> BoxFuture<'_, Result<(), Error>> {
         let output = output.to_owned();
         Box::pin(async move { self.write_chunk(&output, chunk).await })

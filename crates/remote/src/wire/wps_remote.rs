@@ -331,7 +331,7 @@ fn read_load(fields: &Fields<'_>) -> Result<LoadReport, String> {
 fn read_progress(fields: &Fields<'_>) -> Result<Progress, String> {
     let text = fields.need("message")?;
     match text.trim().parse::<f32>() {
-        Ok(percent) if percent.is_finite() => Ok(Progress { percent, message: None }),
+        Ok(percent) if percent.is_finite() => Ok(Progress { percent, message: None, waiting: false }),
         _ => Err(format!("its progress is no number: '{}'", shortened(text))),
     }
 }

@@ -52,6 +52,30 @@ async fn a_run_goes_to_the_agent_and_back_without_waiting_for_any_timer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_waits_at_its_agent_has_not_begun() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let queued = Script::new("default:Queued", |execution: Execution| async move {
+        let sink = execution.sink;
+        sink.waiting("job 7 is queued, position 2");
+        sink.sleep(Duration::from_secs(60)).await;
+        sink.waiting("job 7 is queued, position 1");
+        sink.sleep(Duration::from_secs(60)).await;
+        sink.started(None);
+        sink.progress(0.0, Some("job 7 runs on n1"));
+        sink.write("out", text("done")).await
+    });
+    let _agent = cluster.agent("a1", 1, vec![queued]);
+    let job = server.execute("default:Queued", vec![]).await;
+    let seen = job.sink.until(|seen| seen.waiting.len() == 2).await;
+    assert_eq!(seen.waiting, ["job 7 is queued, position 2", "job 7 is queued, position 1"]);
+    assert_eq!((seen.started, seen.progress), (Vec::<String>::new(), vec![]));
+    let sink = std::sync::Arc::clone(&job.sink);
+    assert_eq!(job.end().await, Ok(()));
+    assert_eq!((sink.seen().started, sink.seen().progress), (vec!["a1@test/host".to_owned()], vec![0.0]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn agents_are_told_of() {
     let cluster = Cluster::new();
     let server = cluster.server();

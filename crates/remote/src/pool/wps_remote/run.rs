@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn progress(percent: f32) -> Message {
-        Message::Progress(Progress { percent, message: None })
+        Message::Progress(Progress { percent, message: None, waiting: false })
     }
 
     #[test]

@@ -132,7 +132,8 @@ fn run_messages() -> Vec<Message> {
         Message::Accepted,
         Message::CannotExecute(CannotExecute { offer: 1, reason: "full".into(), never: false }),
         Message::Started,
-        Message::Progress(Progress { percent: 41.67, message: Some("halfway".into()) }),
+        Message::Progress(Progress { percent: 41.67, message: Some("halfway".into()), waiting: false }),
+        Message::Progress(Progress { percent: 0.0, message: Some("queued".into()), waiting: true }),
         Message::Log(Log {
             dropped: 2,
             lines: vec![LogLine { source: LogSource::Stderr, text: "a<b&c".into() }],
@@ -161,7 +162,7 @@ fn every_message_is_read_as_it_was_written() {
 
 #[test]
 fn the_form_on_the_wire_is_this() {
-    let envelope = of_run(Message::Progress(Progress { percent: 41.5, message: None }));
+    let envelope = of_run(Message::Progress(Progress { percent: 41.5, message: None, waiting: false }));
     let element = encode(&envelope).unwrap();
     assert_eq!(element.attr("type"), Some("progress"));
     assert_eq!(element.attr("run"), Some("07070707-0707-0707-0707-070707070707-2"));

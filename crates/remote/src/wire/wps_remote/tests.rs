@@ -113,7 +113,7 @@ fn what_agents_say_in_a_fixed_order_is_read_and_written_to_the_byte() {
     };
     golden("04-loadavg", &load(64.15, 3.6));
     golden("04-loadavg-blacklisted", &load(100.0, 100.0));
-    let progress = Message::Progress(Progress { percent: 41.67, message: None });
+    let progress = Message::Progress(Progress { percent: 41.67, message: None, waiting: false });
     golden("06-progress", &Body::run(id("b00000000000001"), progress));
     let refusal = CannotExecute { offer: 1, reason: "it can't execute now".into(), never: false };
     golden(
