@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-[ $# -gt 0 ] || set -- startup interfaces sync_echo guards async_echo job_list remote simplify streams fan_out wires algorithms
+[ $# -gt 0 ] || set -- startup interfaces sync_echo guards async_echo queued_jobs job_list remote simplify streams fan_out wires algorithms
 for workload in "$@"; do
     [ -f "$workload.py" ] || [ "$workload" = dispatch ] || { echo "no such workload: $workload" >&2; exit 2; }
 done

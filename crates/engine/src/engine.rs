@@ -24,7 +24,7 @@ use crate::store::Store;
 use crate::store::database::Database;
 use crate::store::sql::StoreError;
 use crate::submit::Submitter;
-use crate::view::{ChunkPage, JobHandle, JobView, LiveJob, OutputLog, Results, StoredRequest};
+use crate::view::{ChunkPage, JobHandle, JobView, LiveJob, OutputLog, Results, SharedOutputs, StoredRequest};
 use anabranch_egress::Egress;
 use anabranch_model::{BoundRequest, DismissedBy, Error, ExecuteRequest, JobId, LogLine, LogSource, Viewer};
 use std::fs::{File, TryLockError};
@@ -133,6 +133,7 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     /// Lets go of runs that outlive the server.
     pub(crate) detach: CancellationToken,
+    pub(crate) shared_outputs: SharedOutputs,
     /// Row numbers for the next jobs.
     pub(crate) sequences: tokio::sync::Mutex<Range<i64>>,
     /// This server among others that have the same store.
@@ -562,6 +563,7 @@ impl Inner {
             disk: Arc::new(Disk::new(data, &limits)),
             stop: CancellationToken::new(),
             detach: CancellationToken::new(),
+            shared_outputs: SharedOutputs::default(),
             sequences: tokio::sync::Mutex::new(0..0),
             nodes,
             _lock: lock,

@@ -82,6 +82,7 @@ struct Record {
     bound: Option<Arc<BoundRequest>>,
     /// How the process of the run under way wants a restart of the server to be dealt with; `None` before dispatch.
     on_restart: Option<OnRestart>,
+    /// Of each output; empty as long as there is no chunk at all.
     logs: Vec<ChunkLog>,
     /// Most chunks that each output keeps.
     kept_max: Option<usize>,
@@ -120,6 +121,16 @@ struct ChunkLog {
     /// Files of chunks that were removed. The last few stay a while: someone may just have been told of them.
     leaving: VecDeque<PathBuf>,
 }
+
+/// Of an output of which there is nothing.
+static BLANK: ChunkLog = ChunkLog {
+    removed: 0,
+    chunks: VecDeque::new(),
+    bytes: 0,
+    stored: 0,
+    stored_bytes: 0,
+    leaving: VecDeque::new(),
+};
 
 /// What the store has yet to be told.
 #[derive(Default)]
@@ -173,7 +184,10 @@ impl Live {
         let removed = parts.shown.iter().map(|output| output.removed).chain(std::iter::repeat(0));
         let kept_max = parts.shown.iter().find_map(|output| output.kept_max);
         let logs = parts.chunks.into_iter().zip(removed);
-        let logs = logs.map(|(chunks, removed)| ChunkLog::stored(chunks, removed)).collect::<Vec<_>>();
+        let mut logs = logs.map(|(chunks, removed)| ChunkLog::stored(chunks, removed)).collect::<Vec<_>>();
+        if logs.iter().all(|log| log.end() == 0) {
+            logs = Vec::new();
+        }
         let bytes = logs.iter().map(|log| log.bytes).sum();
         let inline = logs.iter().flat_map(|log| &log.chunks).filter(|v| !is_file(v)).map(value_bytes).sum();
         let request_bytes = parts.request_json.as_ref().map_or(0, |json| json.len() as u64) * 2 + 1024;
@@ -504,7 +518,7 @@ impl Live {
         place: impl FnOnce(usize) -> Result<Value, Error>,
     ) -> Result<Option<oneshot::Receiver<()>>, Error> {
         let mut record = self.record();
-        let Some(log) = record.logs.get_mut(output) else {
+        let Some(log) = record.log_mut(output, self.request.outputs.len()) else {
             return Err(Error::internal("a chunk for an output that the job does not have"));
         };
         let value = place(log.end())?;
@@ -525,7 +539,7 @@ impl Live {
     /// Outputs without a chunk, by identifier; streams may be empty.
     pub(crate) fn unwritten(&self) -> Vec<String> {
         let record = self.record();
-        let pairs = self.request.outputs.iter().zip(&record.logs);
+        let pairs = self.request.outputs.iter().zip(record.logs());
         pairs
             .filter(|(output, log)| log.end() == 0 && !output.is_stream())
             .map(|(output, _)| output.id.clone())
@@ -535,7 +549,7 @@ impl Live {
     /// Chunks in the store.
     pub(crate) fn chunks(&self, output: usize, first: u64, chunks_max: usize) -> Option<ChunkPage> {
         let record = self.record();
-        let log = record.logs.get(output)?;
+        let log = record.logs().take(self.request.outputs.len()).nth(output)?;
         let first = first.max(log.removed as u64);
         let before = usize::try_from(first).unwrap_or(usize::MAX).saturating_sub(log.removed);
         let there = log.stored.saturating_sub(log.removed).saturating_sub(before).min(chunks_max);
@@ -550,7 +564,8 @@ impl Live {
         crate::results::readable(&self.view().job)?;
         let results = self.results.get_or_init(|| {
             let record = self.record();
-            let logs = record.logs.iter().map(|log| log.chunks.iter().cloned().collect()).collect();
+            let logs = record.logs().take(self.request.outputs.len());
+            let logs = logs.map(|log| log.chunks.iter().cloned().collect()).collect();
             Arc::new(crate::results::assemble(&self.request.outputs, logs))
         });
         Ok(Arc::clone(results))
@@ -685,7 +700,11 @@ impl Live {
 impl Record {
     /// With `all`, chunks that are about to be written count too.
     fn view(&self, request: &StoredRequest, keep_s: u64, all: bool) -> JobView {
-        let outputs = request.outputs.iter().zip(&self.logs).map(|(output, log)| OutputSummary {
+        let expires = self.job.finished.map(|at| clock::seconds_after(at, keep_s));
+        if self.logs.is_empty() && self.kept_max.is_none() {
+            return JobView { outputs: request.outputs.blank(), expires, job: self.job.clone() };
+        }
+        let outputs = request.outputs.iter().zip(self.logs()).map(|(output, log)| OutputSummary {
             id: output.id.clone(),
             chunks: if all { log.end() } else { log.stored } as u64,
             bytes: if all { log.bytes_kept(self.kept_max) } else { log.stored_bytes },
@@ -693,8 +712,19 @@ impl Record {
             kept_max: self.kept_max.map(|chunks| chunks as u64),
             expires: self.job.finished.and_then(|at| log.expires(&request.terms, at, keep_s)),
         });
-        let expires = self.job.finished.map(|at| clock::seconds_after(at, keep_s));
         JobView { outputs: outputs.collect(), expires, job: self.job.clone() }
+    }
+
+    /// The logs of all outputs, and blank ones without end.
+    fn logs(&self) -> impl Iterator<Item = &ChunkLog> {
+        self.logs.iter().chain(std::iter::repeat(&BLANK))
+    }
+
+    fn log_mut(&mut self, output: usize, outputs: usize) -> Option<&mut ChunkLog> {
+        if self.logs.is_empty() {
+            self.logs.resize_with(outputs, ChunkLog::default);
+        }
+        self.logs.get_mut(output)
     }
 
     /// Forgets the chunks of an output before number `first`: the store has.
@@ -726,9 +756,7 @@ impl Record {
     }
 
     fn clear(&mut self) {
-        for log in &mut self.logs {
-            *log = ChunkLog::default();
-        }
+        self.logs = Vec::new();
         self.bytes = 0;
         self.inline_bytes = 0;
         self.pending.clear = true;

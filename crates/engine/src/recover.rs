@@ -130,11 +130,12 @@ impl Inner {
     async fn revive(
         self: &Arc<Self>,
         stored: StoredJob,
-        request: StoredRequest,
+        mut request: StoredRequest,
         chunks: Vec<Vec<Value>>,
         plan: &Plan,
     ) -> Result<Arc<Live>, Error> {
         let engine = Arc::clone(self);
+        request.outputs = self.shared_outputs.of(&stored.view.job.process, request.outputs);
         let (repeat, goes_on) = (*plan == Plan::Repeat, matches!(plan, Plan::Reattach | Plan::Continue));
         blocking(move || {
             let id = stored.view.job.id;
@@ -144,7 +145,7 @@ impl Inner {
             if repeat {
                 folders::remove_folder(&folders.job_results(id));
             }
-            let (mut chunks, mut shown) = (chunks, stored.view.outputs);
+            let (mut chunks, mut shown) = (chunks, stored.view.outputs.to_vec());
             chunks.iter_mut().zip(&mut shown).for_each(|(log, output)| skip_removed(log, output));
             let (chunks, damaged) = if repeat { (chunks, false) } else { whole(chunks) };
             tidy(&folders.job_results(id), &chunks);

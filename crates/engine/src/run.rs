@@ -126,7 +126,7 @@ async fn execute(
         feed: None,
         arriving,
         inputs,
-        outputs: live.request.outputs.clone(),
+        outputs: live.request.outputs.to_vec(),
         sink: Arc::new(RunSink(Arc::clone(&attempt))),
     };
     let run = AssertUnwindSafe(async move { process.execute(execution).await }).catch_unwind();

@@ -11,7 +11,7 @@ use crate::live::{Live, LiveParts};
 use crate::log::JobLog;
 use crate::quota::Terms;
 use crate::store::row::write_request;
-use crate::view::{JobHandle, StoredRequest};
+use crate::view::{JobHandle, Outputs, StoredRequest};
 use crate::{callbacks, hints, references, spool};
 use anabranch_model::bind::FAULTS_MAX;
 use anabranch_model::{
@@ -173,12 +173,14 @@ impl Inner {
         submitter: &Submitter,
         sync: bool,
         request: ExecuteRequest,
-        bound: BoundRequest,
+        mut bound: BoundRequest,
         terms: Terms,
     ) -> Result<Arc<Live>, Error> {
         let job = Job::new(id, request.process.clone(), clock::now());
         let job = Job { owner: submitter.owner.clone(), ..job };
-        let request = StoredRequest { request, outputs: bound.outputs.clone(), terms };
+        let outputs = Outputs::new(std::mem::take(&mut bound.outputs));
+        let outputs = self.shared_outputs.of(&request.process, outputs);
+        let request = StoredRequest { request, outputs, terms };
         let json = write_request(&request, self.folders.root());
         let parts = LiveParts {
             shown: Vec::new(),
@@ -188,7 +190,7 @@ impl Inner {
             request_json: Some(
                 json.map_err(|error| Error::internal(format!("a request can't be stored: {error}")))?,
             ),
-            chunks: vec![Vec::new(); request.outputs.len()],
+            chunks: Vec::new(),
             keep_s: request.terms.results_keep_s.unwrap_or(self.limits.results_keep_s),
             request: Arc::new(request),
             bound: Some(Arc::new(bound)),

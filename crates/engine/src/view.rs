@@ -2,9 +2,12 @@
 
 use crate::live::Live;
 use crate::quota::Terms;
-use anabranch_model::{Error, ExecuteRequest, InputData, Job, JobId, OutputRequest, Timestamp, Value};
+use anabranch_model::{
+    Error, ExecuteRequest, InputData, Job, JobId, OutputRequest, ProcessId, Timestamp, Value,
+};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// A job at one moment. Whatever it shows was written down before.
@@ -13,7 +16,7 @@ pub struct JobView {
     /// The job.
     pub job: Job,
     /// Its outputs so far, in the order asked for.
-    pub outputs: Vec<OutputSummary>,
+    pub outputs: Arc<[OutputSummary]>,
     /// When it will be removed with its results; `None` until it has finished.
     pub expires: Option<Timestamp>,
 }
@@ -91,13 +94,84 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// The outputs of a request; jobs that ask for the same share them, for there may be ten thousand that wait.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outputs(Arc<Asked>);
+
+#[derive(Debug, PartialEq)]
+struct Asked {
+    requests: Vec<OutputRequest>,
+    /// What is shown of them before there is anything.
+    blank: Arc<[OutputSummary]>,
+}
+
+impl Outputs {
+    pub(crate) fn new(requests: Vec<OutputRequest>) -> Self {
+        let blank = requests.iter().map(|output| OutputSummary {
+            id: output.id.clone(),
+            chunks: 0,
+            bytes: 0,
+            removed: 0,
+            kept_max: None,
+            expires: None,
+        });
+        Self(Arc::new(Asked { blank: blank.collect(), requests }))
+    }
+
+    pub(crate) fn blank(&self) -> Arc<[OutputSummary]> {
+        Arc::clone(&self.0.blank)
+    }
+}
+
+impl std::ops::Deref for Outputs {
+    type Target = [OutputRequest];
+
+    fn deref(&self) -> &[OutputRequest] {
+        &self.0.requests
+    }
+}
+
+impl Serialize for Outputs {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.requests.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Outputs {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// Processes of which the outputs that were asked for last are known: as many as a server with agents publishes.
+const SHARED_PROCESSES_MAX: usize = 10_000;
+
+/// What jobs asked for last, by their process.
+#[derive(Default)]
+pub(crate) struct SharedOutputs(Mutex<HashMap<ProcessId, Outputs>>);
+
+impl SharedOutputs {
+    /// The same outputs, those of the last job of this process where it asked for the same.
+    pub(crate) fn of(&self, process: &ProcessId, outputs: Outputs) -> Outputs {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(process).filter(|known| **known == outputs) {
+            return known.clone();
+        }
+        if known.len() >= SHARED_PROCESSES_MAX {
+            known.clear();
+        }
+        known.insert(process.clone(), outputs.clone());
+        outputs
+    }
+}
+
 /// The request a job came from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredRequest {
     /// As it was asked; large inline values have become files.
     pub request: ExecuteRequest,
     /// Outputs after binding: formats resolved, all of them where the request named none.
-    pub outputs: Vec<OutputRequest>,
+    pub outputs: Outputs,
     /// What it was accepted on.
     #[serde(default, skip_serializing_if = "Terms::is_plain")]
     pub terms: Terms,

@@ -134,7 +134,7 @@ pub(crate) fn read_view(row: Row<'_>) -> Result<StoredJob, StoreError> {
         Some(3) => Some(OnRestart::Continue),
         Some(int) => return Err(StoreError::Unknown { column: 11, int }),
     };
-    let view = JobView { job, outputs, expires: time(row, 8)? };
+    let view = JobView { job, outputs: outputs.into(), expires: time(row, 8)? };
     Ok(StoredJob {
         sequence: row.int(0)?,
         view,
@@ -175,7 +175,7 @@ fn corrupt(column: usize, error: impl std::error::Error + Send + Sync + 'static)
     StoreError::Corrupt { column, error: Box::new(error) }
 }
 
-pub(crate) fn to_json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+pub(crate) fn to_json(value: &(impl serde::Serialize + ?Sized)) -> Result<String, StoreError> {
     Ok(serde_json::to_string(value)?)
 }
 

@@ -243,7 +243,7 @@ fn inserted<'a>(live: &'a Live, snapshot: &'a Snapshot) -> Result<Vec<Param<'a>>
         job.agent.as_deref().into(),
         job.requeued.as_deref().into(),
         detail(&job.state)?.into(),
-        to_json(&snapshot.view.outputs)?.into(),
+        to_json(&*snapshot.view.outputs)?.into(),
         job.owner.as_ref().map(UserName::as_str).into(),
         stored_bytes(live, snapshot),
         outputs_expire(snapshot),
@@ -265,7 +265,7 @@ fn updated<'a>(live: &Live, snapshot: &'a Snapshot) -> Result<Vec<Param<'a>>, St
         job.agent.as_deref().into(),
         job.requeued.as_deref().into(),
         detail(&job.state)?.into(),
-        to_json(&snapshot.view.outputs)?.into(),
+        to_json(&*snapshot.view.outputs)?.into(),
         stored_bytes(live, snapshot),
         outputs_expire(snapshot),
     ])

@@ -85,7 +85,7 @@ async fn failures_keep_their_reason_and_panics_are_internal() {
     soon(lies.finished()).await;
     assert!(matches!(lies.results(), Err(Error::Interrupted { .. })));
     let mut request = asynchronous("silent");
-    request.outputs = bench.engine.request(&Viewer::Operator, lies.id()).await.unwrap().outputs.clone();
+    request.outputs = bench.engine.request(&Viewer::Operator, lies.id()).await.unwrap().outputs.to_vec();
     let mut silent = bench.engine.submit(request, &Submitter::default()).await.unwrap();
     soon(silent.finished()).await;
     let Err(Error::ProcessFailed { message, .. }) = silent.results() else { panic!("it wrote nothing") };

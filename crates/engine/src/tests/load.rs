@@ -125,7 +125,7 @@ async fn the_store_never_lags_behind_what_was_shown() {
             }
             assert!(stored.job.attempt >= view.job.attempt, "seed {seed}");
             if stored.job.attempt == view.job.attempt && !stored.job.is_finished() {
-                let counts = stored.outputs.iter().zip(&view.outputs);
+                let counts = stored.outputs.iter().zip(view.outputs.iter());
                 assert!(
                     counts.into_iter().all(|(stored, shown)| stored.chunks >= shown.chunks),
                     "seed {seed}"
