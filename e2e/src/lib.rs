@@ -52,6 +52,20 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
+/// The environment of a program with a clock that is wrong. Not `faketime`, which stands between a program and its signals.
+pub fn clock_off_by(offset: &str) -> Vec<(String, String)> {
+    let folders = std::fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path());
+    let mut libraries = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));
+    let library = libraries.find(|library| library.exists()).expect("this test needs Debian's faketime");
+    // Wrong is what clocks of machines tell of the day; by which time passes, the monotonic one, counts from their start anyway.
+    let environment = [
+        ("LD_PRELOAD", library.display().to_string()),
+        ("FAKETIME", offset.into()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+    ];
+    environment.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
 /// A loopback port that is free, and given to nobody else of this program. Below those that the system gives to outgoing connections, so
 /// that none of these takes it before a server does.
 pub fn free_port() -> u16 {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use e2e::xmpp_servers::{Maker, XmppServer};
-use e2e::{Agent, Circumstances, DEADLINE, Server, eventually, post_as, script_service};
+use e2e::{Agent, Circumstances, DEADLINE, Server, clock_off_by, eventually, post_as, script_service};
 use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -86,7 +86,8 @@ async fn a_clock_that_is_an_hour_wrong_is_no_fault() {
         let server = Server::start().await;
         // The result is too large for a message, so that it takes a signed URL.
         let service = script_service("Large", "head -c 300000 /dev/zero | tr '\\0' x", "");
-        let faked = ["faketime".to_owned(), "-f".into(), offset.into()];
+        let wrong = clock_off_by(offset).into_iter().map(|(name, value)| format!("{name}={value}"));
+        let faked: Vec<_> = ["env".to_owned()].into_iter().chain(wrong).collect();
         let arguments = ["--data".into(), server.data_folder().display().to_string()];
         let agent = Agent::start_under(&faked, "a1", &[("large.toml", &service)], &arguments);
         server.published("default:Large", true).await;

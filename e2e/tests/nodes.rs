@@ -8,7 +8,10 @@ use e2e::postgres::Postgres;
 use e2e::producer::Producer;
 use e2e::proxy::Proxy;
 use e2e::xmpp_servers::{Maker, XmppServer};
-use e2e::{Agent, Circumstances, DEADLINE, Opened, Server, eventually, free_port, script_service, try_get};
+use e2e::{
+    Agent, Circumstances, DEADLINE, Opened, Server, clock_off_by, eventually, free_port, script_service,
+    try_get,
+};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -84,20 +87,9 @@ impl Drop for Cluster {
     }
 }
 
-/// What starts a program with a clock that is wrong. Not `faketime`, which stands between a program and its signals.
+/// A server whose clock is wrong.
 fn faked(offset: &str) -> Circumstances {
-    let folders = std::fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path());
-    let mut libraries = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));
-    let library = libraries.find(|library| library.exists()).expect("this test needs Debian's faketime");
-    // Wrong is what clocks of machines tell of the day; by which time passes, the monotonic one, counts from their start anyway.
-    let environment = [
-        ("LD_PRELOAD", library.display().to_string()),
-        ("FAKETIME", offset.into()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .to_vec();
-    Circumstances { environment, ..Circumstances::default() }
+    Circumstances { environment: clock_off_by(offset), ..Circumstances::default() }
 }
 
 /// What the service of the agent waits for.
