@@ -92,6 +92,13 @@ pub(crate) struct End {
     pub(crate) how: How,
     /// Processes that could not be ended, within [`KILL_WAIT_MAX`].
     pub(crate) left: usize,
+    /// Processor time of all its processes.
+    pub(crate) cpu: Duration,
+}
+
+impl End {
+    /// The supervisor was killed.
+    pub(crate) const UNKNOWN: Self = Self { how: How::Unknown, left: 0, cpu: Duration::ZERO };
 }
 
 /// How an executable ended.

@@ -161,6 +161,13 @@ fn limits(service: &Service, sink: &dyn OutputSink) -> Limits {
     Limits { cpu_seconds, ..service.limits.clone() }
 }
 
+/// Of all processes of a run. One that was ended for it has used all that it may, whatever the kernel's ticks make of that.
+fn used_cpu(service: &Service, sink: &dyn OutputSink, ending: &Ending) -> Duration {
+    let is_ended_for_it = matches!(&ending.end.how, How::Killed(signal) if signal.starts_with("SIGXCPU"));
+    let all = limits(service, sink).cpu_seconds.filter(|_| is_ended_for_it);
+    ending.end.cpu.max(Duration::from_secs(all.unwrap_or(0)))
+}
+
 /// Whether the run may have outputs.
 fn judge(
     service: &Service,
@@ -172,6 +179,9 @@ fn judge(
     if service.command.slurm.is_some() && ending.cause == Cause::Itself {
         let seconds_max = service.command.time_limit.unwrap_or_default().as_secs();
         slurm::judge(sink.scratch(), seconds_max)?;
+    }
+    if service.command.slurm.is_none() {
+        sink.used_cpu(used_cpu(service, sink, ending));
     }
     let reason = said.reason.as_str();
     let left = ending.end.left;
@@ -201,13 +211,7 @@ fn judge(
     match &ending.end.how {
         How::Exited(code) if service.command.success.contains(code) => Ok(()),
         How::Exited(code) => Err(Error::process_failed(format!("{name} exited with code {code}{because}"))),
-        How::Killed(signal) => {
-            if let (true, Some(seconds)) = (signal.starts_with("SIGXCPU"), limits(service, sink).cpu_seconds)
-            {
-                sink.used_cpu(Duration::from_secs(seconds));
-            }
-            Err(Error::process_failed(format!("{name} was ended by {signal}{because}")))
-        }
+        How::Killed(signal) => Err(Error::process_failed(format!("{name} was ended by {signal}{because}"))),
         How::NotStarted(error) => Err(Error::process_failed(format!("{name} can't be started: {error}"))),
         How::Unknown => {
             Err(Error::process_failed(format!("{name} was lost: its supervisor was killed{because}")))

@@ -138,10 +138,8 @@ async fn execute(
         // Its file is removed by then.
         let _ = fetching.await;
     }
-    let result = match (result, attempt.cpu_exceeded()) {
-        (Err(_cancelled), Some(limit)) => Err(Error::over(limit)),
-        (result, _) => result,
-    };
+    // Also of a run that has done its work meanwhile: how much all its processes have used is known when the last has ended.
+    let result = attempt.cpu_exceeded().map_or(result, |limit| Err(Error::over(limit)));
     let scratch = attempt.scratch_made();
     if scratch.is_some() || fetched.is_some() {
         blocking(move || scratch.iter().chain(&fetched).for_each(|folder| folders::remove_folder(folder)))

@@ -34,7 +34,8 @@ pub(crate) async fn execute(
         upload_url: data.upload_url(run, &request.id),
     });
     let fed = execution.feed.as_ref().map(|feed| feed.input.clone());
-    Ok(Execute { process, offer: 1, inputs, outputs: outputs.collect(), fed })
+    let cpu_s_max = execution.sink.cpu_s_max();
+    Ok(Execute { process, offer: 1, inputs, outputs: outputs.collect(), fed, cpu_s_max })
 }
 
 /// Piece number `n` of what a run is fed.

@@ -196,6 +196,9 @@ pub struct Execute {
     /// The input that is fed piece by piece, and not among `inputs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fed: Option<String>,
+    /// Processor time that it may use, in seconds; only where there is a limit is it to be told what was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_s_max: Option<u64>,
 }
 
 /// Which piece of its feed a run wants.
@@ -335,6 +338,9 @@ pub struct Progress {
     /// run that has.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting: bool,
+    /// Processor time used so far, in milliseconds, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
 }
 
 /// Lines of a run's log, oldest first.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anabranch_model::{
     BoxFuture, Error, Execution, JobId, LogLine, LogSource, OnRestart, OutputSink, Process,
@@ -83,6 +84,8 @@ struct Run {
     reasons_logged: usize,
     /// It is being ended, and this is what the job ends with.
     ending: Option<Error>,
+    /// Processor time that it has used, as far as it was told.
+    cpu_ms: u64,
     /// The pool has been told how it ended.
     closed: bool,
 }
@@ -124,6 +127,7 @@ impl Run {
             reason: "".into(),
             reasons_logged: 0,
             ending: None,
+            cpu_ms: 0,
             closed: false,
         })
     }
@@ -178,6 +182,9 @@ impl Run {
 
     /// The effect of one message; acknowledged when it is over.
     async fn take(&mut self, seq: u64, message: Message) -> Result<Step, Error> {
+        if let Message::Progress(progress) = &message {
+            self.used_cpu(progress.cpu_ms.unwrap_or(0));
+        }
         match message {
             Message::Started => self.sink.started(self.agent.as_deref()),
             Message::Progress(progress) if progress.waiting => {
@@ -244,6 +251,15 @@ impl Run {
         let chunks = self.pool.data.chunks_stored(self.id, &output.id).await.unwrap_or(0);
         stored.insert(output.id.clone(), chunks);
         output.n < chunks
+    }
+
+    /// It has used so much processor time so far, as its agent says.
+    fn used_cpu(&mut self, cpu_ms: u64) {
+        let more = cpu_ms.saturating_sub(self.cpu_ms);
+        if more > 0 {
+            self.cpu_ms = cpu_ms;
+            self.sink.used_cpu(Duration::from_millis(more));
+        }
     }
 
     fn take_log(&self, log: Log) {

@@ -93,19 +93,19 @@ enum Word {
     Started,
     /// With the number of the error.
     NotStarted(i32),
-    /// Code, and processes left.
-    Exited(i32, usize),
-    /// Signal, and processes left.
-    Killed(i32, usize),
+    /// Code, processes left, and processor time of all, in milliseconds.
+    Exited(i32, usize, u64),
+    /// Signal, and the same.
+    Killed(i32, usize, u64),
 }
 
 impl Word {
     fn to_line(self) -> String {
         match self {
             Self::Started => "started\n".to_owned(),
-            Self::NotStarted(error) => format!("failed {error} 0\n"),
-            Self::Exited(code, left) => format!("exited {code} {left}\n"),
-            Self::Killed(signal, left) => format!("killed {signal} {left}\n"),
+            Self::NotStarted(error) => format!("failed {error} 0 0\n"),
+            Self::Exited(code, left, cpu_ms) => format!("exited {code} {left} {cpu_ms}\n"),
+            Self::Killed(signal, left, cpu_ms) => format!("killed {signal} {left} {cpu_ms}\n"),
         }
     }
 
@@ -117,10 +117,11 @@ impl Word {
         }
         let number = parts.next()?.parse().ok()?;
         let left = parts.next()?.parse().ok()?;
+        let cpu_ms = parts.next()?.parse().ok()?;
         Some(match word {
             "failed" => Self::NotStarted(number),
-            "exited" => Self::Exited(number, left),
-            "killed" => Self::Killed(number, left),
+            "exited" => Self::Exited(number, left, cpu_ms),
+            "killed" => Self::Killed(number, left, cpu_ms),
             _ => return None,
         })
     }
@@ -142,7 +143,7 @@ mod tests {
             Orders { grace_ms: 3000, memory_bytes: Some(1 << 31), new_privileges: true, ..Orders::default() };
         assert_eq!(Orders::from_text(&orders.to_text()), Some(orders));
         assert_eq!(Orders::from_text("1,2"), None);
-        for word in [Word::Started, Word::NotStarted(2), Word::Exited(3, 0), Word::Killed(9, 1)] {
+        for word in [Word::Started, Word::NotStarted(2), Word::Exited(3, 0, 70), Word::Killed(9, 1, 0)] {
             assert_eq!(Word::from_line(&word.to_line()), Some(word));
         }
         assert_eq!(Word::from_line("nonsense"), None);

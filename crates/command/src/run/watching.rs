@@ -64,7 +64,7 @@ pub(super) async fn watch(
             Ok(Told::Started) => {}
             Ok(Told::Ended(end)) => return Ending { end: confirmed(supervised, end).await, cause },
             Err(_hangs) => {
-                let end = End { how: How::Unknown, left: 0 };
+                let end = End::UNKNOWN;
                 return Ending { end: confirmed(supervised, end).await, cause };
             }
         }

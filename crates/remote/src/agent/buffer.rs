@@ -40,6 +40,8 @@ struct Waiting {
     /// run, and takes no output that comes later.
     in_order: VecDeque<Message>,
     progress: Option<Progress>,
+    /// As it was last told.
+    percent: f32,
     progress_after: Option<Instant>,
     log: VecDeque<LogLine>,
     log_dropped: u64,
@@ -62,7 +64,8 @@ impl RunBuffer {
 
     /// Why it has not begun.
     pub(super) fn waiting(&self, reason: &str) {
-        let progress = Progress { percent: 0.0, message: Some(cut(reason.to_owned())), waiting: true };
+        let progress =
+            Progress { percent: 0.0, message: Some(cut(reason.to_owned())), waiting: true, cpu_ms: None };
         self.lock().progress = Some(progress);
     }
 
@@ -82,9 +85,18 @@ impl RunBuffer {
         let mut waiting = self.lock();
         // A message not said yet is not overwritten by silence.
         let unsaid = waiting.progress.take().filter(|progress| !progress.waiting);
+        let cpu_ms = unsaid.as_ref().and_then(|progress| progress.cpu_ms);
         let unsaid = unsaid.and_then(|progress| progress.message);
         let message = message.map(|text| cut(text.to_owned())).or(unsaid);
-        waiting.progress = Some(Progress { percent, message, waiting: false });
+        waiting.percent = percent;
+        waiting.progress = Some(Progress { percent, message, waiting: false, cpu_ms });
+    }
+
+    /// So much processor time has been used so far. It goes with the next progress: a server that does not know of it sees nothing new there.
+    pub(super) fn used_cpu(&self, cpu_ms: u64) {
+        let mut waiting = self.lock();
+        let same = Progress { percent: waiting.percent, message: None, waiting: false, cpu_ms: None };
+        waiting.progress.get_or_insert(same).cpu_ms = Some(cpu_ms);
     }
 
     pub(super) fn log(&self, line: LogLine) {
@@ -205,8 +217,14 @@ mod tests {
         buffer.progress(3.0, None);
         assert_eq!(drain(&buffer, now), [], "within 200 ms");
         assert_eq!(buffer.deadline(), Some(now + THROTTLE));
+        buffer.used_cpu(1200);
         buffer.end(Message::Completed);
-        let merged = Message::Progress(Progress { percent: 3.0, message: Some("b".into()), waiting: false });
+        let merged = Message::Progress(Progress {
+            percent: 3.0,
+            message: Some("b".into()),
+            waiting: false,
+            cpu_ms: Some(1200),
+        });
         assert_eq!(drain(&buffer, now), [merged, Message::Completed]);
     }
 
@@ -215,7 +233,7 @@ mod tests {
         let (buffer, now) = (RunBuffer::accepted(), Instant::now());
         let progress = |message: Option<&str>, waiting| {
             let message = message.map(str::to_owned);
-            Message::Progress(Progress { percent: 0.0, message, waiting })
+            Message::Progress(Progress { percent: 0.0, message, waiting, cpu_ms: None })
         };
         buffer.waiting("position 2");
         assert_eq!(drain(&buffer, now), [Message::Accepted, progress(Some("position 2"), true)]);

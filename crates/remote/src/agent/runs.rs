@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -336,7 +337,7 @@ struct RunTask {
 impl RunTask {
     async fn run(self) -> Result<(), Error> {
         tokio::fs::create_dir_all(&self.folder).await.map_err(Error::internal)?;
-        let Execute { inputs, outputs, fed, .. } = self.execute;
+        let Execute { inputs, outputs, fed, cpu_s_max, .. } = self.execute;
         let inputs = fetch_inputs(inputs, &self.folder, self.data.as_ref(), &self.cancel).await?;
         let uploads: BTreeMap<_, _> =
             outputs.iter().map(|wanted| (wanted.request.id.clone(), wanted.upload_url.clone())).collect();
@@ -361,6 +362,8 @@ impl RunTask {
             folder: self.folder,
             uploads,
             chunks: Mutex::new(BTreeMap::new()),
+            cpu_s_max,
+            cpu_ms: AtomicU64::new(0),
         };
         let execution = Execution {
             job: self.id.job,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ pub(super) struct AgentSink {
     pub(super) uploads: BTreeMap<String, Option<String>>,
     /// Chunks of each output so far.
     pub(super) chunks: Mutex<BTreeMap<String, u64>>,
+    /// See [`crate::message::Execute::cpu_s_max`].
+    pub(super) cpu_s_max: Option<u64>,
+    /// Processor time used so far.
+    pub(super) cpu_ms: AtomicU64,
 }
 
 impl AgentSink {
@@ -92,6 +97,20 @@ impl OutputSink for AgentSink {
 
     fn scratch(&self) -> &Path {
         &self.folder
+    }
+
+    fn cpu_s_max(&self) -> Option<u64> {
+        self.cpu_s_max
+    }
+
+    /// The server decides what becomes of it.
+    fn used_cpu(&self, more: Duration) {
+        if self.cpu_s_max.is_some() {
+            let more_ms = u64::try_from(more.as_millis()).unwrap_or(u64::MAX);
+            let before = self.cpu_ms.fetch_add(more_ms, Ordering::Relaxed);
+            self.buffer.used_cpu(before.saturating_add(more_ms));
+            self.wake.notify_one();
+        }
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {

@@ -286,6 +286,7 @@ fn read(
                 inputs: request::read(&unpercent_bytes(fields.need("message")?))?,
                 outputs: Vec::new(),
                 fed: None,
+                cpu_s_max: None,
             };
             of_run("id", vec![Message::Execute(Box::new(execute))])?
         }
@@ -331,7 +332,9 @@ fn read_load(fields: &Fields<'_>) -> Result<LoadReport, String> {
 fn read_progress(fields: &Fields<'_>) -> Result<Progress, String> {
     let text = fields.need("message")?;
     match text.trim().parse::<f32>() {
-        Ok(percent) if percent.is_finite() => Ok(Progress { percent, message: None, waiting: false }),
+        Ok(percent) if percent.is_finite() => {
+            Ok(Progress { percent, message: None, waiting: false, cpu_ms: None })
+        }
         _ => Err(format!("its progress is no number: '{}'", shortened(text))),
     }
 }

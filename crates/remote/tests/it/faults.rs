@@ -278,8 +278,14 @@ async fn an_agent_listens_to_the_account_of_the_server_only() {
     entered(&mut intruder).await;
     let run = RunId::whole(JobId::random(), 1);
     let process = ProcessId::new("default:Clock").unwrap();
-    let execute =
-        Message::Execute(Box::new(Execute { process, offer: 1, inputs: vec![], outputs: vec![], fed: None }));
+    let execute = Message::Execute(Box::new(Execute {
+        process,
+        offer: 1,
+        inputs: vec![],
+        outputs: vec![],
+        fed: None,
+        cpu_s_max: None,
+    }));
     cluster.room.inject("intruder", "a1", about(run, 1, execute));
     holds_for(Duration::from_secs(1), "the agent begins nothing", || agent.folders() == 0).await;
 }

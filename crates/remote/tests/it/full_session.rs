@@ -126,6 +126,7 @@ async fn an_agent_goes_on_as_soon_as_its_session_has_room() {
             inputs: Vec::new(),
             outputs,
             fed: None,
+            cpu_s_max: None,
         };
         let message = Message::Execute(Box::new(execute));
         driver.emit(said(SERVER, &Envelope { run: Some(run), seq: 1, ack: 0, message })).await;

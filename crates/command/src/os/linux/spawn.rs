@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
@@ -16,7 +17,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 /// Name of the supervisor in lists of processes.
 const SUPERVISOR_NAME: &str = "anabranch";
 
-/// Longest line of the supervisor, in bytes: a word and two numbers.
+/// Longest line of the supervisor, in bytes: a word and three numbers.
 const WORD_BYTES_MAX: usize = 256;
 
 /// A run. Dropping it ends the run at once: the supervisor sees the socket close.
@@ -101,12 +102,12 @@ impl Supervised {
                 let line: Vec<u8> = self.said.drain(..=end).collect();
                 return match std::str::from_utf8(&line).ok().and_then(Word::from_line) {
                     Some(word) => told(word),
-                    None => Told::Ended(End { how: How::Unknown, left: 0 }),
+                    None => Told::Ended(End::UNKNOWN),
                 };
             }
             let read = self.control.read_buf(&mut self.said).await;
             if self.said.len() > WORD_BYTES_MAX || !matches!(read, Ok(1..)) {
-                return Told::Ended(End { how: How::Unknown, left: 0 });
+                return Told::Ended(End::UNKNOWN);
             }
         }
     }
@@ -142,13 +143,13 @@ fn hand_over(control: &std::os::unix::net::UnixStream, stdin: &OwnedFd) -> io::R
 }
 
 fn told(word: Word) -> Told {
-    let (how, left) = match word {
+    let (how, left, cpu_ms) = match word {
         Word::Started => return Told::Started,
-        Word::NotStarted(error) => (How::NotStarted(io::Error::from_raw_os_error(error).to_string()), 0),
-        Word::Exited(code, left) => (How::Exited(code), left),
-        Word::Killed(signal, left) => (How::Killed(signal_name(signal)), left),
+        Word::NotStarted(error) => (How::NotStarted(io::Error::from_raw_os_error(error).to_string()), 0, 0),
+        Word::Exited(code, left, cpu_ms) => (How::Exited(code), left, cpu_ms),
+        Word::Killed(signal, left, cpu_ms) => (How::Killed(signal_name(signal)), left, cpu_ms),
     };
-    Told::Ended(End { how, left })
+    Told::Ended(End { how, left, cpu: Duration::from_millis(cpu_ms) })
 }
 
 fn signal_name(signal: i32) -> String {

@@ -5,7 +5,7 @@
 //! `kill -9`, and then everything below is killed. Without threads, runtime or argument parser: it starts in a millisecond.
 
 use super::cgroup;
-use super::tree::{Children, end_descendants, reap};
+use super::tree::{Children, end_descendants, reap, reaped_cpu_ms};
 use super::{Orders, STDIN, TERMINATE, Word};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -237,11 +237,12 @@ fn finish(control: BorrowedFd<'_>, child: &Child, mut status: Option<WaitStatus>
             status = Some(its_status);
         }
     });
+    let cpu_ms = reaped_cpu_ms().unwrap_or(0);
     let signal = status.and_then(WaitStatus::terminating_signal);
     let word = match (status.and_then(WaitStatus::exit_status), signal) {
-        (Some(code), _) => Word::Exited(code, left),
-        (None, Some(signal)) => Word::Killed(signal, left),
-        (None, None) => Word::Killed(Signal::KILL.as_raw(), left),
+        (Some(code), _) => Word::Exited(code, left, cpu_ms),
+        (None, Some(signal)) => Word::Killed(signal, left, cpu_ms),
+        (None, None) => Word::Killed(Signal::KILL.as_raw(), left, cpu_ms),
     };
     say(control, word);
     ExitCode::SUCCESS

@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn progress(percent: f32) -> Message {
-        Message::Progress(Progress { percent, message: None, waiting: false })
+        Message::Progress(Progress { percent, message: None, waiting: false, cpu_ms: None })
     }
 
     #[test]

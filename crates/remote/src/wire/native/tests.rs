@@ -106,6 +106,7 @@ fn execute() -> Execute {
         inputs: vec![("text".into(), vec![literal]), ("box".into(), vec![bbox]), ("dem".into(), vec![dem])],
         outputs: vec![WantedOutput { request, upload_url: Some("http://x/up".into()) }],
         fed: Some("features".into()),
+        cpu_s_max: Some(3600),
     }
 }
 
@@ -132,8 +133,18 @@ fn run_messages() -> Vec<Message> {
         Message::Accepted,
         Message::CannotExecute(CannotExecute { offer: 1, reason: "full".into(), never: false }),
         Message::Started,
-        Message::Progress(Progress { percent: 41.67, message: Some("halfway".into()), waiting: false }),
-        Message::Progress(Progress { percent: 0.0, message: Some("queued".into()), waiting: true }),
+        Message::Progress(Progress {
+            percent: 41.67,
+            message: Some("halfway".into()),
+            waiting: false,
+            cpu_ms: Some(70),
+        }),
+        Message::Progress(Progress {
+            percent: 0.0,
+            message: Some("queued".into()),
+            waiting: true,
+            cpu_ms: None,
+        }),
         Message::Log(Log {
             dropped: 2,
             lines: vec![LogLine { source: LogSource::Stderr, text: "a<b&c".into() }],
@@ -162,7 +173,8 @@ fn every_message_is_read_as_it_was_written() {
 
 #[test]
 fn the_form_on_the_wire_is_this() {
-    let envelope = of_run(Message::Progress(Progress { percent: 41.5, message: None, waiting: false }));
+    let envelope =
+        of_run(Message::Progress(Progress { percent: 41.5, message: None, waiting: false, cpu_ms: None }));
     let element = encode(&envelope).unwrap();
     assert_eq!(element.attr("type"), Some("progress"));
     assert_eq!(element.attr("run"), Some("07070707-0707-0707-0707-070707070707-2"));

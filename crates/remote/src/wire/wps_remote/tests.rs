@@ -46,7 +46,8 @@ fn string(text: &str) -> CarriedValue {
 
 fn request(execution: &str, base_url: &str, inputs: Vec<(&str, Vec<CarriedValue>)>) -> Body {
     let inputs = inputs.into_iter().map(|(id, values)| (id.to_owned(), values)).collect();
-    let execute = Execute { process: service(), offer: 1, inputs, outputs: vec![], fed: None };
+    let execute =
+        Execute { process: service(), offer: 1, inputs, outputs: vec![], fed: None, cpu_s_max: None };
     Body { base_url: base_url.into(), ..Body::run(id(execution), Message::Execute(Box::new(execute))) }
 }
 
@@ -113,7 +114,8 @@ fn what_agents_say_in_a_fixed_order_is_read_and_written_to_the_byte() {
     };
     golden("04-loadavg", &load(64.15, 3.6));
     golden("04-loadavg-blacklisted", &load(100.0, 100.0));
-    let progress = Message::Progress(Progress { percent: 41.67, message: None, waiting: false });
+    let progress =
+        Message::Progress(Progress { percent: 41.67, message: None, waiting: false, cpu_ms: None });
     golden("06-progress", &Body::run(id("b00000000000001"), progress));
     let refusal = CannotExecute { offer: 1, reason: "it can't execute now".into(), never: false };
     golden(
