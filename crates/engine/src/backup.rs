@@ -4,7 +4,7 @@
 //! its row is written, never changes, and goes only after its row has gone. So a file that is missing belongs to a job that was removed
 //! in between, or is being repeated: the former is left out, the latter forgets its chunks anyway when it is taken up again.
 
-use crate::check::{CheckError, lock};
+use crate::check::{CheckError, is_here, lock};
 use crate::folders::{self, Folders};
 use crate::store::files::each_file;
 use crate::store::schema;
@@ -102,6 +102,7 @@ fn copy(from: &Path, to: &Path) -> Result<Copied, CopyError> {
     }
     let no_store = |_missing| CheckError::NoStore(from.to_owned());
     let from = Folders::new(fs::canonicalize(from).map_err(no_store)?, None);
+    is_here(&from)?;
     if !from.database().is_file() {
         return Err(CheckError::NoStore(from.root().to_owned()).into());
     }

@@ -126,6 +126,13 @@ pub enum CheckError {
     /// There is none.
     #[error("there is no job store in '{}'", .0.display())]
     NoStore(PathBuf),
+    /// Its server keeps jobs in PostgreSQL.
+    #[error(
+        "the jobs of '{}' are in PostgreSQL, where this command does not look; a backup is one of the database by pg_dump, then one of \
+         the files, and back again by pg_restore: see docs/backup.md",
+        .0.display()
+    )]
+    Elsewhere(PathBuf),
     /// It is being written to.
     #[error("'{}' is in use by a server: stop it before anything is removed", .0.display())]
     InUse(PathBuf),
@@ -193,7 +200,16 @@ fn remove(path: &Path) -> Result<(), CheckError> {
 fn open(data: &Path) -> Result<Folders, CheckError> {
     let no_store = || CheckError::NoStore(data.to_owned());
     let folders = Folders::new(fs::canonicalize(data).map_err(|_missing| no_store())?, None);
+    is_here(&folders)?;
     if folders.database().is_file() { Ok(folders) } else { Err(no_store()) }
+}
+
+/// The jobs are in this folder, if anywhere. Blocking.
+pub(crate) fn is_here(folders: &Folders) -> Result<(), CheckError> {
+    match folders.elsewhere().exists() {
+        true => Err(CheckError::Elsewhere(folders.root().to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// The lock of the data folder; `None` where a server has it.

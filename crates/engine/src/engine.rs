@@ -500,6 +500,18 @@ impl Engine {
     }
 }
 
+/// Where the jobs are, for who looks at the data folder from outside: a database of SQLite may be there from earlier times. Blocking.
+fn mark(folders: &Folders, is_postgres: bool) -> std::io::Result<()> {
+    let file = folders.elsewhere();
+    if is_postgres {
+        return std::fs::write(file, "The jobs of this server are in PostgreSQL.\n");
+    }
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 impl Inner {
     /// The limits that hold for a job submitted now.
     pub(crate) fn quotas(&self) -> Arc<Quotas> {
@@ -537,6 +549,7 @@ impl Inner {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(data)),
             Err(TryLockError::Error(source)) => return Err(at(&lock_path)(source)),
         }
+        mark(&Folders::new(data.clone(), None), nodes.is_some()).map_err(at(&data))?;
         let node = nodes.as_ref().filter(|_| folder.is_some()).map(|nodes| nodes.node);
         let folder = folder.unwrap_or_else(|| data.clone());
         folders::make(&folder).map_err(at(&folder))?;

@@ -47,6 +47,11 @@ impl Folders {
         self.root.join("jobs.sqlite")
     }
 
+    /// Says that the jobs of the server that has this data folder are in PostgreSQL.
+    pub(crate) fn elsewhere(&self) -> PathBuf {
+        self.root.join("jobs.postgres")
+    }
+
     /// Where front ends put request bodies; emptied when the engine is opened.
     pub(crate) fn spool(&self) -> PathBuf {
         self.root.join(self.own("spool"))

@@ -212,3 +212,78 @@ async fn a_node_that_leaves_hands_its_waiting_jobs_over() {
         assert_eq!(end(&b, job).await.job.state, JobState::Finished(Outcome::Succeeded));
     }
 }
+
+/// Puts out a file.
+fn large() -> Arc<dyn Process> {
+    scripted("large", OnRestart::Requeue, |execution| async move {
+        execution.sink.write("data", bytes(vec![b'x'; 50_000])).await?;
+        execution.sink.write("text", text("done")).await
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_and_the_folder_after_it_hold_every_job_whole() {
+    const JOBS: u32 = 20;
+    let cluster = Cluster::new();
+    let a = cluster.node("a").await;
+    a.registry().publish(large());
+    let (ended, stop) = (Arc::new(AtomicU32::new(0)), CancellationToken::new());
+    let load = tokio::spawn({
+        let (engine, ended, stop) = (a.clone(), Arc::clone(&ended), stop.clone());
+        async move {
+            while !stop.is_cancelled() {
+                let mut job = engine.submit(asynchronous("large"), &Submitter::default()).await.unwrap();
+                soon(job.finished()).await;
+                ended.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    until(|| ended.load(Ordering::SeqCst) > JOBS).await;
+    let copy = Cluster::new();
+    let [from, to] = [&cluster, &copy].map(|cluster| cluster.0.path().to_owned());
+    crate::folders::blocking(move || postgres::copy(&from, &to)).await.unwrap();
+    let (dumped, mut pages) = (ended.load(Ordering::SeqCst), 0);
+    until(|| ended.load(Ordering::SeqCst) > dumped + JOBS).await;
+    let [from, to] = [&cluster, &copy].map(|cluster| cluster.0.path().join("shared"));
+    crate::folders::blocking(move || copy_folder(&from, &to)).await.unwrap();
+    stop.cancel();
+    soon(load).await.unwrap();
+    // For the folders of nodes there is nothing to be said here: what is no node's own is whole.
+    let b = copy.node("b").await;
+    let mut filter = JobFilter::all();
+    loop {
+        let page = b.jobs(&Viewer::Operator, filter.clone()).await.unwrap();
+        for view in page.jobs.iter().filter(|view| view.job.state == JobState::Finished(Outcome::Succeeded)) {
+            let results = b.results(&Viewer::Operator, view.job.id).await.unwrap();
+            let Value::Complex(data) = &results.output("data").unwrap().chunks[0] else { panic!("complex") };
+            assert_eq!(data.data.read_all(1 << 20).unwrap().len(), 50_000);
+            pages += 1;
+        }
+        filter.page = page.next;
+        if filter.page.is_none() {
+            break;
+        }
+    }
+    assert!(pages >= JOBS, "{pages} jobs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_data_folder_without_its_jobs_it_is_said_where_they_are() {
+    let cluster = Cluster::new();
+    let a = cluster.node("a").await;
+    a.shutdown(DEADLINE).await;
+    drop(a);
+    let data = cluster.0.path().join("a");
+    // One from earlier times is not taken for today's.
+    std::fs::write(data.join("jobs.sqlite"), "").unwrap();
+    let checked = crate::check_store(&data).err().unwrap().to_string();
+    let copied = crate::back_up(&data, &cluster.0.path().join("copy")).err().unwrap().to_string();
+    for error in [checked, copied] {
+        assert!(error.contains("PostgreSQL") && error.contains("pg_dump"), "{error}");
+    }
+    std::fs::remove_file(data.join("jobs.sqlite")).unwrap();
+    let config = EngineConfig { data: data.clone(), limits: Limits::default(), quotas: Quotas::default() };
+    let again = Engine::open(config, Egress::new(Policy::default())).await.unwrap();
+    assert!(crate::check_store(&data).unwrap().findings.is_empty(), "its jobs are here again");
+    again.shutdown(DEADLINE).await;
+}
