@@ -6,22 +6,9 @@
 //!
 //! A decision costs O(k log n), where k is the number of processes that its owner waits for.
 
-use serde::{Deserialize, Serialize};
+use anabranch_model::Priority;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
-
-/// What goes before what. Strict: a lower one gets what the higher ones leave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Priority {
-    /// Before all others.
-    High,
-    /// As everyone.
-    #[default]
-    Normal,
-    /// When nothing else waits.
-    Low,
-}
 
 /// What is known of something that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]

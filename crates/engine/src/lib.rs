@@ -56,13 +56,13 @@ mod submit;
 mod tests;
 mod view;
 
+pub use anabranch_model::Priority;
 pub use backup::{Copied, CopyError, back_up, restore};
 pub use callbacks::{CallbackBody, CallbackSettings, RenderCallback};
 pub use check::{CheckError, Finding, StoreReport, check_store, repair_store};
 pub use counts::{Counts, ProcessCounts};
 pub use disk::{Reservation, Room};
 pub use engine::{Engine, EngineConfig, OpenError, Recovered};
-pub use fair::Priority;
 pub use ledger::{Usage, UsageOf};
 pub use limits::Limits;
 pub use list::{Cursor, InvalidCursor, JobFilter, JobPage, PAGE_JOBS_DEFAULT, PAGE_JOBS_MAX, StateName};

@@ -1,7 +1,6 @@
 //! Limits of users, roles and processes, and what follows from them for one job.
 
-use crate::fair::Priority;
-use anabranch_model::{Limit, LimitKind, LimitOf, ProcessId};
+use anabranch_model::{Limit, LimitKind, LimitOf, Priority, ProcessId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

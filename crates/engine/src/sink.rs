@@ -9,7 +9,7 @@ use crate::store::inbox::Urgency;
 use anabranch_formats::{can_be_looked_at, look};
 use anabranch_model::{
     BoxFuture, ComplexValue, Data, Error, Facts, JobEvent, Limit, LimitKind, LogLine, OnRestart, OutputSink,
-    ProcessDescription, UserName, Value,
+    Priority, ProcessDescription, UserName, Value,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -257,6 +257,10 @@ impl OutputSink for RunSink {
 
     fn owner(&self) -> Option<&UserName> {
         self.0.live.owner.as_ref()
+    }
+
+    fn priority(&self) -> Priority {
+        self.0.live.request.terms.priority
     }
 
     fn cpu_s_max(&self) -> Option<u64> {

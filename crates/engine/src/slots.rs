@@ -1,7 +1,8 @@
 //! Slots for which runs wait, and users take turns.
 
-use crate::fair::{FairQueue, Place, Priority, Slots};
+use crate::fair::{FairQueue, Place, Slots};
 use crate::ledger::Owner;
+use anabranch_model::Priority;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;

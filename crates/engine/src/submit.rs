@@ -4,7 +4,6 @@ use crate::callbacks::Place;
 use crate::clock;
 use crate::dispatch::Admitted;
 use crate::engine::Inner;
-use crate::fair::Priority;
 use crate::folders::{Folders, blocking};
 use crate::ledger::Asked;
 use crate::live::{Live, LiveParts};
@@ -15,7 +14,7 @@ use crate::view::{JobHandle, Outputs, StoredRequest};
 use crate::{callbacks, hints, references, spool};
 use anabranch_model::bind::FAULTS_MAX;
 use anabranch_model::{
-    BoundRequest, Data, Error, ExecuteRequest, ExecutionMode, InputData, Job, JobId, LimitKind,
+    BoundRequest, Data, Error, ExecuteRequest, ExecutionMode, InputData, Job, JobId, LimitKind, Priority,
     ProcessDescription, UserName, bind,
 };
 use std::sync::Arc;

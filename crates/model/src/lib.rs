@@ -16,6 +16,7 @@ pub mod group;
 pub mod id;
 pub mod job;
 pub mod limit;
+pub mod priority;
 pub mod process;
 pub mod request;
 pub mod subscriber;
@@ -33,6 +34,7 @@ pub use group::GroupDescription;
 pub use id::{InvalidIdentifier, JobId, ProcessId};
 pub use job::{Applied, DismissedBy, Job, JobEvent, JobState, Outcome, Removal};
 pub use limit::{Limit, LimitKind, LimitOf, LimitSort};
+pub use priority::Priority;
 pub use process::{
     Algorithm, AlgorithmSink, Arriving, ArrivingData, BoxFuture, ChunkReader, Execution, Feed, LogLine,
     LogSource, OnRestart, OutputSink, Prepared, Process, ProcessAround, SinkAround,

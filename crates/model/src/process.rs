@@ -5,6 +5,7 @@
 use crate::description::{Format, ProcessDescription};
 use crate::error::Error;
 use crate::id::JobId;
+use crate::priority::Priority;
 use crate::request::OutputRequest;
 use crate::value::{ComplexValue, Data, Inputs, Value};
 use crate::viewer::UserName;
@@ -289,6 +290,11 @@ pub trait OutputSink: Send + Sync {
         None
     }
 
+    /// What it goes before where runs wait for each other.
+    fn priority(&self) -> Priority {
+        Priority::default()
+    }
+
     /// Most processor time that the run may use, in seconds; `None` where it need not be measured.
     fn cpu_s_max(&self) -> Option<u64> {
         None
@@ -349,6 +355,10 @@ impl<S: SinkAround> OutputSink for S {
 
     fn owner(&self) -> Option<&UserName> {
         self.inner().owner()
+    }
+
+    fn priority(&self) -> Priority {
+        self.inner().priority()
     }
 
     fn cpu_s_max(&self) -> Option<u64> {

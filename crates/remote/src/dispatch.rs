@@ -6,7 +6,7 @@
 //!   side in one array for each process, so that this costs about a microsecond for a thousand agents, and an agent that becomes
 //!   better or worse changes one number for each of its processes, with no order to keep.
 //! - An agent that can take more than before (a run has ended, it is less busy, it came) takes a run that waits for one of its
-//!   processes: of the owner who has waited longest for their turn, the oldest. Nobody else could have taken it, else it would not
+//!   processes: of those of the highest priority, and of the owner who has waited longest for their turn, the oldest. Nobody else could have taken it, else it would not
 //!   wait: so only the processes of that agent are looked at.
 //!
 //! Every change goes through one method, which notes the agent; [`Dispatcher::decide`] is to be called until it gives nothing.
@@ -27,11 +27,12 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anabranch_model::{ProcessId, UserName};
+use anabranch_model::ProcessId;
 
 pub use lane::Ticket;
 use lane::{Lane, LaneNumber};
 use numbered::Numbered;
+pub use owners::Claim;
 use owners::Owners;
 use queue::Next;
 use standing::Situation;
@@ -192,11 +193,11 @@ impl Dispatcher {
         }
     }
 
-    /// A run waits for an agent, with a ticket that no other one has. Owners take turns; runs of nobody are as those of one owner.
-    pub fn queue(&mut self, process: &ProcessId, ticket: Ticket, run: RunId, owner: Option<UserName>) {
+    /// A run waits for an agent, with a ticket that no other one has. Those of the highest priority go first; of these, owners take turns.
+    pub fn queue(&mut self, process: &ProcessId, ticket: Ticket, run: RunId, claim: Claim) {
         self.unqueue(process, ticket);
         let number = self.lane(process);
-        let owner = self.owners.enter(owner);
+        let owner = self.owners.enter(claim);
         let queue = &mut self.lanes[number].queue;
         queue.insert(ticket, run, owner, self.owners.turn(owner));
         self.owners.set_oldest(owner, number, queue.oldest_of(owner));

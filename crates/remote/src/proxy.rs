@@ -11,6 +11,7 @@ use anabranch_model::{
 use tokio::sync::mpsc;
 
 use crate::carry;
+use crate::dispatch::Claim;
 use crate::feed::{Feeding, WantedPiece};
 use crate::message::{Execute, Log, Message, Output};
 use crate::pool::command::{Ending, MAILBOX_MAX, PoolCommand, PoolHandle, RunEvent, Submission, Task};
@@ -112,8 +113,9 @@ impl Run {
         let feed = execution.feed.take().map(Feeding::new);
         // Holds a whole window, so that the pool never has to wait for a run.
         let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
-        let owner = execution.sink.owner().cloned();
-        let submission = Submission { run: id, process, owner, task, mailbox: sender };
+        let (owner, priority) = (execution.sink.owner().cloned(), execution.sink.priority());
+        let claim = Claim { owner, priority };
+        let submission = Submission { run: id, process, claim, task, mailbox: sender };
         pool.send(PoolCommand::Submit(submission)).await?;
         Ok(Self {
             id,

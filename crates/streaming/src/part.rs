@@ -1,6 +1,6 @@
 //! The sink of one run for one chunk: what it puts out is kept for whoever runs it, the rest goes where the stream's own goes.
 
-use anabranch_model::{BoxFuture, Error, LogLine, LogSource, OutputSink, UserName, Value};
+use anabranch_model::{BoxFuture, Error, LogLine, LogSource, OutputSink, Priority, UserName, Value};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -102,6 +102,10 @@ impl OutputSink for PartSink {
 
     fn owner(&self) -> Option<&UserName> {
         self.stream.owner()
+    }
+
+    fn priority(&self) -> Priority {
+        self.stream.priority()
     }
 
     fn cpu_s_max(&self) -> Option<u64> {

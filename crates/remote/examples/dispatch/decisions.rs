@@ -1,7 +1,7 @@
 //! The dispatcher alone.
 
 use anabranch_model::{JobId, ProcessId, UserName};
-use anabranch_remote::dispatch::{AgentKey, Decision, Dispatcher, Rules, Service};
+use anabranch_remote::dispatch::{AgentKey, Claim, Decision, Dispatcher, Rules, Service};
 use anabranch_remote::{Load, RunId};
 
 use crate::measure::{Times, rss_mib};
@@ -94,7 +94,8 @@ impl Cluster {
         let process = self.processes[self.random.below(PROCESSES) as usize].clone();
         let run = RunId { job: JobId::random(), attempt: 1, part: None };
         let owner = self.owners[self.random.below(self.owners.len() as u64) as usize].clone();
-        self.dispatch.queue(&process, self.tickets, run, Some(owner));
+        let claim = Claim { owner: Some(owner), ..Claim::default() };
+        self.dispatch.queue(&process, self.tickets, run, claim);
         self.decide()
     }
 

@@ -2,13 +2,25 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use anabranch_model::UserName;
+use anabranch_model::{Priority, UserName};
 
 use super::lane::{LaneNumber, Ticket};
 use super::numbered::{Number, Numbered};
 
-/// Whoever was served longest ago, or has waited longest since they came, has the lowest one. No two are the same.
-pub(super) type Turn = u64;
+/// Whose a run is, and what it goes before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// Runs of nobody are as those of one user.
+    pub owner: Option<UserName>,
+    pub priority: Priority,
+}
+
+/// Of the highest priority, whoever was served longest ago, or has waited longest since they came, has the lowest one. No two are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    priority: Priority,
+    number: u64,
+}
 
 pub(super) type OwnerNumber = Number<Owner>;
 
@@ -16,18 +28,18 @@ pub(super) type OwnerNumber = Number<Owner>;
 /// that both ways are gone.
 const LOOKS_MAX: usize = if cfg!(test) { 3 } else { 1_000 };
 
-/// Everyone of whom something waits. Runs of nobody are as those of one user.
+/// Everyone of whom something waits. Whoever has runs of several priorities stands in each of their lines.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    all: Numbered<Option<UserName>, Owner>,
+    all: Numbered<Claim, Owner>,
     /// Whose turn it is, of all.
     order: BTreeSet<(Turn, OwnerNumber)>,
-    turns: Turn,
+    turns: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Owner {
-    name: Option<UserName>,
+    claim: Claim,
     turn: Turn,
     /// Runs that wait, of all processes.
     waiting: usize,
@@ -38,16 +50,16 @@ pub(super) struct Owner {
 impl Owners {
     /// One more run of theirs waits. Who has had none behind them comes last in the round: so whoever sends one run after another
     /// does not go before those whose runs wait all the time.
-    pub(super) fn enter(&mut self, name: Option<UserName>) -> OwnerNumber {
-        match self.all.number(&name) {
+    pub(super) fn enter(&mut self, claim: Claim) -> OwnerNumber {
+        match self.all.number(&claim) {
             Some(number) => {
                 self.all[number].waiting += 1;
                 number
             }
             None => {
-                let turn = self.next_turn();
-                let owner = Owner { name: name.clone(), turn, waiting: 1, oldest: HashMap::new() };
-                let number = self.all.insert(name, owner);
+                let turn = Turn { priority: claim.priority, number: self.next_turn() };
+                let owner = Owner { claim: claim.clone(), turn, waiting: 1, oldest: HashMap::new() };
+                let number = self.all.insert(claim, owner);
                 self.order.insert((turn, number));
                 number
             }
@@ -59,18 +71,24 @@ impl Owners {
         let owner = &mut self.all[number];
         owner.waiting -= 1;
         if owner.waiting == 0 {
-            let (name, turn) = (owner.name.take(), owner.turn);
-            self.all.remove(&name);
+            let (claim, turn) = (std::mem::take(&mut owner.claim), owner.turn);
+            self.all.remove(&claim);
             self.order.remove(&(turn, number));
         }
     }
 
-    /// An agent got a run of theirs: the others come first now.
+    /// An agent got a run of theirs: the others of each priority come first now.
     pub(super) fn served(&mut self, number: OwnerNumber) {
-        let turn = self.next_turn();
-        let before = std::mem::replace(&mut self.all[number].turn, turn);
-        self.order.remove(&(before, number));
-        self.order.insert((turn, number));
+        let next = self.next_turn();
+        let mut claim = self.all[number].claim.clone();
+        for priority in Priority::ALL {
+            claim.priority = priority;
+            let Some(number) = self.all.number(&claim) else { continue };
+            let turn = Turn { priority, number: next };
+            let before = std::mem::replace(&mut self.all[number].turn, turn);
+            self.order.remove(&(before, number));
+            self.order.insert((turn, number));
+        }
     }
 
     /// The oldest run of theirs that waits in a lane; `None` where none does any more.
@@ -106,7 +124,7 @@ impl Owners {
         self.all[number].turn
     }
 
-    fn next_turn(&mut self) -> Turn {
+    fn next_turn(&mut self) -> u64 {
         self.turns += 1;
         self.turns
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use anabranch_model::{JobId, ProcessId, UserName};
+use anabranch_model::{JobId, Priority, ProcessId, UserName};
 
 use super::*;
 use crate::load::Load;
@@ -34,8 +34,9 @@ fn process(n: u64) -> ProcessId {
 }
 
 /// The first is nobody.
-fn user(n: u64) -> Option<UserName> {
-    (n > 0).then(|| UserName::new(format!("user{n}")).unwrap())
+fn user(n: u64) -> Claim {
+    let owner = (n > 0).then(|| UserName::new(format!("user{n}")).unwrap());
+    Claim { owner, ..Claim::default() }
 }
 
 fn run() -> RunId {
@@ -51,9 +52,9 @@ fn service(weight: u32, runs_max: u32) -> Service {
 struct Scan {
     rules: Rules,
     agents: BTreeMap<AgentKey, Agent>,
-    queue: BTreeMap<Ticket, (ProcessId, RunId, Option<UserName>)>,
+    queue: BTreeMap<Ticket, (ProcessId, RunId, Claim)>,
     /// Of owners of whom something waits: when they were served last, or came.
-    turns: BTreeMap<Option<UserName>, usize>,
+    turns: BTreeMap<(Priority, Option<UserName>), usize>,
     clock: usize,
 }
 
@@ -140,28 +141,30 @@ impl Scan {
         best(true).or_else(|| best(false).filter(|_| self.rules.force))
     }
 
-    fn queue(&mut self, process: ProcessId, ticket: Ticket, run: RunId, owner: Option<UserName>) {
+    fn queue(&mut self, process: ProcessId, ticket: Ticket, run: RunId, claim: Claim) {
         self.clock += 1;
-        self.turns.entry(owner.clone()).or_insert(self.clock);
-        self.queue.insert(ticket, (process, run, owner));
+        self.turns.entry((claim.priority, claim.owner.clone())).or_insert(self.clock);
+        self.queue.insert(ticket, (process, run, claim));
     }
 
     fn unqueue(&mut self, ticket: Ticket) -> Option<(ProcessId, RunId)> {
-        let (process, run, owner) = self.queue.remove(&ticket)?;
-        if self.queue.values().all(|(_, _, other)| *other != owner) {
-            self.turns.remove(&owner);
+        let (process, run, claim) = self.queue.remove(&ticket)?;
+        if self.queue.values().all(|(_, _, other)| *other != claim) {
+            self.turns.remove(&(claim.priority, claim.owner));
         }
         Some((process, run))
     }
 
     fn next(&mut self) -> Option<(RunId, AgentKey)> {
         let queue = self.queue.iter();
-        let found = queue.filter_map(|(ticket, (process, _, owner))| {
-            Some((self.turns[owner], *ticket, owner.clone(), self.choose(process)?))
+        let found = queue.filter_map(|(ticket, (process, _, claim))| {
+            let turn = self.turns[&(claim.priority, claim.owner.clone())];
+            Some((claim.priority, turn, *ticket, claim.owner.clone(), self.choose(process)?))
         });
-        let (_, ticket, owner, agent) = found.min()?;
+        let (_, _, ticket, owner, agent) = found.min()?;
         self.clock += 1;
-        self.turns.insert(owner, self.clock);
+        let theirs = self.turns.iter_mut().filter(|((_, of), _)| *of == owner);
+        theirs.for_each(|(_, turn)| *turn = self.clock);
         let (process, run) = self.unqueue(ticket)?;
         let taker = self.agents.get_mut(&agent)?;
         let weight = taker.services[&process].weight;
@@ -281,9 +284,10 @@ impl Both {
             _ => {
                 let run = run();
                 self.tickets += 1;
-                let owner = user(random.below(4));
-                self.scan.queue(process.clone(), self.tickets, run, owner.clone());
-                self.dispatch.queue(&process, self.tickets, run, owner);
+                let priority = Priority::ALL[random.below(3) as usize];
+                let claim = Claim { priority, ..user(random.below(4)) };
+                self.scan.queue(process.clone(), self.tickets, run, claim.clone());
+                self.dispatch.queue(&process, self.tickets, run, claim);
             }
         }
     }
@@ -355,7 +359,7 @@ fn a_decision_looks_at_few_agents_and_none_of_those_that_wait() {
         let mut tickets = 0;
         let mut submit = |dispatch: &mut Dispatcher| {
             tickets += 1;
-            dispatch.queue(&process(tickets % 100), tickets, run(), None);
+            dispatch.queue(&process(tickets % 100), tickets, run(), Claim::default());
             dispatch.decide()
         };
         for _ in 0..agents * 4 {
@@ -381,7 +385,7 @@ fn runs_are_told_in_turn_why_they_wait_and_all_of_them() {
     let mut dispatch = Dispatcher::new(Rules::default());
     let runs: Vec<_> = (0..10).map(|_| run()).collect();
     for (n, run) in (1..).zip(&runs) {
-        dispatch.queue(&process(n % 2), n, *run, None);
+        dispatch.queue(&process(n % 2), n, *run, Claim::default());
     }
     assert_eq!(dispatch.decide(), None);
     assert_eq!(&*dispatch.reason(&process(0)), "none offers the process");
@@ -416,10 +420,15 @@ impl OneSlot {
     }
 
     fn submit(&mut self, name: &str, process_number: u64, owner: u64) {
+        self.submit_with(name, process_number, owner, Priority::Normal);
+    }
+
+    fn submit_with(&mut self, name: &str, process_number: u64, owner: u64, priority: Priority) {
         let run = run();
         self.tickets += 1;
         self.names.insert(run, name.to_owned());
-        self.dispatch.queue(&process(process_number), self.tickets, run, user(owner));
+        let claim = Claim { priority, ..user(owner) };
+        self.dispatch.queue(&process(process_number), self.tickets, run, claim);
     }
 
     /// What was given next, after whatever it had has ended.
@@ -463,4 +472,22 @@ fn who_sends_one_run_after_another_does_not_hold_up_who_has_many() {
         given.extend(slot.next().map(str::to_owned));
     }
     assert_eq!(given, ["a1", "b1", "a2", "b2", "a3", "b3"]);
+}
+
+#[test]
+fn a_higher_priority_goes_first_over_all_owners_and_processes() {
+    let mut slot = OneSlot::new();
+    for (name, process, owner, priority) in [
+        ("a-low", 0, 1, Priority::Low),
+        ("a1", 0, 1, Priority::Normal),
+        ("a2", 1, 1, Priority::Normal),
+        ("b1", 1, 2, Priority::Normal),
+        ("a-high1", 1, 1, Priority::High),
+        ("a-high2", 0, 1, Priority::High),
+        ("c-high", 0, 3, Priority::High),
+    ] {
+        slot.submit_with(name, process, owner, priority);
+    }
+    // Whoever was served by their priority has had their turn among the others too.
+    assert_eq!(slot.rest(), ["a-high1", "c-high", "a-high2", "b1", "a1", "a2", "a-low"]);
 }

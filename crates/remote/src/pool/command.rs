@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use anabranch_model::{Error, ProcessId, UserName};
+use anabranch_model::{Error, ProcessId};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{DrainError, ServerData};
+use crate::dispatch::Claim;
 use crate::link::WINDOW_MESSAGES_MAX;
 use crate::message::{Execute, Message, Piece};
 use crate::run_id::RunId;
@@ -89,7 +90,7 @@ pub(crate) struct Submission {
     pub(crate) run: RunId,
     pub(crate) process: ProcessId,
     /// Whose job it is.
-    pub(crate) owner: Option<UserName>,
+    pub(crate) claim: Claim,
     pub(crate) task: Task,
     pub(crate) mailbox: mpsc::Sender<RunEvent>,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anabranch_model::{ProcessId, UserName};
+use anabranch_model::ProcessId;
 use anabranch_xmpp::{BusEvent, BusReceiver, BusSender, SendError};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use super::timers::{Timer, Timers};
 use super::unsent::Unsent;
 use super::wps_remote::{WpsRemote, WpsRun};
 use super::{AgentInfo, Counters, OrchestratorSettings, Publisher, WaitingRuns};
-use crate::dispatch::{AgentKey, Dispatcher, Rules, Ticket};
+use crate::dispatch::{AgentKey, Claim, Dispatcher, Rules, Ticket};
 use crate::link::Link;
 use crate::message::{Execute, HeldRun, Message};
 use crate::post::{envelope, now, post};
@@ -96,8 +96,8 @@ pub(super) struct Offer {
 /// A run that a job waits for.
 pub(super) struct Run {
     pub(super) process: ProcessId,
-    /// Whose job it is: where runs wait, owners take turns.
-    pub(super) owner: Option<UserName>,
+    /// Whose job it is: where runs wait, priorities count and owners take turns.
+    pub(super) claim: Claim,
     pub(super) mailbox: mpsc::Sender<RunEvent>,
     /// Its place among its owner's runs in the queue of its process, also of one that an agent gives back.
     pub(super) ticket: Ticket,

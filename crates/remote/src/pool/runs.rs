@@ -73,11 +73,11 @@ impl Pool {
     }
 
     fn submit(&mut self, submission: Submission, now: Instant) {
-        let Submission { run, process, owner, task, mailbox } = submission;
+        let Submission { run, process, claim, task, mailbox } = submission;
         match task {
             // An agent has it from before our start, whatever the store says.
             Task::Start(_) if self.unclaimed.contains_key(&run) => {
-                self.submit(Submission { run, process, owner, task: Task::Resume, mailbox }, now);
+                self.submit(Submission { run, process, claim, task: Task::Resume, mailbox }, now);
             }
             Task::Start(execute) => {
                 if self.dispatch.queued_of(&process) >= self.settings.queue_runs_max {
@@ -93,16 +93,16 @@ impl Pool {
                 }
                 self.tickets += 1;
                 let (ticket, phase) = (self.tickets, Phase::Queued { execute });
-                let known = Run { process: process.clone(), owner: owner.clone(), mailbox, ticket, phase };
+                let known = Run { process: process.clone(), claim: claim.clone(), mailbox, ticket, phase };
                 self.runs.insert(run, known);
-                self.dispatch.queue(&process, ticket, run, owner);
+                self.dispatch.queue(&process, ticket, run, claim);
                 self.pump(now);
                 self.tell_newcomer(run, &process);
                 self.agents_changed(now);
             }
             Task::Resume => {
                 let phase = Phase::Awaiting { until: now + self.settings.reattach };
-                self.runs.insert(run, Run { process, owner, mailbox, ticket: 0, phase });
+                self.runs.insert(run, Run { process, claim, mailbox, ticket: 0, phase });
                 self.watch_run(run, Ok(()));
                 let unclaimed = self.unclaimed.remove(&run);
                 if self.settings.shared {
@@ -250,9 +250,9 @@ impl Pool {
     pub(super) fn put_back(&mut self, id: RunId, agent: &AgentKey, execute: Box<Execute>, now: Instant) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.phase = Phase::Queued { execute };
-        let (process, owner, ticket) = (run.process.clone(), run.owner.clone(), run.ticket);
+        let (process, claim, ticket) = (run.process.clone(), run.claim.clone(), run.ticket);
         self.free_slot(agent, id);
-        self.dispatch.queue(&process, ticket, id, owner);
+        self.dispatch.queue(&process, ticket, id, claim);
         self.pump(now);
         self.tell_newcomer(id, &process);
         self.agents_changed(now);

@@ -77,6 +77,25 @@ async fn runs_wait_for_a_slot_in_order_and_start_as_soon_as_there_is_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_of_a_higher_priority_goes_before_those_that_wait() {
+    let cluster = Cluster::new();
+    let server = cluster.server();
+    let _agent = cluster.agent("a1", 1, vec![second()]);
+    let before = tokio::time::Instant::now();
+    let mut jobs = begin(&server, 1).await;
+    jobs[0].sink.until(|seen| !seen.started.is_empty()).await;
+    for priority in [Priority::Low, Priority::Normal, Priority::High] {
+        jobs.push(server.execute_into("default:Second", vec![], Sink::with_priority(priority)).await);
+        jobs.last().unwrap().sink.until(|seen| !seen.waiting.is_empty()).await;
+    }
+    jobs[1..].reverse();
+    for (n, job) in (1..).zip(jobs) {
+        assert_eq!(job.end().await, Ok(()));
+        assert_eq!(before.elapsed().as_secs(), n);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_queue_is_said_to_be_full() {
     let cluster = Cluster::new();
     let server = cluster.server_with(|settings| settings.queue_runs_max = 2);

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Sink {
     pub(crate) seen: watch::Sender<Seen>,
     pub(crate) cancel: CancellationToken,
+    /// What its run goes before.
+    pub(crate) priority: Priority,
     /// Every write waits for it.
     pub(crate) gate: tokio::sync::Semaphore,
     scratch: PathBuf,
@@ -38,12 +40,21 @@ impl Sink {
 
     /// Only so many writes go through.
     pub(crate) fn with_gate(open: usize) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::with(open, Priority::default()))
+    }
+
+    pub(crate) fn with_priority(priority: Priority) -> Arc<Self> {
+        Arc::new(Self::with(tokio::sync::Semaphore::MAX_PERMITS, priority))
+    }
+
+    fn with(open: usize, priority: Priority) -> Self {
+        Self {
             seen: watch::Sender::new(Seen::default()),
             cancel: CancellationToken::new(),
+            priority,
             gate: tokio::sync::Semaphore::new(open),
             scratch: std::env::temp_dir(),
-        })
+        }
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -101,6 +112,10 @@ impl OutputSink for Sink {
 
     fn scratch(&self) -> &Path {
         &self.scratch
+    }
+
+    fn priority(&self) -> Priority {
+        self.priority
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
