@@ -1,6 +1,7 @@
 //! The server's side: agents, the processes they offer, and who runs what.
 
 mod agents;
+mod at_agents;
 pub(crate) mod command;
 mod drain;
 mod news;

@@ -134,9 +134,8 @@ impl Pool {
         for run in self.runs_at(key) {
             self.timers.set(Timer::Run(run), now);
         }
-        let closing: Vec<_> = self.closing.keys().filter(|(agent, _)| agent == key).cloned().collect();
-        for (agent, run) in closing {
-            self.timers.set(Timer::Closing(agent, run), now);
+        for run in self.closing.of(key) {
+            self.timers.set(Timer::Closing(key.clone(), run), now);
         }
     }
 

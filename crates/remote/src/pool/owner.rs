@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::agents::AgentEntry;
+use super::at_agents::{AtAgents, UnclaimedRuns};
 use super::command::{Ending, PoolCommand, PoolHandle, RunEvent};
 use super::noting::Noting;
 use super::timers::{Timer, Timers};
@@ -58,9 +59,9 @@ pub(super) struct Pool {
     /// Runs that are sent when they are noted.
     pub(super) noting: Noting,
     /// Runs that agents hold from before our start, and nobody has asked for yet.
-    pub(super) unclaimed: HashMap<RunId, Unclaimed>,
+    pub(super) unclaimed: UnclaimedRuns,
     /// Runs that are over here, until their agents know.
-    pub(super) closing: HashMap<(AgentKey, RunId), Closing>,
+    pub(super) closing: AtAgents<Closing>,
     pub(super) ended: Recent<RunId>,
     /// When strangers were last asked to introduce themselves.
     pub(super) invited: Recent<(String, u64)>,
@@ -179,8 +180,8 @@ impl Pool {
             timers: Timers::default(),
             unsent: Unsent::default(),
             noting: Noting::default(),
-            unclaimed: HashMap::new(),
-            closing: HashMap::new(),
+            unclaimed: UnclaimedRuns::default(),
+            closing: AtAgents::default(),
             ended: Recent::keeping(ENDED_RUNS_MAX),
             invited: Recent::keeping(super::agents::AGENTS_MAX),
             wps: WpsRemote::default(),

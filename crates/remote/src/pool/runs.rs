@@ -76,7 +76,7 @@ impl Pool {
         let Submission { run, process, claim, task, mailbox } = submission;
         match task {
             // An agent has it from before our start, whatever the store says.
-            Task::Start(_) if self.unclaimed.contains_key(&run) => {
+            Task::Start(_) if self.unclaimed.get(run).is_some() => {
                 self.submit(Submission { run, process, claim, task: Task::Resume, mailbox }, now);
             }
             Task::Start(execute) => {
@@ -104,7 +104,7 @@ impl Pool {
                 let phase = Phase::Awaiting { until: now + self.settings.reattach };
                 self.runs.insert(run, Run { process, claim, mailbox, ticket: 0, phase });
                 self.watch_run(run, Ok(()));
-                let unclaimed = self.unclaimed.remove(&run);
+                let unclaimed = self.unclaimed.remove(run);
                 if self.settings.shared {
                     // Another server has had it since the agents told of their runs: they are to tell again.
                     self.timers.set(Timer::Invite, now.max(self.asked_last + ASK_AGAIN_MIN));
@@ -154,7 +154,7 @@ impl Pool {
     /// A message about a run, by an agent that is known.
     pub(super) fn on_run_message(&mut self, key: &AgentKey, run: RunId, envelope: Envelope, now: Instant) {
         let closing = (key.clone(), run);
-        if self.closing.contains_key(&closing) {
+        if self.closing.contains(&closing) {
             return self.on_closing_message(&closing, &envelope, now);
         }
         let Some(Run { phase: Phase::Sent { agent, link, execute, .. }, .. }) = self.runs.get_mut(&run)
@@ -193,7 +193,7 @@ impl Pool {
     /// Someone speaks about a run that is not theirs, or of which we know nothing.
     fn reject(&mut self, key: &AgentKey, run: RunId) {
         // The agent's own run from before our start, told of in its Hello: it says it again when we ask for it.
-        if self.unclaimed.get(&run).is_none_or(|unclaimed| unclaimed.agent != *key) {
+        if self.unclaimed.get(run).is_none_or(|unclaimed| unclaimed.agent != *key) {
             self.counters.messages_rejected += 1;
             tracing::warn!(agent = %key, %run, "an agent spoke about a run that it does not have");
         }
@@ -399,8 +399,12 @@ impl Pool {
                 now,
             );
         }
-        self.unclaimed.retain(|id, unclaimed| unclaimed.agent != *key || held(id));
-        self.closing.retain(|(agent, id), _| agent != key || held(id) || !restarted);
+        for id in self.unclaimed.of(key).into_iter().filter(|id| !held(id)) {
+            self.unclaimed.remove(id);
+        }
+        for id in self.closing.of(key).into_iter().filter(|id| restarted && !held(id)) {
+            self.closing.remove(&(key.clone(), id));
+        }
         let known = &self.runs;
         self.dispatch.change(key, |worker| worker.slots.retain(|id| known.contains_key(id) || held(id)));
     }
@@ -443,7 +447,7 @@ impl Pool {
         if !held.ended && !self.settings.shared {
             self.dispatch.change(key, |worker| worker.take_slot(held.run, &held.process));
         }
-        let until = match self.unclaimed.get(&held.run) {
+        let until = match self.unclaimed.get(held.run) {
             Some(before) => before.until,
             None => now + self.settings.unclaimed,
         };
@@ -476,7 +480,7 @@ impl Pool {
 
     /// Nobody here has asked for a run that an agent holds; its job may have ended, or be another server's.
     pub(super) fn ask_whether_wanted(&mut self, id: RunId, now: Instant) {
-        let Some(until) = self.unclaimed.get(&id).map(|unclaimed| unclaimed.until) else { return };
+        let Some(until) = self.unclaimed.get(id).map(|unclaimed| unclaimed.until) else { return };
         self.timers.set(Timer::Unclaimed(id), self.asked_at(until, now));
         let (wanted, handle) = (self.handle.data.is_wanted(id), self.handle.clone());
         tokio::spawn(async move {
@@ -489,7 +493,7 @@ impl Pool {
 
     /// No job of any server waits for a run that an agent holds: it is asked how far it is, and then told to forget it.
     fn condemn(&mut self, id: RunId) {
-        let Some(unclaimed) = self.unclaimed.remove(&id) else { return };
+        let Some(unclaimed) = self.unclaimed.remove(id) else { return };
         self.ended.note(id);
         if let Some(agent) = self.agents.get(&unclaimed.agent) {
             self.say(&agent.address, &Envelope::session(Message::Invite));

@@ -107,9 +107,13 @@ impl Pool {
         for run in runs {
             self.lose_run(run, how, now);
         }
-        self.unclaimed.retain(|_, unclaimed| unclaimed.agent != *key);
+        for run in self.unclaimed.of(key) {
+            self.unclaimed.remove(run);
+        }
         // Said again, should it come back, because the runs are noted as ended.
-        self.closing.retain(|(agent, _), _| agent != key);
+        for run in self.closing.of(key) {
+            self.closing.remove(&(key.clone(), run));
+        }
         let runs = &self.runs;
         self.dispatch.change(key, |worker| worker.slots.retain(|run| runs.contains_key(run)));
     }
@@ -141,10 +145,10 @@ impl Pool {
     }
 
     fn unclaimed_due(&mut self, id: RunId, now: Instant) {
-        let Some(unclaimed) = self.unclaimed.get(&id) else { return };
+        let Some(unclaimed) = self.unclaimed.get(id) else { return };
         if self.settings.shared || unclaimed.until > now {
             self.ask_whether_wanted(id, now);
-        } else if let Some(unclaimed) = self.unclaimed.remove(&id) {
+        } else if let Some(unclaimed) = self.unclaimed.remove(id) {
             self.ended.note(id);
             self.finish_held(&unclaimed.agent, &unclaimed.held, now);
         }
