@@ -76,7 +76,8 @@ impl Arrival {
         match settled.await.map(|state| state.clone()) {
             Ok(State::Ended(ended)) => ended,
             Ok(State::Coming(bytes)) => Ok(bytes.unwrap_or(0)),
-            Err(_given_up) => Err(given_up()),
+            // The fetch was dropped: the run is over, or the server goes.
+            Err(_given_up) => Err(Error::Dismissed),
         }
     }
 }
@@ -118,11 +119,6 @@ impl Read for Follower {
         }
         Ok(count)
     }
-}
-
-/// The fetch was dropped: the run is over, or the server goes.
-fn given_up() -> Error {
-    Error::Dismissed
 }
 
 /// The error that a read was ended with.

@@ -55,21 +55,29 @@ async fn a_run_goes_to_the_agent_and_back_without_waiting_for_any_timer() {
 async fn a_run_that_waits_at_its_agent_has_not_begun() {
     let cluster = Cluster::new();
     let server = cluster.server();
-    let queued = Script::new("default:Queued", |execution: Execution| async move {
-        let sink = execution.sink;
-        sink.waiting("job 7 is queued, position 2");
-        sink.sleep(Duration::from_secs(60)).await;
-        sink.waiting("job 7 is queued, position 1");
-        sink.sleep(Duration::from_secs(60)).await;
-        sink.started(None);
-        sink.progress(0.0, Some("job 7 runs on n1"));
-        sink.write("out", text("done")).await
+    // Each time that it is told the server has seen what was said before.
+    let moved_up = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let told = std::sync::Arc::clone(&moved_up);
+    let queued = Script::new("default:Queued", move |execution: Execution| {
+        let (sink, told) = (execution.sink, std::sync::Arc::clone(&told));
+        async move {
+            sink.waiting("job 7 is queued, position 2");
+            told.acquire().await.unwrap().forget();
+            sink.waiting("job 7 is queued, position 1");
+            told.acquire().await.unwrap().forget();
+            sink.started(None);
+            sink.progress(0.0, Some("job 7 runs on n1"));
+            sink.write("out", text("done")).await
+        }
     });
     let _agent = cluster.agent("a1", 1, vec![queued]);
     let job = server.execute("default:Queued", vec![]).await;
+    job.sink.until(|seen| seen.waiting.len() == 1).await;
+    moved_up.add_permits(1);
     let seen = job.sink.until(|seen| seen.waiting.len() == 2).await;
     assert_eq!(seen.waiting, ["job 7 is queued, position 2", "job 7 is queued, position 1"]);
     assert_eq!((seen.started, seen.progress), (Vec::<String>::new(), vec![]));
+    moved_up.add_permits(1);
     let sink = std::sync::Arc::clone(&job.sink);
     assert_eq!(job.end().await, Ok(()));
     assert_eq!((sink.seen().started, sink.seen().progress), (vec!["a1@test/host".to_owned()], vec![0.0]));
