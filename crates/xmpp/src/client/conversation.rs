@@ -26,7 +26,7 @@ pub struct Timing {
     pub ping_timeout: Duration,
     /// How often we ask a room whether we are still in it (5 min): servers lose occupants silently (XEP-0410).
     pub self_ping_every: Duration,
-    /// Time for entering a room (10 s). Until every room is entered or this is over, messages wait.
+    /// Time for entering a room (10 s), counted anew from each occupant that it tells of. Until every room is entered or this is over, messages wait.
     pub join_timeout: Duration,
     /// Pause before another try to enter a room where our nickname is taken, most often by our own dead session (2 s).
     pub nick_retry_after: Duration,

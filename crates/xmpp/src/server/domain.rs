@@ -4,6 +4,7 @@
 //! are no other servers, no subscriptions and nothing is stored: what cannot be delivered now is bounced.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use minidom::Element;
 
@@ -19,15 +20,13 @@ pub struct SessionId(u64);
 /// What the surroundings have to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    Deliver {
-        to: SessionId,
-        stanza: Element,
-    },
+    /// What goes to many is one allocation. It has no `to` then: whoever sends it puts in the receiver's JID.
+    Deliver { to: SessionId, stanza: Arc<Element> },
+    /// The others in a room as they were when `to` entered it, to be sent one by one, before all that is delivered
+    /// later. It shares what the room keeps, however many they are.
+    TellOccupants { to: SessionId, presences: Vec<Arc<Element>> },
     /// The session is no longer part of the domain; its stream is to be closed with this condition (RFC 6120 §4.9.3).
-    End {
-        session: SessionId,
-        condition: &'static str,
-    },
+    End { session: SessionId, condition: &'static str },
 }
 
 /// What the domain serves.
@@ -197,7 +196,7 @@ impl Domain {
             Some(resource) => {
                 let sessions = self.accounts.get(user.as_str());
                 match sessions.and_then(|sessions| sessions.get(resource.as_str())) {
-                    Some(to) => effects.push(Effect::Deliver { to: *to, stanza }),
+                    Some(to) => effects.push(Effect::Deliver { to: *to, stanza: Arc::new(stanza) }),
                     None => sender.refuse_unless_presence(&stanza, effects),
                 }
             }
@@ -214,8 +213,9 @@ impl Domain {
         let kind = stanza.attr("type");
         match (stanza.name(), self.accounts.get(user)) {
             ("message", Some(sessions)) if !matches!(kind, Some("groupchat")) => {
-                effects
-                    .extend(sessions.values().map(|to| Effect::Deliver { to: *to, stanza: stanza.clone() }));
+                let stanza = Arc::new(stanza.clone());
+                let copy = |to: &SessionId| Effect::Deliver { to: *to, stanza: Arc::clone(&stanza) };
+                effects.extend(sessions.values().map(copy));
             }
             _ => sender.refuse_unless_presence(stanza, effects),
         }
@@ -265,7 +265,7 @@ impl Domain {
 
 impl Sender {
     pub(crate) fn answer(&self, stanza: Element, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Deliver { to: self.session, stanza });
+        effects.push(Effect::Deliver { to: self.session, stanza: Arc::new(stanza) });
     }
 
     /// Bounces a stanza; answers and errors are dropped instead.

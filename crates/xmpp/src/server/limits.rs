@@ -28,8 +28,10 @@ pub struct Limits {
     pub password_checks_max: usize,
     /// Sessions of one account (64): agents on many hosts may share one.
     pub sessions_per_account_max: usize,
-    /// Stanzas that wait for one session (1,024). When it is full, the session is ended with `resource-constraint`,
-    /// because waiting would let one slow reader stop the others.
+    /// Stanzas that wait for one session (4,096: twice the connections, so that all others may come and go at once).
+    /// When it is full, the session is ended with `resource-constraint`, because waiting would let one slow reader stop
+    /// the others. The occupants of a room that the session enters count as one, however many they are: they are not
+    /// copied but told from what the room has, and the session is not heard until they are.
     pub queue_stanzas_max: usize,
     /// Bytes that wait for one session (8 MiB): as before, for long stanzas.
     pub queue_bytes_max: usize,
@@ -63,7 +65,7 @@ impl Default for Limits {
             failed_logins_window: Duration::from_secs(60),
             password_checks_max: 2,
             sessions_per_account_max: 64,
-            queue_stanzas_max: 1024,
+            queue_stanzas_max: 4096,
             queue_bytes_max: 8 * 1024 * 1024,
             congestion_pause_max: Duration::from_millis(100),
             write_timeout: Duration::from_secs(30),

@@ -22,15 +22,16 @@ pub struct RoomConfig {
     /// Local part of the room's address, in lower case.
     pub name: String,
     pub password: Option<String>,
-    /// Occupants at most, owners not counted: the room must never be too full for the one who runs it.
+    /// Occupants at most, owners not counted (XEP-0045 §7.2.9): the room must never be too full for the one who runs it.
     pub members_max: usize,
     /// Whether the room vanishes with its last occupant.
     pub temporary: bool,
 }
 
 impl RoomConfig {
-    /// Occupants of a room if nothing is said (1,000): each message is copied so many times.
-    pub const MEMBERS_MAX: usize = 1000;
+    /// Occupants of a room if nothing is said (2,000): about as many as there are connections. Each message to all is
+    /// written so many times.
+    pub const MEMBERS_MAX: usize = 2000;
 
     /// A lasting room.
     pub fn new(name: &str, password: Option<&str>) -> Self {

@@ -105,6 +105,8 @@ struct Entry {
 struct Load {
     stanzas: AtomicUsize,
     bytes: AtomicUsize,
+    /// Rooms of whose occupants the session has not been told to the end.
+    rooms_untold: AtomicUsize,
 }
 
 /// A sender has to wait a moment, because someone it sent to is behind.
@@ -144,7 +146,30 @@ pub(super) async fn hold_over(hold: Option<&Hold>) {
 
 #[derive(Debug)]
 struct Queued {
-    stanza: Element,
+    what: What,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum What {
+    Stanza(Arc<Element>),
+    /// Of one room. Counts as one stanza, for it takes a pointer for each, and the one who entered asked for it.
+    Occupants(Vec<Arc<Element>>),
+}
+
+impl Queued {
+    fn stanzas(&self) -> usize {
+        match &self.what {
+            What::Stanza(_) => 1,
+            What::Occupants(presences) => presences.len(),
+        }
+    }
+}
+
+/// Occupants of a room that the session is being told of.
+#[derive(Debug)]
+struct Telling {
+    presences: std::vec::IntoIter<Arc<Element>>,
     bytes: usize,
 }
 
@@ -155,6 +180,7 @@ pub(super) struct Attached {
     id: SessionId,
     router: Arc<Router>,
     queue: mpsc::Receiver<Queued>,
+    telling: Option<Telling>,
     load: Arc<Load>,
     end: oneshot::Receiver<&'static str>,
 }
@@ -162,7 +188,8 @@ pub(super) struct Attached {
 /// What a session has to do next.
 #[derive(Debug)]
 pub(super) enum Next {
-    Stanza(Element),
+    /// It may lack its `to`: see [`Effect::Deliver`].
+    Stanza(Arc<Element>),
     /// Close the stream with this condition.
     End(&'static str),
 }
@@ -202,7 +229,7 @@ impl Router {
         let info = SessionInfo { user, resource: resource.to_owned(), address, since: SystemTime::now() };
         let entry = Entry { queue: queue_tx, load: Arc::clone(&load), end: end_tx, info };
         state.sessions.insert(id, entry);
-        Ok(Attached { jid, id, router: Arc::clone(self), queue, load, end })
+        Ok(Attached { jid, id, router: Arc::clone(self), queue, telling: None, load, end })
     }
 
     /// Ends the sessions of an account; gives how many there were.
@@ -247,23 +274,26 @@ impl Router {
         while !effects.is_empty() {
             let mut further = Vec::new();
             for effect in effects {
-                match effect {
-                    Effect::Deliver { to, stanza } => {
-                        let queued = Queued { stanza, bytes: stanza_bytes + STANZA_OVERHEAD_BYTES };
-                        match self.enqueue(state, to, queued) {
-                            Enqueued::Behind(load) => hold = Some(self.hold(load)),
-                            Enqueued::Fine => {}
-                            Enqueued::Full => {
-                                tally(&self.tallies.slow_readers_ended);
-                                state.domain.end(to, "resource-constraint", &mut further);
-                            }
-                        }
+                let (to, what, bytes) = match effect {
+                    Effect::Deliver { to, stanza } => (to, What::Stanza(stanza), stanza_bytes),
+                    Effect::TellOccupants { to, presences } => {
+                        let bytes = presences.len() * size_of::<Arc<Element>>();
+                        (to, What::Occupants(presences), bytes)
                     }
                     Effect::End { session, condition } => {
                         if let Some(entry) = state.sessions.remove(&session) {
                             tracing::info!(session = %entry.info.user, condition, "ending a session");
                             let _ = entry.end.send(condition);
                         }
+                        continue;
+                    }
+                };
+                match self.enqueue(state, to, Queued { what, bytes: bytes + STANZA_OVERHEAD_BYTES }) {
+                    Enqueued::Behind(load) => hold = Some(self.hold(load)),
+                    Enqueued::Fine => {}
+                    Enqueued::Full => {
+                        tally(&self.tallies.slow_readers_ended);
+                        state.domain.end(to, "resource-constraint", &mut further);
                     }
                 }
             }
@@ -285,8 +315,12 @@ impl Router {
         if bytes > self.queue_bytes_max {
             return Enqueued::Full;
         }
+        let delivered = queued.stanzas() as u64;
+        if matches!(queued.what, What::Occupants(_)) {
+            entry.load.rooms_untold.fetch_add(1, Ordering::Relaxed);
+        }
         match entry.queue.try_send(queued) {
-            Ok(()) => tally(&self.tallies.stanzas_delivered),
+            Ok(()) => drop(self.tallies.stanzas_delivered.fetch_add(delivered, Ordering::Relaxed)),
             Err(mpsc::error::TrySendError::Full(_)) => return Enqueued::Full,
             // Its task has ended and is about to unbind it.
             Err(mpsc::error::TrySendError::Closed(_)) => return Enqueued::Fine,
@@ -318,23 +352,44 @@ impl Attached {
 
     /// What to do next, with the end before all that waits. Cancel-safe.
     pub(super) async fn next(&mut self) -> Next {
-        tokio::select! {
-            biased;
-            condition = &mut self.end => Next::End(condition.unwrap_or("undefined-condition")),
-            queued = self.queue.recv() => match queued {
+        loop {
+            let queued = tokio::select! {
+                biased;
+                condition = &mut self.end => return Next::End(condition.unwrap_or("undefined-condition")),
+                () = std::future::ready(()), if self.telling.is_some() => None,
+                queued = self.queue.recv() => match queued {
+                    Some(queued) => Some(queued),
+                    // The queue is closed only together with the end.
+                    None => return Next::End((&mut self.end).await.unwrap_or("undefined-condition")),
+                },
+            };
+            let stanza = match queued {
                 Some(queued) => self.taken(queued),
-                // The queue is closed only together with the end.
-                None => Next::End((&mut self.end).await.unwrap_or("undefined-condition")),
-            },
+                None => self.next_told(),
+            };
+            if let Some(stanza) = stanza {
+                return Next::Stanza(stanza);
+            }
         }
     }
 
     /// A further stanza that waits already.
-    pub(super) fn try_next(&mut self) -> Option<Element> {
-        match self.queue.try_recv().map(|queued| self.taken(queued)) {
-            Ok(Next::Stanza(stanza)) => Some(stanza),
-            _ => None,
+    pub(super) fn try_next(&mut self) -> Option<Arc<Element>> {
+        loop {
+            if let Some(stanza) = self.next_told() {
+                return Some(stanza);
+            }
+            let queued = self.queue.try_recv().ok()?;
+            if let Some(stanza) = self.taken(queued) {
+                return Some(stanza);
+            }
         }
+    }
+
+    /// Whether this session is still being told who is in a room that it has entered. Whoever makes it enter others
+    /// meanwhile has to wait, so that what waits is bounded by one room's occupants however fast it asks.
+    pub(super) fn is_being_told(&self) -> bool {
+        self.load.rooms_untold.load(Ordering::Relaxed) > 0
     }
 
     /// Waits for the end alone. Cancel-safe, but not to be called again after it came.
@@ -342,10 +397,32 @@ impl Attached {
         (&mut self.end).await.unwrap_or("undefined-condition")
     }
 
-    fn taken(&self, queued: Queued) -> Next {
-        self.load.bytes.fetch_sub(queued.bytes, Ordering::Relaxed);
-        self.load.stanzas.fetch_sub(1, Ordering::Relaxed);
-        Next::Stanza(queued.stanza)
+    /// The stanza, or nothing if it is many: then `telling` has them.
+    fn taken(&mut self, queued: Queued) -> Option<Arc<Element>> {
+        match queued.what {
+            What::Stanza(stanza) => {
+                self.load.bytes.fetch_sub(queued.bytes, Ordering::Relaxed);
+                self.load.stanzas.fetch_sub(1, Ordering::Relaxed);
+                Some(stanza)
+            }
+            What::Occupants(presences) => {
+                self.telling = Some(Telling { presences: presences.into_iter(), bytes: queued.bytes });
+                None
+            }
+        }
+    }
+
+    /// The next occupant that this session has to be told of.
+    fn next_told(&mut self) -> Option<Arc<Element>> {
+        let telling = self.telling.as_mut()?;
+        let presence = telling.presences.next();
+        if presence.is_none() {
+            self.load.bytes.fetch_sub(telling.bytes, Ordering::Relaxed);
+            self.load.stanzas.fetch_sub(1, Ordering::Relaxed);
+            self.load.rooms_untold.fetch_sub(1, Ordering::Relaxed);
+            self.telling = None;
+        }
+        presence
     }
 }
 
@@ -358,3 +435,6 @@ impl Drop for Attached {
         self.router.apply(&mut state, effects, 0);
     }
 }
+
+#[cfg(test)]
+mod tests;

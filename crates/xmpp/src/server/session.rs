@@ -1,12 +1,14 @@
 //! A bound session over TCP: one task that reads, routes and writes.
 
+use std::sync::Arc;
+
 use minidom::Element;
 
 use super::Context;
 use super::negotiate::condition_of;
 use super::ping;
 use super::router::{Attached, Next, hold_over, tally};
-use crate::wire::stanza::is_stanza;
+use crate::wire::stanza::{ElementExt, is_stanza};
 use crate::wire::stream::{Received, Stream, StreamFailure};
 
 /// Stanzas written before the buffer is flushed: fewer system calls for a busy room, no noticeable delay for a quiet
@@ -49,7 +51,7 @@ async fn serve(stream: &mut Stream, attached: &mut Attached, context: &Context) 
                 hold = None;
                 None
             }
-            received = stream.next(), if hold.is_none() => match received {
+            received = stream.next(), if hold.is_none() && !attached.is_being_told() => match received {
                 Ok(Received::Element(element)) if is_stanza(&element) => {
                     hold = attached.route(element, stream.last_bytes);
                     None
@@ -75,7 +77,7 @@ async fn take(
         Received::Element(_) => Some(End::Ours(Some("unsupported-stanza-type"))),
         Received::Silent => {
             let ping = ping::from_server(&context.domain, &attached.jid);
-            write(stream, attached, ping, context).await
+            write(stream, attached, Arc::new(ping), context).await
         }
         Received::Closed => Some(End::Ours(None)),
     }
@@ -96,16 +98,22 @@ fn failed(failure: &StreamFailure, attached: &Attached, context: &Context) -> En
 async fn write(
     stream: &mut Stream,
     attached: &mut Attached,
-    first: Element,
+    first: Arc<Element>,
     context: &Context,
 ) -> Option<End> {
     let mut batch = vec![first];
     while let Some(stanza) = if batch.len() < BATCH_MAX { attached.try_next() } else { None } {
         batch.push(stanza);
     }
+    let jid = attached.jid.clone();
     let writing = async {
         for stanza in &batch {
-            match stream.feed(stanza).await {
+            let fed = match stanza.attr("to") {
+                Some(_) => stream.feed(stanza).await,
+                // What goes to many gets its address here, one copy at a time.
+                None => stream.feed(&Element::clone(stanza).with("to", &jid)).await,
+            };
+            match fed {
                 // Cannot be written as XML; only a program within this process could have made it.
                 Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => {
                     tracing::warn!(error = %e, "stanza dropped");
@@ -124,3 +132,6 @@ async fn write(
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

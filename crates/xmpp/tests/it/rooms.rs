@@ -44,6 +44,28 @@ async fn occupants_see_who_is_there_with_roles_and_real_jids() {
 }
 
 #[tokio::test]
+async fn what_is_said_while_a_room_tells_who_is_there_is_heard_afterwards() {
+    let server = start(limits()).await;
+    let (_orch, _ann) = two(&server).await;
+    let mut raw = Raw::logged_in(&server, "bob", "raw").await;
+    let enter = |room: &str| {
+        format!(
+            "<presence to='{room}/bob'><x xmlns='http://jabber.org/protocol/muc'><password>room-password</password></x></presence>"
+        )
+    };
+    let ping = "<iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>";
+    raw.say(&format!("{}{}{ping}", enter(ROOM), enter("open@conference.localhost"))).await;
+    let heard = raw.hear("id='p'").await;
+    let at = |text: &str| heard.find(text).unwrap_or_else(|| panic!("no {text} in {heard}"));
+    let own = at(&format!("from='{ROOM}/bob'"));
+    assert!(at(&format!("from='{ROOM}/ann'")) < own && at(&format!("from='{ROOM}/orch'")) < own, "{heard}");
+    assert!(own < at("from='open@conference.localhost/bob'"), "{heard}");
+    // Each stanza is addressed to its receiver, although it is the same for all.
+    assert_eq!(heard.matches("<presence").count(), heard.matches("to='bob@localhost/raw'").count() - 2);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn messages_to_all_and_in_private_carry_bodies_and_payloads() {
     let server = start(limits()).await;
     let (mut orch, mut ann) = two(&server).await;

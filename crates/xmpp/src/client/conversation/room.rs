@@ -210,8 +210,10 @@ impl Room {
             actions.push(self.event(nick, &seen, OccupantChange::Joined));
             self.occupants.insert(nick.to_owned(), seen);
         }
-        let entering = matches!(self.stage, Stage::Entering { .. });
-        if entering && news.has("110") {
+        let Stage::Entering { by, .. } = &mut self.stage else { return };
+        // A room that is telling who is there has let us in; how long that takes is up to their number.
+        *by = now + timing.join_timeout;
+        if news.has("110") {
             self.conflicts = 0;
             if news.has("201") {
                 actions.push(Action::Send(self.configuration()));

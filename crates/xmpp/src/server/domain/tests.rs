@@ -62,9 +62,12 @@ impl Stage {
         let name = |id| self.sessions.iter().find(|(_, s)| **s == id).map_or("?", |(name, _)| name);
         effects
             .into_iter()
-            .map(|effect| match effect {
-                Effect::Deliver { to, stanza } => format!("{} < {}", name(to), short(&stanza)),
-                Effect::End { session, condition } => format!("{} ends: {condition}", name(session)),
+            .flat_map(|effect| match effect {
+                Effect::Deliver { to, stanza } => vec![format!("{} < {}", name(to), short(&stanza))],
+                Effect::TellOccupants { to, presences } => {
+                    presences.iter().map(|p| format!("{} < {}", name(to), short(p))).collect()
+                }
+                Effect::End { session, condition } => vec![format!("{} ends: {condition}", name(session))],
             })
             .collect()
     }
@@ -141,8 +144,10 @@ fn refusals_say_that_they_come_from_a_room() {
         stage.enter("bob", "crowded@conference.x/bob"),
         ["bob < presence:error crowded@conference.x/bob !service-unavailable muc"]
     );
-    // The one who runs the rooms always fits.
+    // The one who runs the rooms always fits, and takes no one's place.
     assert_eq!(stage.enter("orch", "crowded@conference.x/orch").len(), 4);
+    stage.drop("ann");
+    assert!(stage.enter("bob", "crowded@conference.x/bob").last().unwrap().contains("subject"));
 }
 
 #[test]

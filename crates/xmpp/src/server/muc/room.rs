@@ -1,6 +1,7 @@
 //! One room as a state machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use minidom::Element;
 use subtle::ConstantTimeEq;
@@ -25,6 +26,8 @@ pub(super) struct Room {
     config: RoomConfig,
     /// By nickname.
     occupants: BTreeMap<String, Occupant>,
+    /// Nicknames by session, as every stanza to the room asks for one.
+    nicks: HashMap<SessionId, String>,
     /// The last subject and the occupant JID that set it.
     subject: Option<(String, String)>,
     /// A temporary room is over when it is empty, but not before its first occupant.
@@ -36,24 +39,44 @@ struct Occupant {
     session: SessionId,
     jid: FullJid,
     is_owner: bool,
-    /// What the last presence carried: `<show/>`, `<status/>`, capabilities.
-    presence: Vec<Element>,
+    /// What the others are told of it: nickname, role, and what its last presence carried, as `<show/>`, `<status/>`,
+    /// capabilities. Shared by all who are told.
+    told: Arc<Element>,
 }
 
 impl Occupant {
     fn affiliation(&self) -> &'static str {
-        if self.is_owner { "owner" } else { "none" }
+        affiliation(self.is_owner)
     }
 
-    /// Never below participant: agents ignore visitors.
     fn role(&self) -> &'static str {
-        if self.is_owner { "moderator" } else { "participant" }
+        role(self.is_owner)
     }
+
+    /// What the others are told, as the occupant itself gets it.
+    fn own_presence(&self, statuses: &[&str], id: Option<&str>) -> Element {
+        let mut own = Element::clone(&self.told).with_opt("id", id);
+        if let Some(user) = own.get_child_mut("x", ns::MUC_USER) {
+            for code in statuses {
+                user.append_child(status(code));
+            }
+        }
+        own
+    }
+}
+
+fn affiliation(is_owner: bool) -> &'static str {
+    if is_owner { "owner" } else { "none" }
+}
+
+/// Never below participant: agents ignore visitors.
+fn role(is_owner: bool) -> &'static str {
+    if is_owner { "moderator" } else { "participant" }
 }
 
 impl Room {
     pub(super) fn new(jid: BareJid, config: RoomConfig) -> Self {
-        Self { jid, config, occupants: BTreeMap::new(), subject: None, entered: false }
+        Self { jid, config, occupants: BTreeMap::new(), nicks: HashMap::new(), subject: None, entered: false }
     }
 
     pub(super) fn jid(&self) -> &BareJid {
@@ -102,17 +125,28 @@ impl Room {
     /// A session was lost: the others learn it at once.
     pub(super) fn session_gone(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
         let Some(nick) = self.nick_of(session).map(str::to_owned) else { return };
-        let Some(gone) = self.occupants.remove(&nick) else { return };
+        let Some(gone) = self.take_out(&nick) else { return };
         let item = item("none", gone.affiliation(), Some(&gone.jid));
-        let presence = self.presence_of(&nick, Some("unavailable"));
+        let user = Element::bare("x", ns::MUC_USER).with_child(item);
+        let presence = Arc::new(self.presence_of(&nick, Some("unavailable")).with_child(user));
         for to in self.occupants.values() {
-            let user = Element::bare("x", ns::MUC_USER).with_child(item.clone());
-            deliver(to, presence.clone().with_child(user), effects);
+            deliver(to, &presence, effects);
         }
     }
 
     fn nick_of(&self, session: SessionId) -> Option<&str> {
-        self.occupants.iter().find(|(_, o)| o.session == session).map(|(nick, _)| nick.as_str())
+        self.nicks.get(&session).map(String::as_str)
+    }
+
+    fn put_in(&mut self, nick: &str, occupant: Occupant) {
+        self.nicks.insert(occupant.session, nick.to_owned());
+        self.occupants.insert(nick.to_owned(), occupant);
+    }
+
+    fn take_out(&mut self, nick: &str) -> Option<Occupant> {
+        let occupant = self.occupants.remove(nick)?;
+        self.nicks.remove(&occupant.session);
+        Some(occupant)
     }
 
     fn occupant_jid(&self, nick: &str) -> String {
@@ -147,13 +181,19 @@ impl Room {
             Some(_) => self.enter(sender, nick, stanza, payload, effects),
             None => {
                 self.check_password(stanza)?;
-                if self.occupants.len() >= self.config.members_max && !sender.is_owner {
+                if !sender.is_owner && self.is_full() {
                     return Err(Condition::RoomFull);
                 }
                 self.enter(sender, nick, stanza, payload, effects);
             }
         }
         Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        let members_max = self.config.members_max;
+        self.occupants.len() >= members_max
+            && self.occupants.values().filter(|o| !o.is_owner).count() >= members_max
     }
 
     /// §7.2.5. In constant time, as guessing one is all that keeps strangers with an account out.
@@ -179,19 +219,21 @@ impl Room {
         let created = self.config.temporary && !self.entered;
         self.entered = true;
         let (session, jid, is_owner) = (sender.session, sender.jid.clone(), sender.is_owner);
-        let newcomer = Occupant { session, jid, is_owner, presence: payload };
-        for (other, occupant) in self.occupants.iter().filter(|(_, o)| o.session != session) {
-            deliver(&newcomer, self.full_presence(other, occupant, &[]), effects);
+        let told = Arc::new(self.presence_told(nick, &jid, is_owner, payload));
+        let newcomer = Occupant { session, jid, is_owner, told };
+        let others = || self.occupants.values().filter(|o| o.session != session);
+        let presences: Vec<_> = others().map(|o| Arc::clone(&o.told)).collect();
+        if !presences.is_empty() {
+            effects.push(Effect::TellOccupants { to: session, presences });
         }
-        self.occupants.insert(nick.to_owned(), newcomer.clone());
-        for occupant in self.occupants.values().filter(|o| o.session != session) {
-            deliver(occupant, self.full_presence(nick, &newcomer, &[]), effects);
+        for other in others() {
+            deliver(other, &newcomer.told, effects);
         }
         let statuses = [STATUS_NON_ANONYMOUS, STATUS_SELF, STATUS_CREATED];
         let statuses = if created { &statuses[..] } else { &statuses[..2] };
-        let own = self.full_presence(nick, &newcomer, statuses).with_opt("id", stanza.attr("id"));
-        deliver(&newcomer, own, effects);
-        deliver(&newcomer, self.subject_message(), effects);
+        deliver(&newcomer, &Arc::new(newcomer.own_presence(statuses, stanza.attr("id"))), effects);
+        deliver(&newcomer, &Arc::new(self.subject_message()), effects);
+        self.put_in(nick, newcomer);
     }
 
     fn subject_message(&self) -> Element {
@@ -207,46 +249,43 @@ impl Room {
 
     /// Tells everyone about a new status of an occupant.
     fn announce(&mut self, nick: &str, payload: Vec<Element>, id: Option<&str>, effects: &mut Vec<Effect>) {
+        let Some(occupant) = self.occupants.get(nick) else { return };
+        let told = Arc::new(self.presence_told(nick, &occupant.jid, occupant.is_owner, payload));
         let Some(occupant) = self.occupants.get_mut(nick) else { return };
-        occupant.presence = payload;
+        occupant.told = told;
         let occupant = occupant.clone();
+        let own = Arc::new(occupant.own_presence(&[STATUS_NON_ANONYMOUS, STATUS_SELF], id));
         for to in self.occupants.values() {
             let is_self = to.session == occupant.session;
-            let statuses: &[&str] = if is_self { &[STATUS_NON_ANONYMOUS, STATUS_SELF] } else { &[] };
-            let id = if is_self { id } else { None };
-            deliver(to, self.full_presence(nick, &occupant, statuses).with_opt("id", id), effects);
+            deliver(to, if is_self { &own } else { &occupant.told }, effects);
         }
     }
 
     /// §7.6: gone under the old name, there under the new one.
     fn rename(&mut self, old: &str, new: &str, payload: Vec<Element>, effects: &mut Vec<Effect>) {
-        let Some(occupant) = self.occupants.remove(old) else { return };
-        let gone = self.presence_of(old, Some("unavailable"));
+        let Some(occupant) = self.take_out(old) else { return };
+        let session = occupant.session;
         let item = item(occupant.role(), occupant.affiliation(), Some(&occupant.jid)).with("nick", new);
-        self.occupants.insert(new.to_owned(), occupant.clone());
-        for to in self.occupants.values() {
-            let mut user = Element::bare("x", ns::MUC_USER)
-                .with_child(item.clone())
-                .with_child(status(STATUS_NICK_CHANGED));
-            if to.session == occupant.session {
-                user.append_child(status(STATUS_SELF));
-            }
-            deliver(to, gone.clone().with_child(user), effects);
-        }
+        self.put_in(new, occupant);
+        self.tell_gone(old, session, item, STATUS_NICK_CHANGED, effects);
         self.announce(new, payload, None, effects);
     }
 
-    fn full_presence(&self, nick: &str, occupant: &Occupant, statuses: &[&str]) -> Element {
-        let mut presence = self.presence_of(nick, None);
-        for child in &occupant.presence {
-            presence.append_child(child.clone());
+    /// Tells everyone in the room that the nickname is gone, and why.
+    fn tell_gone(&self, nick: &str, session: SessionId, item: Element, why: &str, effects: &mut Vec<Effect>) {
+        let gone = self.presence_of(nick, Some("unavailable"));
+        let user = Element::bare("x", ns::MUC_USER).with_child(item).with_child(status(why));
+        let own = Arc::new(gone.clone().with_child(user.clone().with_child(status(STATUS_SELF))));
+        let told = Arc::new(gone.with_child(user));
+        for to in self.occupants.values() {
+            deliver(to, if to.session == session { &own } else { &told }, effects);
         }
-        let mut user = Element::bare("x", ns::MUC_USER);
-        user.append_child(item(occupant.role(), occupant.affiliation(), Some(&occupant.jid)));
-        for code in statuses {
-            user.append_child(status(code));
-        }
-        presence.with_child(user)
+    }
+
+    fn presence_told(&self, nick: &str, jid: &FullJid, is_owner: bool, payload: Vec<Element>) -> Element {
+        let item = item(role(is_owner), affiliation(is_owner), Some(jid));
+        let user = Element::bare("x", ns::MUC_USER).with_child(item);
+        payload.into_iter().fold(self.presence_of(nick, None), ElementExt::with_child).with_child(user)
     }
 
     /// §7.14. Whoever is not in the room has nothing to leave, and is not told so.
@@ -262,7 +301,7 @@ impl Room {
             Element::bare("x", ns::MUC_USER).with_child(item("none", gone.affiliation(), Some(&gone.jid)));
         let mut own = self.presence_of(&nick, Some("unavailable")).with_opt("id", stanza.attr("id"));
         own.append_child(user.with_child(status(STATUS_SELF)));
-        deliver(&gone, own, effects);
+        deliver(&gone, &Arc::new(own), effects);
         self.session_gone(sender.session, effects);
         Ok(())
     }
@@ -285,8 +324,10 @@ impl Room {
         }
         let mut message = without_claims(stanza);
         message.put("from", Some(&from));
+        message.put("to", None);
+        let message = Arc::new(message);
         for to in self.occupants.values() {
-            deliver(to, message.clone(), effects);
+            deliver(to, &message, effects);
         }
         Ok(())
     }
@@ -303,8 +344,9 @@ impl Room {
         let to = self.occupants.get(nick).ok_or(Condition::ItemNotFound)?;
         let mut message = without_claims(stanza);
         message.put("from", Some(&self.occupant_jid(own)));
+        message.put("to", None);
         message.append_child(Element::bare("x", ns::MUC_USER));
-        deliver(to, message, effects);
+        deliver(to, &Arc::new(message), effects);
         Ok(())
     }
 
@@ -325,7 +367,8 @@ impl Room {
         }
         let mut iq = stanza.clone();
         iq.put("from", Some(&self.occupant_jid(own)));
-        deliver(to, iq, effects);
+        iq.put("to", None);
+        deliver(to, &Arc::new(iq), effects);
         Ok(())
     }
 
@@ -376,23 +419,15 @@ impl Room {
         if let Some(reason) = wish.get_child("reason", ns::MUC_ADMIN) {
             item.append_child(Element::bare("reason", ns::MUC_USER).with_text(&reason.text()));
         }
-        let presence = self.presence_of(nick, Some("unavailable"));
-        for to in self.occupants.values() {
-            let mut user =
-                Element::bare("x", ns::MUC_USER).with_child(item.clone()).with_child(status(STATUS_KICKED));
-            if to.session == kicked.session {
-                user.append_child(status(STATUS_SELF));
-            }
-            deliver(to, presence.clone().with_child(user), effects);
-        }
-        self.occupants.remove(nick);
+        self.tell_gone(nick, kicked.session, item, STATUS_KICKED, effects);
+        self.take_out(nick);
         Ok(())
     }
 }
 
-fn deliver(to: &Occupant, mut stanza: Element, effects: &mut Vec<Effect>) {
-    stanza.put("to", Some(to.jid.as_str()));
-    effects.push(Effect::Deliver { to: to.session, stanza });
+/// `stanza` has no `to`: it is the same for all.
+fn deliver(to: &Occupant, stanza: &Arc<Element>, effects: &mut Vec<Effect>) {
+    effects.push(Effect::Deliver { to: to.session, stanza: Arc::clone(stanza) });
 }
 
 fn item(role: &str, affiliation: &str, jid: Option<&FullJid>) -> Element {
