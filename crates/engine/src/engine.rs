@@ -16,7 +16,7 @@ use crate::log::{JobLog, LogPage, LogWriter, read_page};
 use crate::nodes::{self, Nodes, PostgresStore};
 use crate::own::OwnAddresses;
 use crate::query::Found;
-use crate::quota::Quotas;
+use crate::quota::{InForce, Quotas};
 use crate::recover::remove_orphans;
 use crate::registry::Registry;
 use crate::retention;
@@ -115,7 +115,7 @@ pub struct Engine(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) limits: Limits,
     /// Of new jobs; [`Inner::quotas`] gives them.
-    quotas: RwLock<Arc<Quotas>>,
+    quotas: RwLock<Arc<InForce>>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) folders: Folders,
     pub(crate) registry: Registry,
@@ -431,7 +431,7 @@ impl Engine {
     /// ([`Quotas::server`]) stay as they are.
     pub fn replace_quotas(&self, quotas: Quotas) {
         let mut current = self.0.quotas.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(Quotas { server: current.server.clone(), ..quotas });
+        *current = Arc::new(InForce::new(Quotas { server: current.quotas.server.clone(), ..quotas }));
     }
 
     /// Who has how many jobs and bytes, beside the limits that hold for them: the server, every user, every process.
@@ -514,7 +514,7 @@ fn mark(folders: &Folders, is_postgres: bool) -> std::io::Result<()> {
 
 impl Inner {
     /// The limits that hold for a job submitted now.
-    pub(crate) fn quotas(&self) -> Arc<Quotas> {
+    pub(crate) fn quotas(&self) -> Arc<InForce> {
         Arc::clone(&self.quotas.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -581,7 +581,7 @@ impl Inner {
             nodes,
             _lock: lock,
             limits,
-            quotas: RwLock::new(Arc::new(quotas)),
+            quotas: RwLock::new(Arc::new(InForce::new(quotas))),
             folders,
             board,
             store,

@@ -4,6 +4,7 @@ use crate::hours::Hours;
 use crate::quota::{Terms, find};
 use anabranch_model::{Error, Limit, LimitKind, ProcessId, Timestamp, UserName};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Whose a job is; all jobs of nobody in particular together are one owner's.
@@ -25,7 +26,7 @@ pub(crate) struct Ledger {
 #[derive(Default)]
 struct Account {
     /// Limits, as they were when it was last asked.
-    limits: Vec<Limit>,
+    limits: Arc<[Limit]>,
     /// Jobs whose run has not begun: in the queue, on their way to it, or waiting for their process.
     waiting: usize,
     hours: Hours,
@@ -65,7 +66,7 @@ pub struct Usage {
     /// Bytes kept: inputs and outputs.
     pub stored_bytes: u64,
     /// The limits of these, as they were when the last job was accepted.
-    pub limits: Vec<Limit>,
+    pub limits: Arc<[Limit]>,
 }
 
 /// Whose jobs are counted.
@@ -100,7 +101,7 @@ impl Usage {
 
 impl Ledger {
     pub(crate) fn new(of_server: Vec<Limit>) -> Self {
-        let server = Account { limits: of_server, ..Account::default() };
+        let server = Account { limits: of_server.into(), ..Account::default() };
         Self { server, owners: HashMap::new(), processes: HashMap::new() }
     }
 
@@ -117,9 +118,9 @@ impl Ledger {
 
     fn check(&mut self, asked: &Asked<'_>, running: Running, now: Timestamp) -> Result<(), Error> {
         let owner = self.owners.entry(asked.owner.clone()).or_default();
-        owner.limits.clone_from(&asked.terms.owner);
+        owner.limits = Arc::clone(&asked.terms.owner);
         let process = self.processes.entry(asked.process.clone()).or_default();
-        process.limits.clone_from(&asked.terms.process);
+        process.limits = Arc::clone(&asked.terms.process);
         let accounts =
             [(&mut self.server, running.server), (owner, running.owner), (process, running.process)];
         // A job that can begin at once does not wait: what is free for it is what its narrowest limit leaves.
@@ -273,7 +274,7 @@ impl Account {
             queued: self.waiting as u64,
             hourly: self.hours.count(now),
             stored_bytes: self.stored_bytes,
-            limits: self.limits.clone(),
+            limits: Arc::clone(&self.limits),
             of,
         }
     }

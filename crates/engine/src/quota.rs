@@ -2,7 +2,11 @@
 
 use anabranch_model::{Limit, LimitKind, LimitOf, Priority, ProcessId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Most terms that are remembered, of roles and processes: some hundred bytes each. Roles may come from issuers of tokens, in any number.
+const REMEMBERED_MAX: usize = 4096;
 
 /// Limits of a user, of the users of a role, or of a process. What is left out is not limited here; of several that
 /// hold for a job the strictest counts.
@@ -75,18 +79,28 @@ pub struct Terms {
     /// What goes before what.
     pub(crate) priority: Priority,
     /// Limits of its owner, the strictest of each kind.
-    pub(crate) owner: Vec<Limit>,
+    pub(crate) owner: Arc<[Limit]>,
     /// Limits of its process, the strictest of each kind.
-    pub(crate) process: Vec<Limit>,
+    pub(crate) process: Arc<[Limit]>,
     /// How long it is kept when it has finished, seconds; where nothing is said, as long as all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) results_keep_s: Option<u64>,
     /// How long its outputs are kept, seconds, by patterns of their media types.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) outputs_keep_s: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub(crate) outputs_keep_s: Arc<BTreeMap<String, u64>>,
+}
+
+fn is_empty(keep_s: &BTreeMap<String, u64>) -> bool {
+    keep_s.is_empty()
 }
 
 impl Terms {
+    /// What of it still holds once the job has ended: how long is kept what.
+    pub(crate) fn after_the_end(&self) -> Self {
+        let (results_keep_s, outputs_keep_s) = (self.results_keep_s, Arc::clone(&self.outputs_keep_s));
+        Self { results_keep_s, outputs_keep_s, ..Self::default() }
+    }
+
     /// How long outputs of a media type are kept, seconds; `None` for as long as their job. Parameters of the type may be meant or not.
     pub(crate) fn output_keep_s(&self, media_type: &str) -> Option<u64> {
         let whole = media_type.to_ascii_lowercase();
@@ -116,9 +130,43 @@ pub(crate) fn find(limits: &[Limit], kind: LimitKind) -> Option<&Limit> {
     limits.iter().find(|limit| limit.kind == kind)
 }
 
-impl Quotas {
-    /// What holds for a job of someone with these roles, who may have asked for a priority.
+/// The quotas in force, and the terms that have followed from them: the same roles get the same ones for a process.
+pub(crate) struct InForce {
+    pub(crate) quotas: Quotas,
+    terms: Mutex<HashMap<Vec<String>, HashMap<ProcessId, Terms>>>,
+}
+
+impl InForce {
+    pub(crate) fn new(quotas: Quotas) -> Self {
+        Self { quotas, terms: Mutex::default() }
+    }
+
+    /// What holds for a job of someone with these roles, who may have asked for a priority: that lowers the one that their limits give, and
+    /// never raises it.
     pub(crate) fn terms(&self, roles: &[String], process: &ProcessId, wanted: Option<Priority>) -> Terms {
+        let mut terms = self.given(roles, process);
+        // The greatest goes last.
+        terms.priority = wanted.map_or(terms.priority, |wanted| terms.priority.max(wanted));
+        terms
+    }
+
+    fn given(&self, roles: &[String], process: &ProcessId) -> Terms {
+        let mut known = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(terms) = known.get(roles).and_then(|of_roles| of_roles.get(process)) {
+            return terms.clone();
+        }
+        if known.values().map(HashMap::len).sum::<usize>() >= REMEMBERED_MAX {
+            known.clear();
+        }
+        let terms = self.quotas.terms(roles, process);
+        known.entry(roles.to_vec()).or_default().insert(process.clone(), terms.clone());
+        terms
+    }
+}
+
+impl Quotas {
+    /// What holds for a job of someone with these roles.
+    fn terms(&self, roles: &[String], process: &ProcessId) -> Terms {
         let of_roles = roles.iter().filter_map(|role| self.roles.get_key_value(role));
         let of_roles = of_roles.map(|(role, quota)| (quota, LimitOf::Role(role.clone())));
         let owner: Vec<_> = std::iter::once((&self.each_user, LimitOf::EachUser)).chain(of_roles).collect();
@@ -127,14 +175,13 @@ impl Quotas {
             processes.map(|(pattern, quota)| (quota, LimitOf::Process(pattern.clone()))).collect();
         let all =
             || std::iter::once(&self.server).chain(owner.iter().chain(&process).map(|(quota, _)| *quota));
-        // The greatest goes last.
-        let given = all().filter_map(|quota| quota.priority).max().unwrap_or_default();
         Terms {
-            priority: wanted.map_or(given, |wanted| given.max(wanted)),
-            owner: strictest(&owner),
-            process: strictest(&process),
+            // The greatest goes last.
+            priority: all().filter_map(|quota| quota.priority).max().unwrap_or_default(),
+            owner: strictest(&owner).into(),
+            process: strictest(&process).into(),
             results_keep_s: all().filter_map(|quota| quota.results_keep_s).min(),
-            outputs_keep_s: shortest(all().flat_map(|quota| &quota.outputs_keep_s)),
+            outputs_keep_s: shortest(all().flat_map(|quota| &quota.outputs_keep_s)).into(),
         }
     }
 
@@ -205,6 +252,7 @@ mod tests {
                 .into(),
             ..Quotas::default()
         };
+        let quotas = InForce::new(quotas);
         let given =
             |role: &str, wanted| quotas.terms(&[role.into()], &ProcessId::new("x").unwrap(), wanted).priority;
         for (role, wanted, expected) in [
@@ -232,7 +280,7 @@ mod tests {
             processes: [("ndwi".into(), keep(&[("image/*", 9000), ("image/tiff", 60)]))].into(),
             ..Quotas::default()
         };
-        let terms = quotas.terms(&[], &ProcessId::new("ndwi").unwrap(), None);
+        let terms = quotas.terms(&[], &ProcessId::new("ndwi").unwrap());
         for (media_type, expected) in [
             ("image/png", 3600),
             ("Image/TIFF", 60),
@@ -241,7 +289,7 @@ mod tests {
         ] {
             assert_eq!(terms.output_keep_s(media_type), Some(expected), "{media_type}");
         }
-        let others = quotas.terms(&[], &ProcessId::new("echo").unwrap(), None);
+        let others = quotas.terms(&[], &ProcessId::new("echo").unwrap());
         assert_eq!(others.output_keep_s("image/tiff"), Some(3600));
         assert_eq!(Terms::default().output_keep_s("image/tiff"), None);
     }
@@ -261,7 +309,7 @@ mod tests {
         };
         let roles = ["guest".into(), "lab".into(), "unknown".into()];
         let id = |id: &str| ProcessId::new(id).unwrap();
-        let terms = quotas.terms(&roles, &id("slower"), Some(Priority::High));
+        let terms = quotas.terms(&roles, &id("slower"));
         let queued = find(&terms.owner, LimitKind::QueuedJobs).unwrap();
         assert_eq!((queued.max, &queued.of), (2, &LimitOf::Role("guest".into())));
         assert_eq!(find(&terms.process, LimitKind::QueuedJobs).unwrap().max, 7);
@@ -270,7 +318,7 @@ mod tests {
         assert_eq!(terms.priority, Priority::Low);
         let stored = serde_json::to_string(&terms).unwrap();
         assert_eq!(serde_json::from_str::<Terms>(&stored).unwrap(), terms);
-        assert!(quotas.terms(&[], &id("other"), None).process.is_empty());
-        assert!(Quotas::default().terms(&roles, &id("x"), None).is_plain());
+        assert!(quotas.terms(&[], &id("other")).process.is_empty());
+        assert!(Quotas::default().terms(&roles, &id("x")).is_plain());
     }
 }

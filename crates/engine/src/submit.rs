@@ -179,8 +179,11 @@ impl Inner {
         let job = Job { owner: submitter.owner.clone(), ..job };
         let outputs = Outputs::new(std::mem::take(&mut bound.outputs));
         let outputs = self.shared_outputs.of(&request.process, outputs);
-        let request = StoredRequest { request, outputs, terms };
+        // Nobody repeats a run whose client has waited for it: after a crash its limits are of no use.
+        let kept = if sync { terms.after_the_end() } else { terms.clone() };
+        let mut request = StoredRequest { request, outputs, terms: kept };
         let json = write_request(&request, self.folders.root());
+        request.terms = terms;
         let parts = LiveParts {
             shown: Vec::new(),
             job,

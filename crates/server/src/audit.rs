@@ -1,7 +1,7 @@
 //! The audit log: who did what from where, one JSON object a line. Nothing in it is a secret: neither passwords nor tokens nor inputs.
 //!
-//! A line is written before the answer leaves, by one `write` to a file opened for appending, so that the command line may write to it
-//! while the server does. That takes microseconds and needs no thread of its own.
+//! A line is written before the answer leaves, by one `write` to a file opened for appending, so that many threads may write to it at once,
+//! and the command line while the server does. That takes microseconds and needs no thread of its own.
 
 use crate::http::Caller;
 use anabranch_model::{JobId, ProcessId, Timestamp};
@@ -11,12 +11,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 /// Where the log is cut: it is renamed to `….1`, and those before to `….2` and so on.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Old logs that are kept.
 const FILES_MAX: u32 = 5;
+/// Between two looks whether the file is full or moved away: some thousand lines at most.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What happened.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +40,11 @@ pub(crate) enum Event<'a> {
 /// The log.
 pub(crate) struct Audit {
     path: PathBuf,
-    file: Mutex<File>,
+    /// Only who puts another file there needs it alone.
+    file: RwLock<File>,
+    opened: Instant,
+    /// When the next look is due, ms after it was opened.
+    look_ms: AtomicU64,
 }
 
 impl Audit {
@@ -45,8 +53,8 @@ impl Audit {
     /// # Errors
     /// Names the file.
     pub(crate) fn open(path: PathBuf) -> anyhow::Result<Self> {
-        let file = Mutex::new(open(&path).with_context(|| format!("can't write {}", path.display()))?);
-        Ok(Self { path, file })
+        let file = RwLock::new(open(&path).with_context(|| format!("can't write {}", path.display()))?);
+        Ok(Self { path, file, opened: Instant::now(), look_ms: AtomicU64::new(0) })
     }
 
     /// Something happened by a request.
@@ -65,11 +73,27 @@ impl Audit {
         // Made of texts only.
         let Ok(mut text) = serde_json::to_string(&line) else { return };
         text.push('\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = cut(&self.path, &mut file).and_then(|()| file.write_all(text.as_bytes()));
+        let written = self.look(Instant::now()).and_then(|()| {
+            let mut file: &File = &self.file.read().unwrap_or_else(PoisonError::into_inner);
+            file.write_all(text.as_bytes())
+        });
         if let Err(error) = written {
             tracing::error!(%error, path = %self.path.display(), "the audit log can't be written");
         }
+    }
+
+    /// Where it is time to, begins a new file if the old one is full or has been moved away.
+    fn look(&self, now: Instant) -> std::io::Result<()> {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (now, due) = (ms(now.duration_since(self.opened)), self.look_ms.load(Ordering::Relaxed));
+        let next = now.saturating_add(ms(LOOK));
+        // Of many who come at once one looks.
+        let is_mine = now >= due
+            && self.look_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_mine {
+            return cut(&self.path, &mut self.file.write().unwrap_or_else(PoisonError::into_inner));
+        }
+        Ok(())
     }
 }
 
@@ -155,6 +179,7 @@ mod tests {
         let line: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!((&line["event"], &line["name"]), (&"user added".into(), &"a\"nna\n".into()));
         fs::rename(&path, folder.path().join("moved")).unwrap();
+        audit.look(Instant::now() + LOOK * 2).unwrap();
         audit.record_local(Event::LoginFailed { why: "wrong" });
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
     }
