@@ -295,6 +295,23 @@ mod tests {
     }
 
     #[test]
+    fn terms_are_remembered_in_bounds_and_end_with_the_job_but_for_what_is_kept() {
+        let quota = Quota { queued_jobs_max: Some(1), results_keep_s: Some(60), ..Quota::default() };
+        let quotas = InForce::new(Quotas { each_user: quota, ..Quotas::default() });
+        let process = ProcessId::new("echo").unwrap();
+        for n in 0..=REMEMBERED_MAX {
+            let (first, again) =
+                (quotas.given(&[n.to_string()], &process), quotas.given(&[n.to_string()], &process));
+            assert!(Arc::ptr_eq(&first.owner, &again.owner));
+        }
+        let known = quotas.terms.lock().unwrap();
+        assert_eq!(known.values().map(HashMap::len).sum::<usize>(), 1);
+        let terms = &known[&[REMEMBERED_MAX.to_string()][..]][&process];
+        let after = terms.after_the_end();
+        assert_eq!((terms.owner.len(), after.owner.len(), after.results_keep_s), (1, 0, Some(60)));
+    }
+
+    #[test]
     fn the_strictest_counts_and_says_whose_it_is() {
         let quota = |queued, run| Quota { queued_jobs_max: queued, run_s_max: run, ..Quota::default() };
         let quotas = Quotas {

@@ -3,14 +3,16 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Longest name of a user, in characters: what an e-mail address or the subject of a token can have.
 pub const USER_NAME_CHARS_MAX: usize = 128;
 
 /// Name of a user: 1 to [`USER_NAME_CHARS_MAX`] characters, no control characters, no `/`. Compared with regard to case.
+/// All clones share one text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct UserName(String);
+pub struct UserName(Arc<str>);
 
 /// A text that is no user name. It is not repeated: it may be a password in the wrong place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +35,7 @@ impl UserName {
         if text.chars().any(|c| c.is_control() || c == '/') {
             return Err(InvalidUserName("must have no control characters and no '/'"));
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The name as text.
@@ -59,7 +61,7 @@ impl FromStr for UserName {
 
 impl From<UserName> for String {
     fn from(name: UserName) -> Self {
-        name.0
+        name.0.as_ref().to_owned()
     }
 }
 

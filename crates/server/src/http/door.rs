@@ -127,11 +127,11 @@ fn keep_private(response: &mut Response) {
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("authorization"));
     let rule = match headers.get(header::CACHE_CONTROL).and_then(|rule| rule.to_str().ok()) {
-        None => "private, no-cache".to_owned(),
+        None => Ok(HeaderValue::from_static("private, no-cache")),
         Some(rule) if rule.contains("no-store") => return,
-        Some(rule) => format!("private, {rule}"),
+        Some(rule) => HeaderValue::from_str(&format!("private, {rule}")),
     };
-    if let Ok(rule) = HeaderValue::from_str(&rule) {
+    if let Ok(rule) = rule {
         headers.insert(header::CACHE_CONTROL, rule);
     }
 }
