@@ -1,15 +1,17 @@
 //! What came back, read under the caps of the fetch.
 
+use std::fs::File;
 use std::future::poll_fn;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
-use tokio::fs::File;
-use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::clock::Clock;
@@ -18,8 +20,8 @@ use crate::policy::Policy;
 use crate::request::Method;
 use crate::unpack::Unpacker;
 
-/// Buffer before the file that a body is saved to, bytes: fewer trips to the blocking pool.
-const SAVE_BUFFER_BYTES: usize = 256 * 1024;
+/// How much of a body is saved at once, bytes: fewer trips to the blocking pool. Two such blocks are held at most.
+const SAVE_BLOCK_BYTES: usize = 256 * 1024;
 
 /// Most bytes reserved on the word of a `Content-Length` alone.
 const RESERVE_BYTES_MAX: u64 = 64 * 1024;
@@ -216,29 +218,49 @@ impl Response {
             EgressError { reference: reference.clone(), fault, inside: false }
         };
         let mut file = PartialFile::create(path).await.map_err(failed)?;
-        let (mut written, mut shown) = (0, 0);
+        let mut block = Vec::with_capacity(SAVE_BLOCK_BYTES);
+        let mut shown = 0;
         told(shown);
         loop {
             let piece = {
                 let mut next = pin!(self.chunk());
-                let at_hand = poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
-                // As long as bytes come at once they are collected; a pause is used to pass them on.
-                let is_enough = written - shown >= SAVE_BUFFER_BYTES as u64;
-                if written > shown && (at_hand.is_pending() || is_enough) {
-                    file.writer.flush().await.map_err(failed)?;
-                    shown = written;
-                    told(shown);
-                }
-                match at_hand {
-                    Poll::Ready(piece) => piece?,
-                    Poll::Pending => next.await?,
+                loop {
+                    let at_hand = poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
+                    if let Poll::Ready(piece) = at_hand {
+                        break piece?;
+                    }
+                    // As long as bytes come at once they are collected; a pause is used to pass them on.
+                    if !block.is_empty() && file.is_at_rest() {
+                        block = file.begin(block);
+                    }
+                    tokio::select! {
+                        biased;
+                        piece = &mut next => break piece?,
+                        written = file.written(), if !file.is_at_rest() => {
+                            shown += written.map_err(failed)?;
+                            told(shown);
+                        }
+                    }
                 }
             };
             let Some(piece) = piece else { break };
-            file.writer.write_all(&piece).await.map_err(failed)?;
-            written += piece.len() as u64;
+            block.extend_from_slice(&piece);
+            if block.len() >= SAVE_BLOCK_BYTES {
+                // One block is written while the next one comes, and no third is begun before that.
+                let before = file.written().await.map_err(failed)?;
+                block = file.begin(block);
+                if before > 0 {
+                    shown += before;
+                    told(shown);
+                }
+            }
         }
-        file.finish().await.map_err(failed)?;
+        file.written().await.map_err(failed)?;
+        if !block.is_empty() {
+            file.begin(block);
+            file.written().await.map_err(failed)?;
+        }
+        file.keep();
         Ok(self.bytes_read)
     }
 
@@ -270,33 +292,57 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// A file that disappears unless it is finished.
+/// A file that disappears unless it is kept.
 struct PartialFile {
-    writer: BufWriter<File>,
+    file: Arc<File>,
+    /// A block on its way to the file.
+    writing: Option<JoinHandle<io::Result<Vec<u8>>>>,
+    /// The block that was written last, for the next one.
+    spare: Vec<u8>,
     path: Option<PathBuf>,
 }
 
 impl PartialFile {
-    async fn create(path: &Path) -> std::io::Result<Self> {
+    async fn create(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
         // The guard is made where the file is: a caller that leaves while the file is being created drops the
         // closure's result, and the file with it.
         tokio::task::spawn_blocking(move || Self::create_blocking(path)).await?
     }
 
-    fn create_blocking(path: PathBuf) -> std::io::Result<Self> {
+    fn create_blocking(path: PathBuf) -> io::Result<Self> {
         // `create_new`: never through a link that someone else placed there, never over another job's file.
-        let file = std::fs::File::options().write(true).create_new(true).open(&path)?;
-        Ok(Self {
-            writer: BufWriter::with_capacity(SAVE_BUFFER_BYTES, File::from_std(file)),
-            path: Some(path),
-        })
+        let file = File::options().write(true).create_new(true).open(&path)?;
+        Ok(Self { file: Arc::new(file), writing: None, spare: Vec::new(), path: Some(path) })
     }
 
-    async fn finish(mut self) -> std::io::Result<()> {
-        self.writer.flush().await?;
+    /// Nothing is being written.
+    fn is_at_rest(&self) -> bool {
+        self.writing.is_none()
+    }
+
+    /// Begins to write a block, where nothing is being written; gives an empty one.
+    fn begin(&mut self, block: Vec<u8>) -> Vec<u8> {
+        let file = Arc::clone(&self.file);
+        let write = move || (&*file).write_all(&block).map(|()| block);
+        self.writing = Some(tokio::task::spawn_blocking(write));
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Until nothing is being written; gives how many bytes have been written since. Nothing is lost where this future is dropped.
+    async fn written(&mut self) -> io::Result<u64> {
+        let Some(writing) = &mut self.writing else { return Ok(0) };
+        let block = writing.await;
+        self.writing = None;
+        let mut block = block??;
+        let bytes = block.len() as u64;
+        block.clear();
+        self.spare = block;
+        Ok(bytes)
+    }
+
+    fn keep(mut self) {
         self.path = None;
-        Ok(())
     }
 }
 
