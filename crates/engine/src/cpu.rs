@@ -2,13 +2,15 @@
 
 use crate::slots::FairSlots;
 use anabranch_model::{
-    Algorithm, AlgorithmSink, BoxFuture, Error, Execution, Inputs, LogLine, LogSource, OutputSink, Prepared,
-    Process, ProcessDescription, Value,
+    Algorithm, AlgorithmSink, BoxFuture, Error, Execution, HelperSink, Inputs, LogLine, LogSource,
+    OutputSink, Prepared, Process, ProcessDescription, Value,
 };
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -22,6 +24,19 @@ pub(crate) struct CpuPool {
     threads: rayon::ThreadPool,
     /// Who waits here when full: the runs of algorithms, at most `parallel_runs_max` of them and the parts of their streams.
     slots: Arc<FairSlots>,
+    /// Threads beside these that help with a run while one of these has nothing to do. They are none of these because who waits on one of these for
+    /// its half takes up whatever run comes next, and is not back before that has ended.
+    helpers: AtomicUsize,
+    stack_bytes: usize,
+}
+
+/// The place of a thread that helps, given back when dropped.
+struct Helping<'a>(&'a CpuPool);
+
+impl Drop for Helping<'_> {
+    fn drop(&mut self) {
+        self.0.helpers.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl CpuPool {
@@ -32,12 +47,12 @@ impl CpuPool {
             .thread_name(|n| format!("anabranch-cpu-{n}"))
             .build()?;
         let slots = FairSlots::new(threads.current_num_threads() * RUNS_PER_THREAD);
-        Ok(Self { threads, slots })
+        Ok(Self { threads, slots, helpers: AtomicUsize::new(0), stack_bytes })
     }
 
     /// Does work on one of the threads, once there is a slot. All that the work holds is dropped before this returns.
     async fn run<T: Send + 'static>(
-        &self,
+        self: &Arc<Self>,
         sink: Arc<dyn OutputSink>,
         work: impl FnOnce(&BlockingSink<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
@@ -48,22 +63,33 @@ impl CpuPool {
         };
         let (end, ended) = oneshot::channel();
         let runtime = Handle::current();
+        let pool = Arc::clone(self);
         self.threads.spawn(move || {
             let result = if sink.is_cancelled() {
                 Err(Error::Dismissed)
             } else {
-                let meter = sink.cpu_s_max().map(|_limited| Cell::new(thread_time()));
-                let blocking = BlockingSink { sink: sink.as_ref(), runtime, meter };
-                let result = catch_unwind(AssertUnwindSafe(|| work(&blocking)))
-                    .unwrap_or_else(|payload| Err(crate::run::panicked(payload.as_ref())));
-                blocking.measure();
-                result
+                let sink = sink.as_ref();
+                let blocking = BlockingSink { sink, runtime, pool: &pool, meter: Meter::new(sink) };
+                catch_unwind(AssertUnwindSafe(|| work(&blocking)))
+                    .unwrap_or_else(|payload| Err(crate::run::panicked(payload.as_ref())))
             };
-            drop((sink, slot));
+            drop((sink, slot, pool));
             // Nobody listens any more only where the whole runtime is gone.
             let _ = end.send(result);
         });
         ended.await.unwrap_or_else(|_lost| Err(Error::internal("a CPU thread lost its run")))
+    }
+
+    /// A place for a thread that helps, where a processor has nothing to do.
+    fn helping(&self) -> Option<Helping<'_>> {
+        self.helpers.fetch_add(1, Ordering::AcqRel);
+        let helping = Helping(self);
+        (!self.is_overfull()).then_some(helping)
+    }
+
+    /// There are more runs and helpers than processors.
+    fn is_overfull(&self) -> bool {
+        self.slots.taken() + self.helpers.load(Ordering::Acquire) > self.threads()
     }
 
     /// How many threads there are.
@@ -121,13 +147,32 @@ impl Process for CpuProcess {
     }
 }
 
-/// The sink for code that blocks.
-struct BlockingSink<'a> {
+/// Processor time of a thread that works for a run.
+struct Meter<'a> {
     sink: &'a dyn OutputSink,
-    runtime: Handle,
-    /// Processor time of this thread when it was last told, where it is limited. What other threads do for the run in parallel loops is
-    /// not seen.
-    meter: Option<Cell<Duration>>,
+    /// That of the thread when it was last told, where it is limited.
+    told: Option<Cell<Duration>>,
+}
+
+impl<'a> Meter<'a> {
+    /// Counts that of this thread, from now on.
+    fn new(sink: &'a dyn OutputSink) -> Self {
+        Self { sink, told: sink.cpu_s_max().map(|_limited| Cell::new(thread_time())) }
+    }
+
+    /// Tells how much has been used since it was last told.
+    fn measure(&self) {
+        if let Some(told) = &self.told {
+            let now = thread_time();
+            self.sink.used_cpu(now.saturating_sub(told.replace(now)));
+        }
+    }
+}
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        self.measure();
+    }
 }
 
 /// Processor time that this thread has used.
@@ -136,13 +181,30 @@ fn thread_time() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
-impl BlockingSink<'_> {
-    /// Tells how much has been used since it was last told.
-    fn measure(&self) {
-        if let Some(meter) = &self.meter {
-            let now = thread_time();
-            self.sink.used_cpu(now.saturating_sub(meter.replace(now)));
-        }
+/// The sink for code that blocks.
+struct BlockingSink<'a> {
+    sink: &'a dyn OutputSink,
+    runtime: Handle,
+    pool: &'a CpuPool,
+    /// What the threads of the pool do for the run in parallel loops is not seen.
+    meter: Meter<'a>,
+}
+
+/// What a thread that helps is told.
+struct Helper<'a> {
+    sink: &'a dyn OutputSink,
+    pool: &'a CpuPool,
+    meter: Meter<'a>,
+}
+
+impl HelperSink for Helper<'_> {
+    fn is_cancelled(&self) -> bool {
+        self.meter.measure();
+        self.sink.is_cancelled()
+    }
+
+    fn is_needed_elsewhere(&self) -> bool {
+        self.pool.is_overfull()
     }
 }
 
@@ -161,11 +223,36 @@ impl AlgorithmSink for BlockingSink<'_> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.measure();
+        self.meter.measure();
         self.sink.is_cancelled()
     }
 
     fn scratch(&self) -> &Path {
         self.sink.scratch()
+    }
+
+    fn share(
+        &self,
+        work: &mut dyn FnMut() -> Result<(), Error>,
+        help: &(dyn Fn(&dyn HelperSink) + Sync),
+    ) -> Result<(), Error> {
+        let Some(helping) = self.pool.helping() else { return work() };
+        let (sink, pool) = (self.sink, self.pool);
+        thread::scope(|scope| {
+            let helper = move || {
+                let _until_then = helping;
+                help(&Helper { sink, pool, meter: Meter::new(sink) });
+            };
+            let helper = thread::Builder::new()
+                .name("anabranch-help".into())
+                .stack_size(pool.stack_bytes)
+                .spawn_scoped(scope, helper);
+            let worked = work();
+            // Where there is no thread to be had, all was done here.
+            match helper.map(thread::ScopedJoinHandle::join) {
+                Ok(Err(payload)) => resume_unwind(payload),
+                Ok(Ok(())) | Err(_) => worked,
+            }
+        })
     }
 }

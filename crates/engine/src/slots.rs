@@ -36,6 +36,11 @@ impl FairSlots {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many slots are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.queue().running()
+    }
+
     /// A slot, once it is this owner's turn.
     pub(crate) async fn acquire(self: &Arc<Self>, owner: Owner) -> Slot {
         let (sender, receiver) = oneshot::channel();

@@ -10,6 +10,7 @@ mod classes;
 mod conversion;
 mod data_folder;
 mod dismissing;
+mod help;
 mod life;
 mod limits;
 mod listing;

@@ -36,8 +36,8 @@ pub use job::{Applied, DismissedBy, Job, JobEvent, JobState, Outcome, Removal};
 pub use limit::{Limit, LimitKind, LimitOf, LimitSort};
 pub use priority::Priority;
 pub use process::{
-    Algorithm, AlgorithmSink, Arriving, ArrivingData, BoxFuture, ChunkReader, Execution, Feed, LogLine,
-    LogSource, OnRestart, OutputSink, Prepared, Process, ProcessAround, SinkAround,
+    Algorithm, AlgorithmSink, Arriving, ArrivingData, BoxFuture, ChunkReader, Execution, Feed, HelperSink,
+    LogLine, LogSource, OnRestart, OutputSink, Prepared, Process, ProcessAround, SinkAround,
 };
 pub use request::{
     ExecuteRequest, ExecutionMode, FormatHint, HttpMethod, InputData, InputItem, OutputRequest, Reference,

@@ -441,4 +441,27 @@ pub trait AlgorithmSink {
 
     /// A folder of this run's own.
     fn scratch(&self) -> &Path;
+
+    /// Does `work` here. Where a processor has nothing else to do, `help` does some of it on a thread of its own meanwhile; both have ended when this
+    /// returns. `work` does whatever `help` does not, which may be never called.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    fn share(
+        &self,
+        work: &mut dyn FnMut() -> Result<(), Error>,
+        help: &(dyn Fn(&dyn HelperSink) + Sync),
+    ) -> Result<(), Error> {
+        let _alone = help;
+        work()
+    }
+}
+
+/// What a thread that helps with a run is told; see [`AlgorithmSink::share`].
+pub trait HelperSink {
+    /// The run is to be ended.
+    fn is_cancelled(&self) -> bool;
+
+    /// Another run has come to need the processor: whoever helps ends soon, within a few milliseconds.
+    fn is_needed_elsewhere(&self) -> bool;
 }
