@@ -6,6 +6,7 @@
 //!
 //! Read these three first: [`SimplifyDouglasPeucker`] (an algorithm), [`Echo`] (a process), [`all_algorithms`].
 
+mod batches;
 mod describe;
 mod echo;
 mod ndwi;

@@ -27,11 +27,12 @@
 mod feature;
 mod line;
 
+use crate::batches::{self, Work, Worker};
 use crate::describe::{built_in, geojson, input, output, paper, range, words, written_as, written_geojson};
-use crate::progress::Progress;
 use crate::refusal;
 use crate::result_writer::ResultWriter;
-use anabranch_formats::geojson::{self, Feature, Piece, Splitter};
+use anabranch_formats::geojson::{self, Feature, Piece};
+use anabranch_formats::{Extent, facts_of_geojson};
 use anabranch_model::{
     Algorithm, AlgorithmSink, Chunking, ComplexValue, Cut, DataDescription, Error, Inputs, LiteralType,
     Occurs, ProcessDescription, Value,
@@ -113,30 +114,67 @@ impl Algorithm for SimplifyDouglasPeucker {
         let ComplexValue { data, format, .. } = inputs.complex("data")?;
         let tolerance = inputs.number("tolerance")?;
         let reader = data.open().map_err(|error| Error::internal(format!("input 'data': {error}")))?;
-        let is_cancelled = || sink.is_cancelled();
-        let mut simplifier = FeatureSimplifier::new(tolerance, self.distances_per_feature_max, &is_cancelled);
-        let mut splitter = Splitter::new(reader);
-        let mut result = ResultWriter::new(sink.scratch(), "simplified.geojson");
-        let mut progress = Progress::of(data.len());
-        while let Some(piece) = splitter.next().map_err(|error| unreadable(&error))? {
-            match piece {
-                Piece::Between(bytes) => result.write(bytes)?,
-                Piece::Feature(feature) => {
-                    let removals =
-                        simplifier.removals(&feature).map_err(|failure| self.error(failure, &feature))?;
-                    let mut from = 0;
-                    for removal in removals {
-                        result.write(&feature.bytes[from..removal.start])?;
-                        from = removal.end;
-                    }
-                    result.write(&feature.bytes[from..])?;
-                }
-            }
-            progress.report(splitter.offset(), splitter.features(), "simplified", sink)?;
-        }
-        let format = written_as(format, splitter.is_sequence());
-        let value = ComplexValue::new(result.finish()?, format);
+        let result = ResultWriter::new(sink.scratch(), "simplified.geojson");
+        let work = Simplification { tolerance, process: self };
+        let worked = batches::work_on(data, reader, result, &work, sink)?;
+        let format = written_as(format, worked.is_sequence);
+        // Nobody has to read it again for that.
+        let facts = facts_of_geojson(&format, worked.features, worked.extent);
+        let value = ComplexValue { facts, ..ComplexValue::new(worked.data, format) };
         sink.write("result", Value::Complex(value))
+    }
+}
+
+/// What one run does.
+struct Simplification<'a> {
+    tolerance: f64,
+    process: &'a SimplifyDouglasPeucker,
+}
+
+impl Work for Simplification<'_> {
+    fn worker<'a>(&'a self, is_cancelled: &'a dyn Fn() -> bool) -> Box<dyn Worker + 'a> {
+        let budget = self.process.distances_per_feature_max;
+        let simplifier = FeatureSimplifier::new(self.tolerance, budget, is_cancelled);
+        Box::new(Simplifying { simplifier, process: self.process })
+    }
+
+    fn unreadable(&self, error: &geojson::Error) -> Error {
+        unreadable(error)
+    }
+
+    fn done(&self) -> &'static str {
+        "simplified"
+    }
+}
+
+/// Simplifies the features of one thread.
+struct Simplifying<'a> {
+    simplifier: FeatureSimplifier<'a>,
+    process: &'a SimplifyDouglasPeucker,
+}
+
+impl Worker for Simplifying<'_> {
+    fn work(&mut self, piece: &Piece<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        let feature = match piece {
+            Piece::Between(bytes) => {
+                out.extend_from_slice(bytes);
+                return Ok(());
+            }
+            Piece::Feature(feature) => feature,
+        };
+        let removals =
+            self.simplifier.removals(feature).map_err(|failure| self.process.error(failure, feature))?;
+        let mut from = 0;
+        for removal in removals {
+            out.extend_from_slice(&feature.bytes[from..removal.start]);
+            from = removal.end;
+        }
+        out.extend_from_slice(&feature.bytes[from..]);
+        Ok(())
+    }
+
+    fn extent(&self) -> Extent {
+        self.simplifier.extent()
     }
 }
 

@@ -1,11 +1,14 @@
 //! A sink that keeps everything, for tests.
 
 use anabranch_model::{
-    AlgorithmSink, BoxFuture, ComplexValue, Data, Error, Format, LogLine, OutputSink, Value,
+    AlgorithmSink, BoxFuture, ComplexValue, Data, Error, Format, HelperSink, LogLine, OutputSink, Value,
 };
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 /// Makes the scratch folders of tests that run at once different.
@@ -17,11 +20,52 @@ pub(crate) struct TestSink {
     progress: Mutex<Vec<f32>>,
     slept: Mutex<Duration>,
     cancel_after: Option<Duration>,
+    cancelled: AtomicBool,
+    help: Help,
+}
+
+/// Who helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Help {
+    Nobody,
+    /// A thread that has done something before the work begins.
+    First,
+    /// A thread that comes when it comes.
+    Any,
+    /// A thread that is needed elsewhere after whatever it does.
+    Short,
+}
+
+struct Helper<'a> {
+    sink: &'a TestSink,
+    /// Told after the first thing that it has done.
+    begun: SyncSender<()>,
+}
+
+impl HelperSink for Helper<'_> {
+    fn is_cancelled(&self) -> bool {
+        self.sink.cancel_is_due()
+    }
+    fn is_needed_elsewhere(&self) -> bool {
+        let _told_before = self.begun.try_send(());
+        self.sink.help == Help::Short
+    }
 }
 
 impl TestSink {
     pub(crate) fn new() -> Self {
         Self::with(None)
+    }
+
+    pub(crate) fn with_help(help: Help) -> Self {
+        let mut sink = Self::with(None);
+        sink.help = help;
+        sink
+    }
+
+    /// From now on.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
     }
 
     pub(crate) fn cancelled() -> Self {
@@ -44,6 +88,8 @@ impl TestSink {
             progress: Mutex::default(),
             slept: Mutex::default(),
             cancel_after,
+            cancelled: AtomicBool::new(false),
+            help: Help::Nobody,
         }
     }
 
@@ -90,7 +136,7 @@ impl TestSink {
     }
 
     fn cancel_is_due(&self) -> bool {
-        self.cancel_after.is_some_and(|after| self.slept() >= after)
+        self.cancelled.load(Ordering::Acquire) || self.cancel_after.is_some_and(|after| self.slept() >= after)
     }
 }
 
@@ -114,6 +160,28 @@ impl AlgorithmSink for TestSink {
     }
     fn scratch(&self) -> &Path {
         &self.scratch
+    }
+    fn share(
+        &self,
+        work: &mut dyn FnMut() -> Result<(), Error>,
+        help: &(dyn Fn(&dyn HelperSink) + Sync),
+    ) -> Result<(), Error> {
+        if self.help == Help::Nobody {
+            return work();
+        }
+        let (begun, has_begun) = sync_channel(1);
+        thread::scope(|scope| {
+            let helper = scope.spawn(move || help(&Helper { sink: self, begun }));
+            if self.help == Help::First {
+                // An error where it has ended without having done anything.
+                let _ = has_begun.recv();
+            }
+            let worked = work();
+            match helper.join() {
+                Ok(()) => worked,
+                Err(payload) => resume_unwind(payload),
+            }
+        })
     }
 }
 

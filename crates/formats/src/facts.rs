@@ -1,12 +1,14 @@
 //! A quick look at data: how many features it holds, and where it lies.
 
 use crate::convert::Convertible;
-use crate::geojson::{Cursor, Flaw, GeometryFinder, GeometryKind, Piece, Positions, Splitter, read_position};
+use crate::geojson::{
+    Cursor, Flaw, GeometryFinder, GeometryKind, Piece, Point, Positions, Splitter, read_position,
+};
 use crate::raster::GridReader as _;
 use crate::raster::RasterFormat;
 use crate::raster::geotiff;
 use crate::vector::VectorFormat;
-use anabranch_model::{ComplexValue, Data, Facts};
+use anabranch_model::{ComplexValue, Data, Facts, Format};
 
 /// Largest data that is looked through, in bytes: a tenth of a second.
 pub const LOOK_BYTES_MAX: u64 = 32 << 20;
@@ -28,15 +30,25 @@ pub fn look(value: &ComplexValue) -> Facts {
     if value.facts.features.is_some() || value.facts.bbox.is_some() || !can_be_looked_at(value) {
         return value.facts;
     }
-    let (features, bbox) = match Convertible::of(&value.format.media_type) {
-        Some(Convertible::Vector(format)) => {
-            let Some((features, bbox)) = of_geojson(&value.data) else { return value.facts };
-            // The form of 2008 may be in any system.
-            (Some(features), bbox.filter(|_| format != VectorFormat::GeoJson2008))
+    let found = match Convertible::of(&value.format.media_type) {
+        Some(Convertible::Vector(_)) => {
+            let Some((features, extent)) = of_geojson(&value.data) else { return value.facts };
+            facts_of_geojson(&value.format, features, extent)
         }
-        _ => (None, of_geotiff(&value.data)),
+        _ => Facts { bbox: of_geotiff(&value.data), ..Facts::default() },
     };
-    Facts { features, bbox, ..value.facts }
+    Facts { features: found.features, bbox: found.bbox, ..value.facts }
+}
+
+/// What [`look`] would find, for whoever has read all positions while it wrote GeoJSON of the form `format`.
+#[must_use]
+pub fn facts_of_geojson(format: &Format, features: u64, extent: Extent) -> Facts {
+    let in_degrees = match Convertible::of(&format.media_type) {
+        // The form of 2008 may be in any system.
+        Some(Convertible::Vector(format)) => is_geojson(format) && format != VectorFormat::GeoJson2008,
+        Some(Convertible::Raster(_)) | None => false,
+    };
+    Facts { features: Some(features), bbox: extent.0.filter(|_| in_degrees), ..Facts::default() }
 }
 
 fn is_geojson(format: VectorFormat) -> bool {
@@ -48,18 +60,28 @@ fn of_geotiff(data: &Data) -> Option<[f64; 4]> {
 }
 
 /// West, south, east and north of all positions so far; `None` before the first.
-#[derive(Default)]
-struct Extent(Option<[f64; 4]>);
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Extent(Option<[f64; 4]>);
 
 impl Extent {
-    fn add(&mut self, [x, y]: [f64; 2]) {
+    /// One more position.
+    #[inline]
+    pub fn add(&mut self, [x, y]: Point) {
         let [west, south, east, north] = self.0.get_or_insert([x, y, x, y]);
         (*west, *south) = (west.min(x), south.min(y));
         (*east, *north) = (east.max(x), north.max(y));
     }
+
+    /// All positions of another one.
+    pub fn join(&mut self, other: Self) {
+        if let Some([west, south, east, north]) = other.0 {
+            self.add([west, south]);
+            self.add([east, north]);
+        }
+    }
 }
 
-fn of_geojson(data: &Data) -> Option<(u64, Option<[f64; 4]>)> {
+fn of_geojson(data: &Data) -> Option<(u64, Extent)> {
     let mut splitter = Splitter::new(data.open().ok()?);
     let (mut finder, mut positions, mut extent) =
         (GeometryFinder::default(), Positions::default(), Extent::default());
@@ -80,7 +102,7 @@ fn of_geojson(data: &Data) -> Option<(u64, Option<[f64; 4]>)> {
             }
         }
     }
-    Some((splitter.features(), extent.0))
+    Some((splitter.features(), extent))
 }
 
 /// Reads lists of positions within so many lists.
@@ -101,7 +123,6 @@ fn lists(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anabranch_model::Format;
 
     fn facts(media_type: &str, text: &str) -> (Option<u64>, Option<[f64; 4]>) {
         let value = ComplexValue::new(Data::Bytes(text.to_owned().into()), Format::new(media_type));

@@ -24,7 +24,7 @@ pub mod vector;
 pub use chunks::{Spread, chunk_sizes};
 pub use convert::{Convertible, convert};
 pub use detect::{DETECT_BYTES, detect};
-pub use facts::{LOOK_BYTES_MAX, can_be_looked_at, look};
+pub use facts::{Extent, LOOK_BYTES_MAX, can_be_looked_at, facts_of_geojson, look};
 pub use meant::meant;
 
 #[doc(hidden)]

@@ -1,6 +1,7 @@
 //! Which bytes of a feature go.
 
 use super::line::{LineSimplifier, Stopped, Work};
+use anabranch_formats::Extent;
 use anabranch_formats::geojson::{
     self, Cursor, Feature, Flaw, Geometry, GeometryFinder, GeometryKind, Positions, read_position,
 };
@@ -45,8 +46,14 @@ impl<'a> FeatureSimplifier<'a> {
             simplifier: LineSimplifier::default(),
             work: Work::new(is_cancelled),
             removed: Vec::new(),
+            extent: Extent::default(),
         };
         Self { finder: GeometryFinder::default(), lines, distances_max }
+    }
+
+    /// Where all positions lie that have stayed so far.
+    pub(super) fn extent(&self) -> Extent {
+        self.lines.extent
     }
 
     /// The bytes that go, in order and apart from each other.
@@ -73,12 +80,15 @@ struct Lines<'a> {
     simplifier: LineSimplifier,
     work: Work<'a>,
     removed: Vec<Range<usize>>,
+    extent: Extent,
 }
 
 /// A ring or polygon, and what becomes of it.
 struct Part {
     range: Range<usize>,
     collapses: bool,
+    /// Of the positions that stay if it does.
+    extent: Extent,
 }
 
 impl Lines<'_> {
@@ -87,10 +97,11 @@ impl Lines<'_> {
         match geometry.kind {
             GeometryKind::Point if is_empty_array(bytes, &geometry.coordinates) => return Ok(()),
             GeometryKind::Point => {
-                read_position(&mut cursor)?;
+                let (point, _) = read_position(&mut cursor)?;
+                self.extent.add(point);
             }
             GeometryKind::MultiPoint => {
-                cursor.list(|cursor| read_position(cursor).map(|_| ()))?;
+                cursor.list(|cursor| read_position(cursor).map(|(point, _)| self.extent.add(point)))?;
             }
             GeometryKind::LineString => self.line(&mut cursor)?,
             GeometryKind::MultiLineString => {
@@ -100,6 +111,8 @@ impl Lines<'_> {
                 let polygon = self.polygon(&mut cursor)?;
                 if polygon.collapses {
                     self.removed.push(polygon.range.start + 1..polygon.range.end - 1);
+                } else {
+                    self.extent.join(polygon.extent);
                 }
             }
             GeometryKind::MultiPolygon => {
@@ -109,7 +122,8 @@ impl Lines<'_> {
                     polygons.push(self.polygon(cursor)?);
                     Ok(())
                 })?;
-                self.drop_collapsed(&polygons, removed_before);
+                let extent = self.drop_collapsed(&polygons, removed_before);
+                self.extent.join(extent);
             }
         }
         cursor.expect_end()?;
@@ -121,7 +135,11 @@ impl Lines<'_> {
         match self.positions.points().len() {
             0 => Ok(()),
             1 => Err(Flaw::new(range.start, "a line must have two or more positions").into()),
-            _ => self.drop_vertices().map(|_kept| ()),
+            _ => {
+                let (_kept, extent) = self.drop_vertices()?;
+                self.extent.join(extent);
+                Ok(())
+            }
         }
     }
 
@@ -134,12 +152,13 @@ impl Lines<'_> {
             Ok(())
         })?;
         let collapses = rings.first().is_some_and(|outer| outer.collapses);
-        if collapses {
+        let extent = if collapses {
             self.removed.truncate(removed_before);
+            Extent::default()
         } else {
-            self.drop_collapsed(&rings, removed_before);
-        }
-        Ok(Part { range, collapses })
+            self.drop_collapsed(&rings, removed_before)
+        };
+        Ok(Part { range, collapses, extent })
     }
 
     fn ring(&mut self, cursor: &mut Cursor<'_>) -> Result<Part, Trouble> {
@@ -152,22 +171,27 @@ impl Lines<'_> {
             return Err(Flaw::new(range.start, "a ring must end where it begins").into());
         }
         let removed_before = self.removed.len();
-        let collapses = self.drop_vertices()? < RING_POSITIONS_MIN;
+        let (kept, extent) = self.drop_vertices()?;
+        let collapses = kept < RING_POSITIONS_MIN;
         if collapses {
             self.removed.truncate(removed_before);
         }
-        Ok(Part { range, collapses })
+        Ok(Part { range, collapses, extent })
     }
 
-    /// Marks the vertices that go, each with what stands between it and the vertex before; gives how many stay.
-    /// The first vertex always stays.
-    fn drop_vertices(&mut self) -> Result<usize, Trouble> {
+    /// Marks the vertices that go, each with what stands between it and the vertex before; gives how many stay, and
+    /// where. The first vertex always stays.
+    fn drop_vertices(&mut self) -> Result<(usize, Extent), Trouble> {
         let points = self.positions.points();
         let keep = self
             .simplifier
             .select(points, self.tolerance, &mut self.work)
             .map_err(|stopped| Trouble::Stopped(stopped, points.len()))?;
         let mut kept = 1;
+        let mut extent = Extent::default();
+        for (point, _) in points.iter().zip(keep).filter(|(_, keep)| **keep) {
+            extent.add(*point);
+        }
         // Vertices that go one after the other go as one range.
         let mut going_from = None;
         for (neighbours, keep) in self.positions.spans().windows(2).zip(&keep[1..]) {
@@ -182,15 +206,18 @@ impl Lines<'_> {
                 self.removed.push(from..before);
             }
         }
-        Ok(kept)
+        Ok((kept, extent))
     }
 
-    /// Marks the parts that collapse, each with one separator, so that an array of the others is left.
-    fn drop_collapsed(&mut self, parts: &[Part], removed_before: usize) {
+    /// Marks the parts that collapse, each with one separator, so that an array of the others is left; gives
+    /// where these lie.
+    fn drop_collapsed(&mut self, parts: &[Part], removed_before: usize) -> Extent {
         let mut one_stays = false;
+        let mut extent = Extent::default();
         for (index, part) in parts.iter().enumerate() {
             if !part.collapses {
                 one_stays = true;
+                extent.join(part.extent);
                 continue;
             }
             let range = match parts.get(index + 1) {
@@ -201,6 +228,7 @@ impl Lines<'_> {
             self.removed.push(range);
         }
         self.removed[removed_before..].sort_unstable_by_key(|range| range.start);
+        extent
     }
 }
 

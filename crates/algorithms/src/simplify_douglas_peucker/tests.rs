@@ -1,7 +1,8 @@
 use super::line::tests::adversarial;
 use super::*;
 use crate::describe::GEOJSON_SEQ;
-use crate::test_sink::TestSink;
+use crate::test_sink::{Help, TestSink};
+use anabranch_formats::look;
 use anabranch_model::Format;
 use anabranch_model::{Data, LiteralValue};
 
@@ -17,6 +18,12 @@ fn inputs(document: &[u8], tolerance: &str) -> Inputs {
 fn run(document: &[u8], tolerance: &str) -> Result<String, Error> {
     let sink = TestSink::new();
     SimplifyDouglasPeucker::new().run(&inputs(document, tolerance), &sink)?;
+    let written = sink.written();
+    let Value::Complex(value) = &written[0].1 else { panic!("{written:?}") };
+    let unknown = ComplexValue::new(value.data.clone(), value.format.clone());
+    // What is no GeoJSON in what is not looked at here is not looked through there.
+    let looked_at = look(&unknown);
+    assert!(looked_at.is_empty() || looked_at == value.facts, "{looked_at:?}, {:?}", value.facts);
     Ok(String::from_utf8(sink.bytes_of("result")).unwrap())
 }
 
@@ -274,4 +281,21 @@ fn damaged_documents_do_no_harm() {
         }
     }
     assert!(taken > 200, "{taken} were taken");
+}
+
+/// Large enough to be shared, in batches of its usual size.
+#[test]
+fn a_large_document_is_the_same_by_one_thread_and_by_two() {
+    let line = r#"{"type":"LineString","coordinates":[[0,0],[1,0],[2,0]]}"#;
+    let document = format!("{line}\n").repeat(100_000);
+    let run = |document: &str, help| {
+        let sink = TestSink::with_help(help);
+        SimplifyDouglasPeucker::new().run(&inputs(document.as_bytes(), "0"), &sink)?;
+        assert!(sink.progress_told() >= 1);
+        Ok::<_, Error>(sink.bytes_of("result"))
+    };
+    assert!(run(&document, Help::First) == run(&document, Help::Nobody));
+    let faulty = document.replacen("[2,0]", "[2,x]", 50_000).replacen("[2,x]", "[2,0]", 49_998);
+    assert_eq!(run(&faulty, Help::First), run(&faulty, Help::Nobody));
+    assert!(run(&faulty, Help::First).unwrap_err().client_text().contains("feature 49999, byte"));
 }
