@@ -42,6 +42,10 @@ use std::sync::Arc;
 /// Bytes of cells of both rasters that a row of tiles is made higher for, so that each block is unpacked once.
 const ROW_BYTES_MAX: u64 = 128 << 20;
 
+/// Rasters up to here are computed by one thread, in cells: some ten milliseconds of work. A thread that waits for its half takes up whatever run
+/// comes next, on top of this one, and the first tile of a stream would be there after the second.
+const ALONE_CELLS_MAX: u64 = 512 * 512;
+
 /// The process `ndwi`; what it does stands at the head of its file.
 pub struct Ndwi {
     description: Arc<ProcessDescription>,
@@ -257,10 +261,11 @@ impl Job {
 
     /// The packed tiles of some rows, in the order in which they are written.
     fn tiles(&self, rows: Window, side: u32, packers: &Pool<'_, TilePacker>) -> Result<Vec<Vec<u8>>, Error> {
-        let (nir, swir) = rayon::join(
-            || self.nir.read(rows),
-            || if self.is_resampled { Ok(Vec::new()) } else { self.swir.read(rows) },
-        );
+        let is_alone = u64::from(self.grid.width) * u64::from(self.grid.height) <= ALONE_CELLS_MAX;
+        let least = if is_alone { usize::MAX } else { 1 };
+        let read_nir = || self.nir.read(rows, least);
+        let read_swir = || if self.is_resampled { Ok(Vec::new()) } else { self.swir.read(rows, least) };
+        let (nir, swir) = if is_alone { (read_nir(), read_swir()) } else { rayon::join(read_nir, read_swir) };
         let (nir, swir) = (nir?, swir?);
         let mut places = Vec::new();
         for row in (rows.row..rows.row + rows.height).step_by(side as usize) {
@@ -274,6 +279,7 @@ impl Job {
         }
         places
             .into_par_iter()
+            .with_min_len(least)
             .map(|(band, place)| {
                 let resampled;
                 let swir = if self.is_resampled {

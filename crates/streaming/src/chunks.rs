@@ -87,7 +87,7 @@ impl Runner {
     pub(crate) async fn run(&self, piece: Piece) -> Result<Chunk, Error> {
         let number = piece.position + 1;
         let name = format!("chunk {number}");
-        let place = piece.place;
+        let (place, is_here) = (piece.place, piece.is_here());
         let fetched = self.sink.scratch().join(format!("chunk-{number}"));
         let inputs = self.inputs(&name, piece, &fetched).await?;
         let mut attempt = 1;
@@ -104,7 +104,9 @@ impl Runner {
                 ended => break ended,
             }
         };
-        remove(fetched).await;
+        if !is_here {
+            remove(fetched).await;
+        }
         let chunk = match (chunk, place) {
             (Ok(chunk), Some(place)) => chunk.trimmed(place).await,
             (chunk, _) => chunk,
@@ -216,7 +218,8 @@ impl Runner {
 
 /// What is known of a chunk. Here and not when it is stored, because chunks are made side by side and stored one after the other.
 async fn looked_at(value: &ComplexValue) -> Facts {
-    if !can_be_looked_at(value) {
+    let is_known = value.facts.features.is_some() || value.facts.bbox.is_some();
+    if is_known || !can_be_looked_at(value) {
         return value.facts;
     }
     let seen = value.clone();

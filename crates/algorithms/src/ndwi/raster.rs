@@ -63,8 +63,8 @@ impl Raster {
         u64::from(self.grid.width) * (self.grid.bands.len() * self.grid.sample_type.bytes()) as u64
     }
 
-    /// The cells of full rows, in pieces side by side and below each other.
-    pub(super) fn read(&self, rows: Window) -> Result<Vec<Cells>, Error> {
+    /// The cells of full rows, in pieces side by side and below each other; each thread reads `least` of them, where there are so many.
+    pub(super) fn read(&self, rows: Window, least: usize) -> Result<Vec<Cells>, Error> {
         let (block_width, block_height) = self.block;
         // Small blocks are read together, so that there is enough to do for a thread.
         let cell_bytes = self.row_bytes() / u64::from(self.grid.width.max(1));
@@ -82,7 +82,7 @@ impl Raster {
                 pieces.push(Window { column, row, width, height });
             }
         }
-        pieces.into_par_iter().map(|piece| self.read_window(piece)).collect()
+        pieces.into_par_iter().with_min_len(least).map(|piece| self.read_window(piece)).collect()
     }
 
     fn read_window(&self, window: Window) -> Result<Cells, Error> {
