@@ -1,4 +1,5 @@
-"""Streams: the simplify of 140 MB whole and in pieces; how long a chunk takes from one stream to the next; many streams at once.
+"""Streams: the simplify of 140 MB whole and in pieces; the first tile of NDWI; how long a chunk takes from one stream to the next; many
+streams at once.
 
 The peer of the first is ogr2ogr, which reads the same file. The others have none that can be run: the limits are the poll period and the loopback.
 """
@@ -19,7 +20,9 @@ import peer
 from lines import generate
 
 RATE, CHUNKS, POLL_MS, MANY, SHORT = 100, 500, 1000, 500, 40
-TOLERANCE, RUNS = 0.001, 3
+TOLERANCE, RUNS, SIDE = 0.001, 3, 10_000
+PYTHON = os.environ.get("PEER_PYTHON") or os.path.join(client.HERE, ".venv/bin/python")
+GEOTIFF = "image/tiff; application=geotiff"
 GEOJSON = "application/geo+json"
 PLAYLIST = "application/x-ogc-playlist+" + GEOJSON
 folder = client.work_folder("streams")
@@ -126,6 +129,43 @@ ok = client.report(f"simplify {size / 1e6:.0f} MB, whole and in {counts[-1]} pie
     ("peak RSS of the server, MiB", peak, None, None, "< 64", peak < 64),
 ], [f"receiving the file alone takes {floor * 1e3:.0f} ms; a stream is cut meanwhile, the whole is fetched first", f"memory copy {client.memcpy_gb_s():.1f} GB/s"],
     {"whole_s": whole, "pieces_s": pieces, "first_s": first, "chunks": counts, "ogr2ogr_s": ogr})
+
+# ---------------------------------------------------------------- a raster in tiles
+def stored(server, href):
+    """A file as a result of the server's own. -> its address, from which it is taken without HTTP and without a copy"""
+    job = submit(server, "echo", {"imageInput": {"href": href, "type": GEOTIFF}})
+    while (state := json.loads(client.request(server.base, "GET", job)[2])["status"]) not in client.TERMINAL:
+        time.sleep(0.01)
+    assert state == "successful", state
+    return f"{server.base}{job}/results/imageOutput"
+
+
+subprocess.run([PYTHON, os.path.join(client.HERE, "peers/geo.py"), "make_bands", folder, str(SIDE)], check=True, stdout=subprocess.DEVNULL)
+bands = ("nir", "swir")
+size = sum(os.path.getsize(os.path.join(folder, f"{band}.tif")) for band in bands)
+with client.FileServer(folder) as files:
+    elsewhere = {band: f"http://{files.address}/{band}.tif" for band in bands}
+    with peer.Anabranch(os.path.join(folder, "tiles"), f'[egress]\nallow = ["{files.address}"]\n') as server:
+        here = {band: stored(server, href) for band, href in elsewhere.items()}
+        first, fetched, whole, counts = [], [], [], []
+        for _ in range(RUNS):
+            for hrefs, seen in ((here, first), (elsewhere, fetched)):
+                inputs = {band: {"href": href, "type": GEOTIFF} for band, href in hrefs.items()}
+                t = time.perf_counter()
+                times, end = events(server, submit(server, "OutputStreamingNdwi", inputs))
+                seen.append(times[0] - t)
+                whole.append(end - t)
+                counts.append(len(times))
+        floor = sum(client.fetch(href) for href in elsewhere.values())
+        peak = server.peak_rss_mb()
+first, fetched, whole = map(statistics.median, (first, fetched, whole))
+ok &= client.report(f"ndwi {SIDE:,} x {SIDE:,}, uint16 Deflate, as a stream of {counts[-1]} tiles", [
+    ("first tile seen, bands at the server, s", first, None, None, "<= 0.05", first <= 0.05),
+    ("the same, bands by reference, s", fetched, None, None, "", None),
+    ("request to the end, s", whole, None, None, "", None),
+    ("peak RSS of the server, MiB", peak, None, None, "", None),
+], [f"receiving both bands alone takes {floor * 1e3:.0f} ms ({size / 1e6:.0f} MB): a raster is cut once it is there"],
+    {"first_s": first, "fetched_first_s": fetched, "whole_s": whole, "tiles": counts})
 
 # ---------------------------------------------------------------- from one stream to the next
 growing, short = Growing(RATE, CHUNKS), Growing(RATE, SHORT)
