@@ -231,7 +231,7 @@ impl Response {
                     }
                     // As long as bytes come at once they are collected; a pause is used to pass them on.
                     if !block.is_empty() && file.is_at_rest() {
-                        block = file.begin(block);
+                        block = file.begin_and_swap(block);
                     }
                     tokio::select! {
                         biased;
@@ -244,11 +244,18 @@ impl Response {
                 }
             };
             let Some(piece) = piece else { break };
-            block.extend_from_slice(&piece);
-            if block.len() >= SAVE_BLOCK_BYTES {
+            let is_block = block.is_empty() && piece.len() >= SAVE_BLOCK_BYTES;
+            if !is_block {
+                block.extend_from_slice(&piece);
+            }
+            if is_block || block.len() >= SAVE_BLOCK_BYTES {
                 // One block is written while the next one comes, and no third is begun before that.
                 let before = file.written().await.map_err(failed)?;
-                block = file.begin(block);
+                if is_block {
+                    file.begin(piece);
+                } else {
+                    block = file.begin_and_swap(block);
+                }
                 if before > 0 {
                     shown += before;
                     told(shown);
@@ -257,7 +264,7 @@ impl Response {
         }
         file.written().await.map_err(failed)?;
         if !block.is_empty() {
-            file.begin(block);
+            file.begin(block.into());
             file.written().await.map_err(failed)?;
         }
         file.keep();
@@ -292,12 +299,19 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
+/// A block that was written.
+struct Written {
+    bytes: u64,
+    /// Its memory, where it can be used again.
+    spare: Vec<u8>,
+}
+
 /// A file that disappears unless it is kept.
 struct PartialFile {
     file: Arc<File>,
     /// A block on its way to the file.
-    writing: Option<JoinHandle<io::Result<Vec<u8>>>>,
-    /// The block that was written last, for the next one.
+    writing: Option<JoinHandle<io::Result<Written>>>,
+    /// Memory of a block that was written, for the next one.
     spare: Vec<u8>,
     path: Option<PathBuf>,
 }
@@ -321,23 +335,37 @@ impl PartialFile {
         self.writing.is_none()
     }
 
-    /// Begins to write a block, where nothing is being written; gives an empty one.
-    fn begin(&mut self, block: Vec<u8>) -> Vec<u8> {
-        let file = Arc::clone(&self.file);
-        let write = move || (&*file).write_all(&block).map(|()| block);
-        self.writing = Some(tokio::task::spawn_blocking(write));
+    /// Begins to write a block, where nothing is being written.
+    fn begin(&mut self, block: Bytes) {
+        self.write(block, |_elsewhere| Vec::new());
+    }
+
+    /// The same; gives an empty block, with the memory of one that is written, where there is such a one.
+    fn begin_and_swap(&mut self, block: Vec<u8>) -> Vec<u8> {
+        self.write(block, |mut block| {
+            block.clear();
+            block
+        });
         std::mem::take(&mut self.spare)
+    }
+
+    fn write<B: AsRef<[u8]> + Send + 'static>(&mut self, block: B, spare: fn(B) -> Vec<u8>) {
+        let file = Arc::clone(&self.file);
+        let write = move || {
+            (&*file).write_all(block.as_ref())?;
+            let bytes = block.as_ref().len() as u64;
+            Ok(Written { bytes, spare: spare(block) })
+        };
+        self.writing = Some(tokio::task::spawn_blocking(write));
     }
 
     /// Until nothing is being written; gives how many bytes have been written since. Nothing is lost where this future is dropped.
     async fn written(&mut self) -> io::Result<u64> {
         let Some(writing) = &mut self.writing else { return Ok(0) };
-        let block = writing.await;
+        let written = writing.await;
         self.writing = None;
-        let mut block = block??;
-        let bytes = block.len() as u64;
-        block.clear();
-        self.spare = block;
+        let Written { bytes, spare } = written??;
+        self.spare = spare;
         Ok(bytes)
     }
 
