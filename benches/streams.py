@@ -1,7 +1,7 @@
 """Streams: the simplify of 140 MB whole and in pieces; the first tile of NDWI; how long a chunk takes from one stream to the next; many
 streams at once.
 
-The peer of the first is ogr2ogr, which reads the same file. The others have none that can be run: the limits are the poll period and the loopback.
+The peers of the first are ogr2ogr and geopandas, which read the same file. The others have none that can be run: the limits are the poll period and the loopback.
 """
 import json
 import os
@@ -121,14 +121,17 @@ out = os.path.join(folder, "ogr.geojsonl")
 t = time.perf_counter()
 subprocess.run([shutil.which("ogr2ogr") or "ogr2ogr", "-f", "GeoJSONSeq", "-simplify", str(TOLERANCE), out, source], check=True)
 ogr = time.perf_counter() - t
+arguments = ["simplify", source, str(TOLERANCE), os.path.join(folder, "geopandas.geojson")]
+geopandas = json.loads(subprocess.run([PYTHON, os.path.join(client.HERE, "peers/geo.py"), *arguments], check=True, stdout=subprocess.PIPE).stdout)["seconds"]
 whole, pieces, first = map(statistics.median, (whole, pieces, first))
 ok = client.report(f"simplify {size / 1e6:.0f} MB, whole and in {counts[-1]} pieces (peer: ogr2ogr -simplify)", [
     ("whole, request to last byte, s", whole, ogr, ogr / whole, ">= 40 x", ogr / whole >= 40),
+    ("the same (peer: geopandas)", whole, geopandas, geopandas / whole, ">= 20 x", geopandas / whole >= 20),
     ("in pieces, request to end, s", pieces, ogr, ogr / pieces, "<= 1.1 x whole", pieces <= 1.1 * whole),
     ("first chunk seen after, s", first, ogr, ogr / first, f"fetching ({floor * 1e3:.0f} ms) + 0.05", first <= floor + 0.05),
     ("peak RSS of the server, MiB", peak, None, None, "< 64", peak < 64),
 ], [f"receiving the file alone takes {floor * 1e3:.0f} ms; a stream is cut meanwhile, the whole is fetched first", f"memory copy {client.memcpy_gb_s():.1f} GB/s"],
-    {"whole_s": whole, "pieces_s": pieces, "first_s": first, "chunks": counts, "ogr2ogr_s": ogr})
+    {"whole_s": whole, "pieces_s": pieces, "first_s": first, "chunks": counts, "ogr2ogr_s": ogr, "geopandas_s": geopandas})
 
 # ---------------------------------------------------------------- a raster in tiles
 def stored(server, href):
