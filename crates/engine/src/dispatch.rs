@@ -1,12 +1,12 @@
 //! Admission and dispatch: who is let in, who waits, who runs.
 
-use crate::fair::{FairQueue, Place, Slots};
-use crate::ledger::{Asked, Ledger, Owner, Recalled, Running, Usage, UsageOf, at_most};
+use crate::fair::{Elsewhere, FairQueue, Place, Slots};
+use crate::ledger::{Asked, Held, Ledger, Owner, Recalled, Running, Usage, UsageOf, at_most};
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::quota::{Quotas, find};
 use anabranch_model::{Error, Limit, LimitKind, LimitOf, ProcessId, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -22,7 +22,6 @@ pub(crate) struct Dispatcher {
     state: Mutex<State>,
     /// Runs under way. Holds one value: nobody ever waits to send.
     running: watch::Sender<usize>,
-    process_runs_max: usize,
     queue_s_max: u64,
 }
 
@@ -49,6 +48,14 @@ pub(crate) struct Admitted {
 }
 
 impl State {
+    fn running_of(queue: &FairQueue<Owner, ProcessId, Arc<Live>>, of: &UsageOf) -> usize {
+        match of {
+            UsageOf::Server => queue.running(),
+            UsageOf::User(owner) => queue.running_of(owner),
+            UsageOf::Process(process) => queue.running_process(process),
+        }
+    }
+
     fn running(&self, owner: &Owner, process: &ProcessId) -> Running {
         Running {
             server: self.queue.running(),
@@ -57,12 +64,12 @@ impl State {
         }
     }
 
-    fn push(&mut self, live: Arc<Live>, process_runs_max: usize, queue_s_max: u64) {
+    fn push(&mut self, live: Arc<Live>, queue_s_max: u64) {
         let terms = &live.request.terms;
         let parallel = |limits| find(limits, LimitKind::ParallelJobs).map(|limit| at_most(limit.max));
         let slots = Slots {
             owner: parallel(&terms.owner).unwrap_or(usize::MAX),
-            process: parallel(&terms.process).unwrap_or(usize::MAX).min(process_runs_max),
+            process: parallel(&terms.process).unwrap_or(usize::MAX),
         };
         // Work that goes on elsewhere does not wait.
         if !live.resumes() {
@@ -98,18 +105,14 @@ impl Dispatcher {
             of_server.push(Limit { kind, max: max as u64, of: LimitOf::Server });
         }
         let state = State {
-            queue: FairQueue::new(limits.parallel_runs_max.max(1)),
+            queue: FairQueue::new(limits.parallel_runs_max.max(1))
+                .with_process_runs_max(limits.process_runs_max.max(1)),
             ledger: Ledger::new(of_server),
             deadlines: BTreeMap::new(),
             held: false,
             draining: false,
         };
-        Self {
-            state: Mutex::new(state),
-            running: watch::Sender::new(0),
-            process_runs_max: limits.process_runs_max.max(1),
-            queue_s_max: limits.queue_s_max,
-        }
+        Self { state: Mutex::new(state), running: watch::Sender::new(0), queue_s_max: limits.queue_s_max }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -146,7 +149,7 @@ impl Dispatcher {
     pub(crate) fn enqueue_again(&self, live: Arc<Live>) {
         let mut state = self.state();
         state.ledger.wait(&live.owner, live.process());
-        state.push(live, self.process_runs_max, self.queue_s_max);
+        state.push(live, self.queue_s_max);
     }
 
     /// Counts a job as waiting that is not in the queue.
@@ -255,13 +258,35 @@ impl Dispatcher {
     /// See [`crate::Engine::usage`].
     pub(crate) fn usage(&self, now: Timestamp) -> Vec<Usage> {
         let state = &mut *self.state();
-        let queue = &state.queue;
-        let running = |of: &UsageOf| match of {
-            UsageOf::Server => queue.running(),
-            UsageOf::User(owner) => queue.running_of(owner),
-            UsageOf::Process(process) => queue.running_process(process),
-        };
-        state.ledger.usage(now, running)
+        state.ledger.usage(now, |of| State::running_of(&state.queue, of))
+    }
+
+    /// What users and processes have here, for the other nodes.
+    pub(crate) fn held(&self, now: Timestamp) -> HashMap<UsageOf, Held> {
+        let state = &mut *self.state();
+        state.ledger.held(now, |of| State::running_of(&state.queue, of))
+    }
+
+    /// What they have at other nodes: who may begin a run now may have changed.
+    pub(crate) fn set_elsewhere(&self, held: HashMap<UsageOf, Held>) {
+        let mut running = Elsewhere::default();
+        for (of, held) in held.iter().filter(|(_, held)| held.running > 0) {
+            match of {
+                UsageOf::Server => {}
+                UsageOf::User(owner) => _ = running.owners.insert(owner.clone(), at_most(held.running)),
+                UsageOf::Process(process) => {
+                    _ = running.processes.insert(process.clone(), at_most(held.running))
+                }
+            }
+        }
+        let mut state = self.state();
+        state.queue.set_elsewhere(running);
+        state.ledger.set_elsewhere(held);
+    }
+
+    /// What is kept, counted anew.
+    pub(crate) fn recount(&self, stored: impl IntoIterator<Item = (Owner, ProcessId, u64)>) {
+        self.state().ledger.recount(stored);
     }
 }
 
@@ -275,7 +300,7 @@ impl Admitted {
     pub(crate) fn enqueue(mut self, live: Arc<Live>) {
         self.queued = true;
         let dispatcher = &self.dispatcher;
-        dispatcher.state().push(live, dispatcher.process_runs_max, dispatcher.queue_s_max);
+        dispatcher.state().push(live, dispatcher.queue_s_max);
     }
 }
 

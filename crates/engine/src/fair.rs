@@ -20,7 +20,7 @@ pub(crate) struct Place<O, P> {
     pub(crate) sequence: i64,
 }
 
-/// Most runs under way at once.
+/// Most runs under way at once, those at other nodes among them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slots {
     /// Of this owner.
@@ -32,6 +32,8 @@ pub(crate) struct Slots {
 /// The queue.
 pub(crate) struct FairQueue<O, P, J> {
     runs_max: usize,
+    /// Of each process, here.
+    process_runs_max: usize,
     running: usize,
     waiting: usize,
     /// How many have been served: a clock that only decisions move.
@@ -41,6 +43,20 @@ pub(crate) struct FairQueue<O, P, J> {
     lanes: HashMap<(O, P), BTreeMap<(Priority, i64), J>>,
     /// The best lane of every process that may begin one more run.
     open: BTreeSet<(Rank, P)>,
+    /// Runs under way at other nodes.
+    elsewhere: Elsewhere<O, P>,
+}
+
+/// Runs under way at other nodes. They count towards what owners and processes may have at once, and take no slot here.
+pub(crate) struct Elsewhere<O, P> {
+    pub(crate) owners: HashMap<O, usize>,
+    pub(crate) processes: HashMap<P, usize>,
+}
+
+impl<O, P> Default for Elsewhere<O, P> {
+    fn default() -> Self {
+        Self { owners: HashMap::new(), processes: HashMap::new() }
+    }
 }
 
 /// An owner who waits or runs.
@@ -81,6 +97,8 @@ where
     pub(crate) fn new(runs_max: usize) -> Self {
         Self {
             runs_max,
+            process_runs_max: usize::MAX,
+            elsewhere: Elsewhere::default(),
             running: 0,
             waiting: 0,
             served: 0,
@@ -89,6 +107,25 @@ where
             lanes: HashMap::new(),
             open: BTreeSet::new(),
         }
+    }
+
+    /// With so many runs of each process at once, here.
+    pub(crate) fn with_process_runs_max(self, process_runs_max: usize) -> Self {
+        Self { process_runs_max, ..self }
+    }
+
+    /// Other nodes have these runs under way now.
+    pub(crate) fn set_elsewhere(&mut self, elsewhere: Elsewhere<O, P>) {
+        let (now, before) = (&elsewhere.owners, &self.elsewhere.owners);
+        let owners: Vec<O> =
+            self.owners.keys().filter(|owner| now.get(owner) != before.get(owner)).cloned().collect();
+        let (now, before) = (&elsewhere.processes, &self.elsewhere.processes);
+        let processes: Vec<P> =
+            self.gates.keys().filter(|process| now.get(process) != before.get(process)).cloned().collect();
+        owners.iter().for_each(|owner| self.unlist(owner));
+        self.elsewhere = elsewhere;
+        owners.iter().for_each(|owner| self.list(owner));
+        processes.iter().for_each(|process| self.refresh(process));
     }
 
     /// Puts something into its lane. The slots are those that its owner and process have from now on.
@@ -231,7 +268,8 @@ where
 
     fn each_lane(&mut self, owner: &O, change: impl Fn(&mut Gate<O>, Rank, &O)) {
         let Some(share) = self.owners.get(owner) else { return };
-        if share.running >= share.runs_max {
+        let elsewhere = self.elsewhere.owners.get(owner).copied().unwrap_or(0);
+        if share.running.saturating_add(elsewhere) >= share.runs_max {
             return;
         }
         let (running, served) = (share.running, share.served);
@@ -249,7 +287,10 @@ where
     /// Puts a process where it belongs among the open ones.
     fn refresh(&mut self, process: &P) {
         let Some(gate) = self.gates.get_mut(process) else { return };
-        let best = gate.lanes.first().map(|(rank, _)| *rank).filter(|_| gate.running < gate.runs_max);
+        let elsewhere = self.elsewhere.processes.get(process).copied().unwrap_or(0);
+        let is_open =
+            gate.running < self.process_runs_max && gate.running.saturating_add(elsewhere) < gate.runs_max;
+        let best = gate.lanes.first().map(|(rank, _)| *rank).filter(|_| is_open);
         if best == gate.listed {
             return;
         }

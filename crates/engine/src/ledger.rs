@@ -3,6 +3,7 @@
 use crate::hours::Hours;
 use crate::quota::{Terms, find};
 use anabranch_model::{Error, Limit, LimitKind, ProcessId, Timestamp, UserName};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub(crate) struct Ledger {
     server: Account,
     owners: HashMap<Owner, Account>,
     processes: HashMap<ProcessId, Account>,
+    /// What is counted at other nodes.
+    elsewhere: HashMap<UsageOf, Held>,
 }
 
 /// What is counted of one.
@@ -29,7 +32,11 @@ struct Account {
     limits: Arc<[Limit]>,
     /// Jobs whose run has not begun: in the queue, on their way to it, or waiting for their process.
     waiting: usize,
+    /// Jobs that came, those of earlier servers among them.
     hours: Hours,
+    /// Jobs that came here.
+    own_hours: Hours,
+    /// Of all nodes.
     stored_bytes: u64,
     /// Of the runs that ended, the later ones counting more; `None` before the first.
     run_s_mean: Option<f64>,
@@ -52,6 +59,23 @@ pub(crate) struct Running {
     pub(crate) process: usize,
 }
 
+/// What one has at a node, as that tells the others. Of the server only the jobs of the last hour: its slots are those of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) running: u64,
+    pub(crate) waiting: u64,
+    /// Accepted there within the last hour.
+    pub(crate) hourly: u64,
+}
+
+impl Held {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.running += other.running;
+        self.waiting += other.waiting;
+        self.hourly += other.hourly;
+    }
+}
+
 /// One who has jobs, beside the limits that hold for them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Usage {
@@ -70,7 +94,7 @@ pub struct Usage {
 }
 
 /// Whose jobs are counted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum UsageOf {
     /// All.
     Server,
@@ -102,7 +126,7 @@ impl Usage {
 impl Ledger {
     pub(crate) fn new(of_server: Vec<Limit>) -> Self {
         let server = Account { limits: of_server.into(), ..Account::default() };
-        Self { server, owners: HashMap::new(), processes: HashMap::new() }
+        Self { server, owners: HashMap::new(), processes: HashMap::new(), elsewhere: HashMap::new() }
     }
 
     /// Lets a job in, which counts as waiting from then on, or refuses it.
@@ -111,6 +135,7 @@ impl Ledger {
         self.each(asked.owner, asked.process, |account| {
             account.waiting += 1;
             account.hours.add(now, 1);
+            account.own_hours.add(now, 1);
             account.stored_bytes += asked.input_bytes;
         });
         Ok(())
@@ -121,14 +146,61 @@ impl Ledger {
         owner.limits = Arc::clone(&asked.terms.owner);
         let process = self.processes.entry(asked.process.clone()).or_default();
         process.limits = Arc::clone(&asked.terms.process);
-        let accounts =
-            [(&mut self.server, running.server), (owner, running.owner), (process, running.process)];
+        let elsewhere = |of| self.elsewhere.get(&of).copied().unwrap_or_default();
+        let (of_owner, of_process) =
+            (UsageOf::User(asked.owner.clone()), UsageOf::Process(asked.process.clone()));
+        let accounts = [
+            (&mut self.server, running.server, elsewhere(UsageOf::Server)),
+            (owner, running.owner, elsewhere(of_owner)),
+            (process, running.process, elsewhere(of_process)),
+        ]
+        .map(|(account, running, elsewhere)| {
+            (account, running.saturating_add(at_most(elsewhere.running)), elsewhere)
+        });
         // A job that can begin at once does not wait: what is free for it is what its narrowest limit leaves.
-        let free = accounts.iter().map(|(account, running)| account.free(*running)).min().unwrap_or(0);
-        for (account, running) in accounts {
-            account.check(asked.input_bytes, running, free, now)?;
+        let free = accounts.iter().map(|(account, running, _)| account.free(*running)).min().unwrap_or(0);
+        for (account, running, elsewhere) in accounts {
+            account.check(asked.input_bytes, running, free, elsewhere, now)?;
         }
         Ok(())
+    }
+
+    /// What other nodes count now.
+    pub(crate) fn set_elsewhere(&mut self, elsewhere: HashMap<UsageOf, Held>) {
+        self.elsewhere = elsewhere;
+    }
+
+    /// What is counted here, for the other nodes; those who have nothing are left out.
+    pub(crate) fn held(
+        &mut self,
+        now: Timestamp,
+        running: impl Fn(&UsageOf) -> usize,
+    ) -> HashMap<UsageOf, Held> {
+        let server = Held { hourly: self.server.own_hours.count(now), ..Held::default() };
+        let owners = self.owners.iter_mut().map(|(owner, account)| (UsageOf::User(owner.clone()), account));
+        let processes =
+            self.processes.iter_mut().map(|(process, account)| (UsageOf::Process(process.clone()), account));
+        let of_each = owners.chain(processes).map(|(of, account)| {
+            let hourly = account.own_hours.count(now);
+            let held = Held { running: running(&of) as u64, waiting: account.waiting as u64, hourly };
+            (of, held)
+        });
+        std::iter::once((UsageOf::Server, server))
+            .chain(of_each)
+            .filter(|(_, held)| *held != Held::default())
+            .collect()
+    }
+
+    /// So many bytes are kept of each, by all nodes, whatever was counted before.
+    pub(crate) fn recount(&mut self, stored: impl IntoIterator<Item = (Owner, ProcessId, u64)>) {
+        self.server.stored_bytes = 0;
+        self.owners
+            .values_mut()
+            .chain(self.processes.values_mut())
+            .for_each(|account| account.stored_bytes = 0);
+        for (owner, process, bytes) in stored {
+            self.keep(&owner, &process, bytes);
+        }
     }
 
     /// A job counts as waiting that was let in before: recovered, or to be repeated.
@@ -190,12 +262,20 @@ impl Ledger {
 
     /// Everyone who has something; those who have nothing any more are forgotten.
     pub(crate) fn usage(&mut self, now: Timestamp, running: impl Fn(&UsageOf) -> usize) -> Vec<Usage> {
-        let mut all = vec![self.server.usage(UsageOf::Server, &running, now)];
+        for of in self.elsewhere.keys() {
+            match of {
+                UsageOf::Server => {}
+                UsageOf::User(owner) => _ = self.owners.entry(owner.clone()).or_default(),
+                UsageOf::Process(process) => _ = self.processes.entry(process.clone()).or_default(),
+            }
+        }
+        let elsewhere = |of: &UsageOf| self.elsewhere.get(of).copied().unwrap_or_default();
+        let mut all = vec![self.server.usage(UsageOf::Server, &running, elsewhere, now)];
         for (owner, account) in &mut self.owners {
-            all.push(account.usage(UsageOf::User(owner.clone()), &running, now));
+            all.push(account.usage(UsageOf::User(owner.clone()), &running, elsewhere, now));
         }
         for (process, account) in &mut self.processes {
-            all.push(account.usage(UsageOf::Process(process.clone()), &running, now));
+            all.push(account.usage(UsageOf::Process(process.clone()), &running, elsewhere, now));
         }
         all.sort_by(|a, b| a.of.cmp(&b.of));
         self.owners.retain(|_, account| !account.is_empty(now));
@@ -229,18 +309,26 @@ impl Account {
         max.saturating_sub(running)
     }
 
-    fn check(&mut self, input_bytes: u64, running: usize, free: usize, now: Timestamp) -> Result<(), Error> {
+    fn check(
+        &mut self,
+        input_bytes: u64,
+        running: usize,
+        free: usize,
+        elsewhere: Held,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         if let Some(limit) = self.limit(LimitKind::InputBytes).filter(|limit| input_bytes > limit.max) {
             return Err(Error::over(limit.clone()));
         }
         if let Some(limit) = self.limit(LimitKind::HourlyJobs).cloned()
-            && self.hours.count(now) >= limit.max
+            && self.hours.count(now).saturating_add(elsewhere.hourly) >= limit.max
         {
-            let retry_after_s = Some(self.hours.below_in_s(limit.max, now));
+            let retry_after_s = Some(self.hours.below_in_s(limit.max.saturating_sub(elsewhere.hourly), now));
             return Err(Error::OverLimit { limit, retry_after_s });
         }
         if let Some(limit) = self.limit(LimitKind::QueuedJobs)
-            && self.waiting >= at_most(limit.max).saturating_add(free)
+            && self.waiting.saturating_add(at_most(elsewhere.waiting))
+                >= at_most(limit.max).saturating_add(free)
         {
             let retry_after_s = Some(self.next_end_s(running));
             return Err(Error::OverLimit { limit: limit.clone(), retry_after_s });
@@ -268,11 +356,18 @@ impl Account {
         self.waiting == 0 && self.stored_bytes == 0 && self.hours.count(now) == 0
     }
 
-    fn usage(&mut self, of: UsageOf, running: impl Fn(&UsageOf) -> usize, now: Timestamp) -> Usage {
+    fn usage(
+        &mut self,
+        of: UsageOf,
+        running: impl Fn(&UsageOf) -> usize,
+        elsewhere: impl Fn(&UsageOf) -> Held,
+        now: Timestamp,
+    ) -> Usage {
+        let elsewhere = elsewhere(&of);
         Usage {
-            running: running(&of) as u64,
-            queued: self.waiting as u64,
-            hourly: self.hours.count(now),
+            running: running(&of) as u64 + elsewhere.running,
+            queued: self.waiting as u64 + elsewhere.waiting,
+            hourly: self.hours.count(now) + elsewhere.hourly,
             stored_bytes: self.stored_bytes,
             limits: Arc::clone(&self.limits),
             of,

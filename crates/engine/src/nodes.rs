@@ -6,6 +6,7 @@
 //! so writes it into the row that each transaction of the dead node would have to touch: from then on it writes nothing, and its
 //! jobs may be claimed. A node that finds itself dead ends ([`crate::Engine::lost`]).
 
+mod accounts;
 mod claim;
 mod elsewhere;
 pub(crate) mod heartbeat;
@@ -24,6 +25,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use accounts::share;
 pub(crate) use elsewhere::Elsewhere;
 pub(crate) use keep::keep;
 

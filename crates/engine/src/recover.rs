@@ -60,6 +60,7 @@ impl Inner {
         if let Some(nodes) = &self.nodes {
             let recovered = self.take_over(nodes, &mut nodes.session()).await?;
             tokio::spawn(nodes::keep(Arc::downgrade(self), Arc::clone(nodes)));
+            tokio::spawn(nodes::share(Arc::downgrade(self), Arc::clone(nodes)));
             return Ok(recovered);
         }
         let mut recovered = Recovered::default();

@@ -62,12 +62,10 @@ impl ExpiredOutputs {
 /// Counts what an earlier server left, which are the jobs before `first`; then sweeps, until the engine stops or is gone. A million
 /// jobs take a second to be counted, in which nobody has to wait: limits that have to do with them hold a moment later.
 pub(crate) async fn recall_and_sweep(engine: Weak<Inner>, first: i64) {
-    if let Some(engine) = engine.upgrade() {
-        let hour_ago = clock::seconds_before(clock::now(), 3600);
-        match engine.store.readers.recalled(first, hour_ago).await {
-            Ok(recalled) => engine.dispatcher.recall(recalled),
-            Err(error) => tracing::error!(%error, "what is stored could not be counted"),
-        }
+    if let Some(engine) = engine.upgrade()
+        && let Err(error) = engine.recall(first).await
+    {
+        tracing::error!(%error, "what is stored could not be counted");
     }
     loop {
         let Some(engine) = engine.upgrade() else { return };
@@ -85,6 +83,18 @@ pub(crate) async fn recall_and_sweep(engine: Weak<Inner>, first: i64) {
 }
 
 impl Inner {
+    async fn recall(&self, first: i64) -> Result<(), Error> {
+        let hour_ago = clock::seconds_before(clock::now(), 3600);
+        let mut recalled = self.store.readers.recalled(first, hour_ago).await?;
+        if let Some(nodes) = &self.nodes {
+            // What all nodes keep is counted as it will be again and again.
+            self.recount(nodes.node).await?;
+            recalled.stored.clear();
+        }
+        self.dispatcher.recall(recalled);
+        Ok(())
+    }
+
     /// Removes what has expired; tells how many jobs that were.
     pub(crate) async fn sweep(self: &Arc<Self>) -> Result<usize, Error> {
         let mut removed = 0;

@@ -218,3 +218,30 @@ fn high_goes_before_low_and_a_full_process_leaves_the_slots_to_others() {
     queue.ended(&1, &0);
     assert_eq!(queue.pop(), Some(1));
 }
+
+#[test]
+fn runs_at_other_nodes_count_for_their_owner_and_process_and_take_no_slot() {
+    let elsewhere = |owners: &[(u8, usize)], processes: &[(u8, usize)]| Elsewhere {
+        owners: owners.iter().copied().collect(),
+        processes: processes.iter().copied().collect(),
+    };
+    let mut queue = Queue::new(10).with_process_runs_max(3);
+    let place = |owner, process, sequence| Place { owner, process, priority: Priority::Normal, sequence };
+    let slots = Slots { owner: 2, process: 4 };
+    queue.set_elsewhere(elsewhere(&[(1, 2)], &[]));
+    queue.push(place(1, 1, 1), slots, 1);
+    assert_eq!(queue.pop(), None, "both runs of 1 are elsewhere");
+    queue.push(place(2, 1, 2), slots, 2);
+    assert_eq!(queue.pop(), Some(2));
+    queue.set_elsewhere(elsewhere(&[(1, 1)], &[(1, 3)]));
+    assert_eq!(queue.pop(), None, "the process has four");
+    queue.set_elsewhere(elsewhere(&[(1, 1)], &[(1, 2)]));
+    assert_eq!(queue.pop(), Some(1));
+    queue.set_elsewhere(Elsewhere::default());
+    for sequence in 3..6 {
+        queue.push(place(3 + sequence as u8, 1, sequence), Slots { owner: 2, process: 9 }, sequence);
+    }
+    assert_eq!((queue.pop(), queue.pop()), (Some(3), None), "three of a process run here at once");
+    queue.ended(&1, &1);
+    assert_eq!((queue.pop(), queue.running()), (Some(4), 3));
+}

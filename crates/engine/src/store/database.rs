@@ -52,6 +52,17 @@ pub(super) enum Reading {
 }
 
 impl Reading {
+    /// A condition on jobs: that they are not those of another node that lives.
+    pub(super) fn and_of_no_other_node(&self) -> String {
+        match self {
+            Self::Sqlite(_) => String::new(),
+            Self::Postgres(session, _) => {
+                let node = session.lock().unwrap_or_else(PoisonError::into_inner).node();
+                format!("AND node NOT IN (SELECT node FROM nodes WHERE dead=0 AND node<>{node})")
+            }
+        }
+    }
+
     /// Every row of an answer, read. Blocking, as all here.
     pub(super) fn query<T>(
         &self,

@@ -173,7 +173,23 @@ impl Readers {
         .await
     }
 
-    /// What the jobs before this one have kept, and how many of them came after `hour_ago`, by the minute.
+    /// What all nodes keep, but for unfinished jobs of this one.
+    pub(crate) async fn stored_by_all(
+        &self,
+        node: i64,
+    ) -> Result<Vec<(Option<UserName>, ProcessId, u64)>, Error> {
+        self.read(move |database, _| {
+            let sql = "SELECT owner, process, CAST(sum(stored_bytes) AS BIGINT) FROM jobs \
+                       WHERE finished IS NOT NULL OR node <> ?1 GROUP BY owner, process";
+            database.query(sql, &[node.into()], |row| {
+                Ok((row::read_owner(row, 0)?, row::read_process(row, 1)?, row.narrow(2)?))
+            })
+        })
+        .await
+    }
+
+    /// What the jobs before this one have kept, and how many of them came after `hour_ago`, by the minute: other nodes that live tell
+    /// themselves how many came to them.
     pub(crate) async fn recalled(&self, before: i64, hour_ago: Timestamp) -> Result<Recalled, Error> {
         self.read(move |database, _| {
             let stored = "SELECT owner, process, CAST(sum(stored_bytes) AS BIGINT) FROM jobs \
@@ -181,10 +197,13 @@ impl Readers {
             let stored = database.query(stored, &[before.into()], |row| {
                 Ok((row::read_owner(row, 0)?, row::read_process(row, 1)?, row.narrow(2)?))
             })?;
-            let hourly = "SELECT owner, process, created / 60000000 AS minute, count(*) FROM jobs \
-                          WHERE created >= ?1 AND sequence < ?2 GROUP BY owner, process, minute ORDER BY minute";
+            let hourly = format!(
+                "SELECT owner, process, created / 60000000 AS minute, count(*) FROM jobs \
+                 WHERE created >= ?1 AND sequence < ?2 {} GROUP BY owner, process, minute ORDER BY minute",
+                database.and_of_no_other_node()
+            );
             let bounds = [hour_ago.as_microsecond().into(), before.into()];
-            let hourly = database.query(hourly, &bounds, |row| {
+            let hourly = database.query(&hourly, &bounds, |row| {
                 let at = Timestamp::from_second(row.int(2)?.saturating_mul(60)).unwrap_or(hour_ago);
                 Ok((row::read_owner(row, 0)?, row::read_process(row, 1)?, at, row.narrow(3)?))
             })?;

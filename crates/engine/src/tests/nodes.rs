@@ -1,8 +1,8 @@
 //! Several engines on one PostgreSQL: any answers for any job, and a dead one's jobs go on.
 
 use super::*;
-use crate::{JobFilter, Quotas, Submitter};
-use anabranch_model::{DismissedBy, JobState, Outcome, Viewer};
+use crate::{JobFilter, Quota, Quotas, Submitter, UsageOf};
+use anabranch_model::{DismissedBy, JobState, LimitKind, Outcome, UserName, Viewer};
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,15 +24,12 @@ impl Cluster {
     }
 
     async fn node(&self, name: &str) -> Engine {
-        self.node_by(self.store(name)).await
+        self.node_by(self.store(name), Quotas::default()).await
     }
 
-    async fn node_by(&self, store: crate::PostgresStore) -> Engine {
-        let config = EngineConfig {
-            data: self.0.path().join(&store.node),
-            limits: Limits::default(),
-            quotas: Quotas::default(),
-        };
+    async fn node_by(&self, store: crate::PostgresStore, quotas: Quotas) -> Engine {
+        let config =
+            EngineConfig { data: self.0.path().join(&store.node), limits: Limits::default(), quotas };
         let engine = Engine::open_node(config, store, Egress::new(Policy::default())).await.unwrap();
         engine.registry().publish(echo());
         engine.recover().await.unwrap();
@@ -59,7 +56,7 @@ impl Cluster {
         });
         let mut store = self.store(name);
         store.access = postgres::access(port, &postgres::name(self.0.path()));
-        (self.node_by(store).await, cut)
+        (self.node_by(store, Quotas::default()).await, cut)
     }
 }
 
@@ -211,6 +208,70 @@ async fn a_node_that_leaves_hands_its_waiting_jobs_over() {
     for job in jobs {
         assert_eq!(end(&b, job).await.job.state, JobState::Finished(Outcome::Succeeded));
     }
+}
+
+fn used(engine: &Engine, of: &UsageOf) -> crate::Usage {
+    engine.usage().into_iter().find(|usage| usage.of == *of).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_a_user_hold_for_all_nodes_together() {
+    let cluster = Cluster::new();
+    let quota = Quota {
+        parallel_jobs_max: Some(1),
+        queued_jobs_max: Some(1),
+        hourly_jobs_max: Some(3),
+        ..Quota::default()
+    };
+    let quotas = Quotas { each_user: quota, ..Quotas::default() };
+    let a = cluster.node_by(cluster.store("a"), quotas.clone()).await;
+    let b = cluster.node_by(cluster.store("b"), quotas).await;
+    a.registry().publish(endless("endless", OnRestart::Fail));
+    let name = UserName::new("anna").unwrap();
+    let (anna, of) =
+        (Submitter { owner: Some(name.clone()), ..Submitter::default() }, UsageOf::User(Some(name)));
+    let runs = a.submit(asynchronous("endless"), &anna).await.unwrap();
+    until(|| b.usage().iter().any(|usage| usage.of == of && usage.running == 1)).await;
+    let waits = b.submit(asynchronous("echo"), &anna).await.unwrap();
+    until(|| a.usage().iter().any(|usage| usage.of == of && usage.queued == 1)).await;
+    // Another user has a queue of their own; hers is full, whichever node she asks.
+    let ben = Submitter { owner: Some(UserName::new("ben").unwrap()), ..Submitter::default() };
+    end(&b, b.submit(asynchronous("echo"), &ben).await.unwrap().id()).await;
+    for node in [&a, &b] {
+        let Err(Error::OverLimit { limit, .. }) = node.submit(asynchronous("echo"), &anna).await else {
+            panic!("her queue is full")
+        };
+        assert_eq!(limit.kind, LimitKind::QueuedJobs);
+    }
+    assert_eq!(b.job(&Viewer::Operator, waits.id()).await.unwrap().job.state, JobState::Accepted);
+    a.dismiss(&Viewer::Operator, runs.id(), DismissedBy::Operator, DEADLINE).await.unwrap();
+    assert_eq!(end(&b, waits.id()).await.job.state, JobState::Finished(Outcome::Succeeded));
+    until(|| used(&a, &of).hourly == 2 && used(&a, &of).running == 0).await;
+    end(&a, a.submit(asynchronous("echo"), &anna).await.unwrap().id()).await;
+    until(|| used(&b, &of).hourly == 3).await;
+    let Err(Error::OverLimit { limit, .. }) = b.submit(asynchronous("echo"), &anna).await else {
+        panic!("three within the hour")
+    };
+    assert_eq!(limit.kind, LimitKind::HourlyJobs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_node_removes_is_not_counted_any_more() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.node("a").await, cluster.node("b").await);
+    a.registry().publish(large());
+    let job = a.submit(asynchronous("large"), &Submitter::default()).await.unwrap().id();
+    end(&a, job).await;
+    let all = UsageOf::Server;
+    let kept = used(&a, &all).stored_bytes;
+    assert!(kept >= 50_000, "{kept}");
+    let recount = async |engine: &Engine| {
+        engine.0.recount(engine.0.nodes.as_ref().unwrap().node).await.unwrap();
+        used(engine, &all).stored_bytes
+    };
+    assert_eq!((recount(&a).await, recount(&b).await), (kept, kept));
+    b.dismiss(&Viewer::Operator, job, DismissedBy::Client, Duration::ZERO).await.unwrap();
+    assert_eq!((recount(&a).await, recount(&b).await), (0, 0));
 }
 
 /// Puts out a file.

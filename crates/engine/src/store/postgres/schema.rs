@@ -5,7 +5,7 @@ use crate::engine::OpenError;
 use crate::store::sql::StoreError;
 
 /// One step for each version of the schema, run in order. Steps are never changed, only added.
-const MIGRATIONS: [&str; 2] = [FIRST, CLASSES];
+const MIGRATIONS: [&str; 3] = [FIRST, CLASSES, ACCOUNTS];
 
 /// Held while the tables are made: nodes may start at the same moment. Any number that nobody else uses.
 const LOCK: i64 = 0x616e_6162;
@@ -89,6 +89,12 @@ const FIRST: &str = "
 const CLASSES: &str = "
     ALTER TABLE jobs ADD COLUMN outputs_expire BIGINT;
     CREATE INDEX jobs_outputs_expire ON jobs (outputs_expire) WHERE outputs_expire IS NOT NULL;";
+
+/// What users and processes have at each node: [`crate::nodes`].
+const ACCOUNTS: &str = "CREATE TABLE accounts (
+        node BIGINT PRIMARY KEY,
+        held TEXT NOT NULL               -- as JSON
+    );";
 
 /// Makes or migrates the tables.
 ///
