@@ -6,8 +6,8 @@
 #   conformance/run.sh --probes                     attacks and a kill against all three (probes.py)
 #   conformance/run.sh --ogcapi URL --wps URL       a server that is running: one of the two, or both
 #
-# Exit code 1 where a result of ours is worse than expected.json says. ANABRANCH_BIN names a binary; without it the release
-# binary is built.
+# Exit code 1 where a result of ours is worse than expected.json says. ANABRANCH_BIN names a binary; without it one is
+# built, by cargo's profile PROFILE (release).
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -23,8 +23,9 @@ done
 if [ -z "$running" ]; then
   bin=${ANABRANCH_BIN:-}
   if [ -z "$bin" ]; then
-    (cd .. && cargo build --release --bin anabranch)
-    bin=../target/release/anabranch
+    profile=${PROFILE:-release}
+    (cd .. && cargo build --profile "$profile" --bin anabranch)
+    bin=../target/$profile/anabranch
   fi
   set -- "$@" "$bin"
 fi

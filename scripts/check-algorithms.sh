@@ -14,7 +14,8 @@ if [ "$(cat "$venv/installed" 2>/dev/null)" != "${pins[*]}" ]; then
   "$venv/bin/pip" install --quiet --disable-pip-version-check "${pins[@]}"
   echo "${pins[*]}" > "$venv/installed"
 fi
-cargo build --quiet --package anabranch-algorithms --example run_algorithm
+# The selection of packages with which the tests are built: another one has other features, and all would be built again.
+cargo build --quiet --workspace --features anabranch-server/opentelemetry --example run_algorithm
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 gdal_contour -q -a elevation -i 10 -f GeoJSON examples/data/jacksboro_dem.tif "$folder/contours.geojson"

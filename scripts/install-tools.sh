@@ -74,7 +74,8 @@ case "${1:-}" in
   deny)
     if ! cargo deny --version >/dev/null 2>&1; then
       echo "installing cargo-deny"
-      cargo install --quiet --locked cargo-deny
+      # It reads a few files: not worth the minutes that optimising it takes.
+      CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug cargo-deny
     fi ;;
   *) echo "usage: $0 run | test | e2e | venv | deny" >&2; exit 2 ;;
 esac

@@ -4,9 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install-tools.sh run
-cargo build --release --bin anabranch
+profile=${PROFILE:-release}
+cargo build --profile "$profile" --bin anabranch
 
-bin=target/release/anabranch
+bin=target/$profile/anabranch
 work=$(mktemp -d "${TMPDIR:-/tmp}/anabranch-run.XXXXXX")
 server_pid= agent_pid=
 stop() {
