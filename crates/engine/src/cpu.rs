@@ -58,7 +58,7 @@ impl CpuPool {
     ) -> Result<T, Error> {
         let slot = tokio::select! {
             biased;
-            slot = self.slots.acquire(sink.owner().cloned()) => slot,
+            slot = self.slots.acquire(sink.owner().cloned(), sink.priority()) => slot,
             () = sink.cancelled() => return Err(Error::Dismissed),
         };
         let (end, ended) = oneshot::channel();
@@ -254,5 +254,68 @@ impl AlgorithmSink for BlockingSink<'_> {
                 Ok(Ok(())) | Err(_) => worked,
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anabranch_model::Priority;
+    use std::sync::Mutex;
+
+    /// A run of some priority that says nothing.
+    struct Run(Priority);
+
+    impl OutputSink for Run {
+        fn started(&self, _: Option<&str>) {}
+
+        fn write(&self, _: &str, _: Value) -> BoxFuture<'_, Result<(), Error>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn progress(&self, _: f32, _: Option<&str>) {}
+
+        fn log(&self, _: LogLine) {}
+
+        fn cancelled(&self) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::pending())
+        }
+
+        fn is_cancelled(&self) -> bool {
+            false
+        }
+
+        fn scratch(&self) -> &Path {
+            Path::new("")
+        }
+
+        fn priority(&self) -> Priority {
+            self.0
+        }
+
+        fn sleep(&self, _: Duration) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn runs_wait_for_threads_by_their_priority() {
+        let pool = Arc::new(CpuPool::new(1, 1 << 20).unwrap());
+        let first = pool.slots.acquire(None, Priority::Normal).await;
+        let _second = pool.slots.acquire(None, Priority::Normal).await;
+        let begun = Arc::new(Mutex::new(Vec::new()));
+        let run = |priority| {
+            let begun = Arc::clone(&begun);
+            pool.run(Arc::new(Run(priority)), move |_| {
+                begun.lock().unwrap().push(priority);
+                Ok(())
+            })
+        };
+        // The one slot that is free goes from hand to hand once all three wait for it.
+        let release = async move { drop(first) };
+        let (low, normal, high, ()) =
+            tokio::join!(biased; run(Priority::Low), run(Priority::Normal), run(Priority::High), release);
+        assert!(low.is_ok() && normal.is_ok() && high.is_ok());
+        assert_eq!(*begun.lock().unwrap(), [Priority::High, Priority::Normal, Priority::Low]);
     }
 }

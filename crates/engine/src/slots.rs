@@ -1,4 +1,4 @@
-//! Slots for which runs wait, and users take turns.
+//! Slots for which runs wait: the highest priority goes first, and users take turns.
 
 use crate::fair::{FairQueue, Place, Slots};
 use crate::ledger::Owner;
@@ -41,11 +41,11 @@ impl FairSlots {
         self.queue().running()
     }
 
-    /// A slot, once it is this owner's turn.
-    pub(crate) async fn acquire(self: &Arc<Self>, owner: Owner) -> Slot {
+    /// A slot, once it is this owner's turn among those of this priority and none of a higher one waits. Cancel-safe.
+    pub(crate) async fn acquire(self: &Arc<Self>, owner: Owner, priority: Priority) -> Slot {
         let (sender, receiver) = oneshot::channel();
         let sequence = self.asked.fetch_add(1, Ordering::Relaxed);
-        let place = Place { owner: owner.clone(), process: (), priority: Priority::Normal, sequence };
+        let place = Place { owner: owner.clone(), process: (), priority, sequence };
         let all = Slots { owner: usize::MAX, process: usize::MAX };
         self.queue().push(place.clone(), all, (owner, sender));
         let _until_then = Waiting { slots: self, place };
@@ -94,10 +94,11 @@ mod tests {
     #[tokio::test]
     async fn users_take_turns_and_who_gives_up_loses_nothing() {
         let slots = FairSlots::new(1);
-        let first = slots.acquire(user("anna")).await;
-        let mut annas: Vec<_> = (0..100).map(|_| Box::pin(slots.acquire(user("anna")))).collect();
+        let first = slots.acquire(user("anna"), Priority::Normal).await;
+        let mut annas: Vec<_> =
+            (0..100).map(|_| Box::pin(slots.acquire(user("anna"), Priority::Normal))).collect();
         assert!(annas.iter_mut().all(|waiting| waiting.as_mut().now_or_never().is_none()));
-        let mut bens = Box::pin(slots.acquire(user("ben")));
+        let mut bens = Box::pin(slots.acquire(user("ben"), Priority::Normal));
         assert!(bens.as_mut().now_or_never().is_none());
         drop(first);
         let slot = bens.as_mut().now_or_never().expect("ben is next");
@@ -107,8 +108,47 @@ mod tests {
         let slot = annas.remove(0).await;
         drop(annas);
         drop(slot);
-        assert!(slots.acquire(None).now_or_never().is_some());
+        assert!(slots.acquire(None, Priority::Normal).now_or_never().is_some());
         let queue = slots.queue();
         assert_eq!((queue.waiting(), queue.running()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_higher_priority_goes_first_and_one_that_gave_up_is_not_waited_for() {
+        let slots = FairSlots::new(1);
+        let mut held = Some(slots.acquire(None, Priority::Normal).await);
+        let wishes = [
+            ("anna", Priority::Low),
+            ("anna", Priority::Normal),
+            ("ben", Priority::High),
+            ("ben", Priority::Normal),
+            ("cleo", Priority::High),
+            ("cleo", Priority::Low),
+        ];
+        let mut waiting: Vec<_> = wishes
+            .map(|(name, priority)| (name, priority, Box::pin(slots.acquire(user(name), priority))))
+            .into();
+        assert!(waiting.iter_mut().all(|(_, _, slot)| slot.as_mut().now_or_never().is_none()));
+        // The one who would be next gives up.
+        drop(waiting.remove(2));
+        let mut order = Vec::new();
+        while !waiting.is_empty() {
+            drop(held.take());
+            let mut given = waiting.iter_mut().map(|(_, _, slot)| slot.as_mut().now_or_never());
+            let (at, slot) = given.by_ref().enumerate().find_map(|(at, slot)| Some((at, slot?))).unwrap();
+            assert!(given.all(|slot| slot.is_none()));
+            held = Some(slot);
+            let (name, priority, _) = waiting.remove(at);
+            order.push((name, priority));
+        }
+        let expected = [
+            ("cleo", Priority::High),
+            ("anna", Priority::Normal),
+            ("ben", Priority::Normal),
+            // She was served before anna was.
+            ("cleo", Priority::Low),
+            ("anna", Priority::Low),
+        ];
+        assert_eq!(order, expected);
     }
 }
