@@ -1,14 +1,16 @@
 //! From pieces to chunks: the process is run for several at a time, and what comes out is put out in the order of the pieces.
 //!
-//! Back-pressure goes all the way: a chunk is stored before the next piece is taken, so that a slow disk slows the runs, and runs slow the
-//! one that cuts or polls. Nothing waits that is not counted: at most `chunks_parallel_max` pieces are under way, of those that are cut here no
-//! more than the process says that it can use ([`Process::runs_max`](anabranch_model::Process::runs_max)), and one is at hand.
+//! Back-pressure goes all the way: one chunk is stored at a time, and those that wait for that keep the places of runs, so that a slow disk
+//! slows the runs, and runs slow the one that cuts or polls. Nothing waits that is not counted: at most `chunks_parallel_max` pieces are under
+//! way, of those that are cut here no more than the process says that it can use
+//! ([`Process::runs_max`](anabranch_model::Process::runs_max)); one chunk is being stored, and one piece is at hand.
 
 use crate::chunks::{self, Chunk, Runner};
 use crate::join::Joined;
 use crate::source::{Piece, Source};
-use anabranch_model::{Error, OutputSink, Value};
+use anabranch_model::{BoxFuture, Error, OutputSink, Value};
 use futures_util::StreamExt as _;
+use futures_util::future::OptionFuture;
 use futures_util::stream::FuturesOrdered;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -59,11 +61,12 @@ pub(crate) async fn flow(
     // Runs that are still going on when this future is dropped are told to end.
     let _cancelled_when_dropped = runner.cancel.clone().drop_guard();
     let mut running = FuturesOrdered::new();
+    let mut storing: Option<BoxFuture<'static, Result<(), Error>>> = None;
     let mut runs_max = runner.context.settings.chunks_parallel_max;
     let mut progress = Progress { done: first, total: None };
     let mut failure = None;
     let mut is_ended = false;
-    while !running.is_empty() || (failure.is_none() && !is_ended) {
+    while !running.is_empty() || storing.is_some() || (failure.is_none() && !is_ended) {
         let takes = !is_ended && failure.is_none() && running.len() < runs_max;
         let error = tokio::select! {
             piece = pieces.recv(), if takes => match piece {
@@ -85,22 +88,29 @@ pub(crate) async fn flow(
                     continue;
                 }
             },
-            Some(ended) = running.next(), if !running.is_empty() => {
+            Some(ended) = running.next(), if storing.is_none() && !running.is_empty() => {
                 let chunk = ended.unwrap_or_else(|lost| Err(Error::internal(format!("a chunk's run was lost: {lost}"))));
                 match (chunk, failure.is_some()) {
-                    (Ok(chunk), false) => match deliver(&mut delivery, chunk, sink.as_ref()).await {
-                        Ok(()) => {
-                            progress.done += 1;
-                            progress.tell(sink.as_ref());
-                            continue;
-                        }
-                        Err(error) => error,
-                    },
+                    (Ok(chunk), false) => {
+                        storing = Some(deliver(&mut delivery, chunk, &sink));
+                        continue;
+                    }
                     (Ok(chunk), true) => {
                         chunks::remove(chunk.folder).await;
                         continue;
                     }
                     (Err(error), _) => error,
+                }
+            }
+            Some(stored) = OptionFuture::from(storing.as_mut()), if storing.is_some() => {
+                storing = None;
+                match stored {
+                    Ok(()) => {
+                        progress.done += 1;
+                        progress.tell(sink.as_ref());
+                        continue;
+                    }
+                    Err(error) => error,
                 }
             }
             () = sink.cancelled(), if failure.is_none() => Error::Dismissed,
@@ -132,16 +142,24 @@ async fn pump(mut source: Box<dyn Source>, pieces: mpsc::Sender<Result<(Piece, O
     }
 }
 
-async fn deliver(delivery: &mut Delivery, chunk: Chunk, sink: &dyn OutputSink) -> Result<(), Error> {
+/// The chunk is where it belongs when the future that this gives has ended.
+fn deliver(
+    delivery: &mut Delivery,
+    chunk: Chunk,
+    sink: &Arc<dyn OutputSink>,
+) -> BoxFuture<'static, Result<(), Error>> {
     match delivery {
         Delivery::Chunks(output) => {
-            let written = sink.write(output, Value::Complex(chunk.value)).await;
-            chunks::remove(chunk.folder).await;
-            written
+            let (output, sink) = (output.clone(), Arc::clone(sink));
+            Box::pin(async move {
+                let written = sink.write(&output, Value::Complex(chunk.value)).await;
+                chunks::remove(chunk.folder).await;
+                written
+            })
         }
         Delivery::Joined(joined) => {
             joined.push(chunk);
-            Ok(())
+            Box::pin(std::future::ready(Ok(())))
         }
     }
 }
