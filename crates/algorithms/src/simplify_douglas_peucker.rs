@@ -8,7 +8,7 @@
 //! data. Data in other formats than GeoJSON stays in its system on its way in. The first two numbers of a position count; heights stay with their positions.
 //!
 //! **Steps.**
-//! 1. [`Splitter`] cuts the stream into features; bytes between them are copied.
+//! 1. [`Splitter`](anabranch_formats::geojson::Splitter) cuts the stream into features; bytes between them are copied.
 //! 2. `feature` finds the coordinates by structure, reads them as numbers that remember their bytes, and names the bytes that go.
 //! 3. `line` selects the vertices: between two kept vertices the one farthest from the segment that joins them (the first of several)
 //!    is kept if it is farther away than the tolerance, and parts the section in two; else all between them go.
