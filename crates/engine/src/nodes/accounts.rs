@@ -1,7 +1,7 @@
 //! Accounts of all nodes: each tells the others what users and processes have there, so that limits hold for all nodes together.
 //!
-//! What a node counts is a second old for the others. A burst that comes through several nodes within that second may so get more than
-//! its limit, never more than the limit at each node.
+//! What a node counts is up to two seconds old for the others. A burst that comes through several nodes meanwhile may so get more than its
+//! limit, never more than the limit at each node.
 
 use super::{BEAT, Nodes};
 use crate::clock;
