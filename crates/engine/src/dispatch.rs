@@ -1,12 +1,12 @@
 //! Admission and dispatch: who is let in, who waits, who runs.
 
-use crate::fair::{Elsewhere, FairQueue, Place, Slots};
+use crate::fair::{Elsewhere, FairQueue, Place, Slots, Told};
 use crate::ledger::{Asked, Held, Ledger, Owner, Recalled, Running, Usage, UsageOf, at_most};
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::quota::{Quotas, find};
 use anabranch_model::{Error, Limit, LimitKind, LimitOf, ProcessId, Timestamp};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -53,6 +53,15 @@ impl State {
             UsageOf::Server => queue.running(),
             UsageOf::User(owner) => queue.running_of(owner),
             UsageOf::Process(process) => queue.running_process(process),
+        }
+    }
+
+    /// What the queue has of each, for other nodes.
+    fn told(queue: &FairQueue<Owner, ProcessId, Arc<Live>>, of: &UsageOf) -> Told {
+        match of {
+            UsageOf::Server => Told::default(),
+            UsageOf::User(owner) => queue.told_of_owner(owner),
+            UsageOf::Process(process) => queue.told_of_process(process),
         }
     }
 
@@ -262,26 +271,34 @@ impl Dispatcher {
     }
 
     /// What users and processes have here, for the other nodes.
-    pub(crate) fn held(&self, now: Timestamp) -> HashMap<UsageOf, Held> {
+    pub(crate) fn held(&self, now: Timestamp) -> Vec<(UsageOf, Held)> {
         let state = &mut *self.state();
-        state.ledger.held(now, |of| State::running_of(&state.queue, of))
+        state.ledger.held(now, |of| {
+            let told = State::told(&state.queue, of);
+            // What is not begun because this node ends is none that others should wait for.
+            Told { first: told.first.filter(|_| !state.held), ..told }
+        })
     }
 
-    /// What they have at other nodes: who may begin a run now may have changed.
-    pub(crate) fn set_elsewhere(&self, held: HashMap<UsageOf, Held>) {
-        let mut running = Elsewhere::default();
-        for (of, held) in held.iter().filter(|(_, held)| held.running > 0) {
+    /// What they have at other nodes, told by one after the other: who may begin a run now may have changed.
+    pub(crate) fn set_elsewhere(&self, held: Vec<(UsageOf, Held)>) {
+        let mut state = self.state();
+        state.ledger.set_elsewhere(&held);
+        let mut elsewhere = Elsewhere::default();
+        for (of, held) in held {
+            let told = held.told();
             match of {
                 UsageOf::Server => {}
-                UsageOf::User(owner) => _ = running.owners.insert(owner.clone(), at_most(held.running)),
-                UsageOf::Process(process) => {
-                    _ = running.processes.insert(process.clone(), at_most(held.running))
-                }
+                UsageOf::User(owner) => elsewhere.owners.entry(owner).or_default().add(told),
+                UsageOf::Process(process) => elsewhere.processes.entry(process).or_default().add(told),
             }
         }
-        let mut state = self.state();
-        state.queue.set_elsewhere(running);
-        state.ledger.set_elsewhere(held);
+        state.queue.set_elsewhere(elsewhere);
+    }
+
+    /// Whether nodes wait for each other's runs to end.
+    pub(crate) fn is_contended(&self) -> bool {
+        self.state().queue.is_contended()
     }
 
     /// What is kept, counted anew.

@@ -1,5 +1,6 @@
 //! Who has how much: what is counted for the server, for each user and for each process, and who is refused for it.
 
+use crate::fair::{Rank, Told};
 use crate::hours::Hours;
 use crate::quota::{Terms, find};
 use anabranch_model::{Error, Limit, LimitKind, ProcessId, Timestamp, UserName};
@@ -66,10 +67,21 @@ pub(crate) struct Held {
     pub(crate) waiting: u64,
     /// Accepted there within the last hour.
     pub(crate) hourly: u64,
+    /// See [`Told`]; nodes of an earlier version don't tell it.
+    #[serde(default)]
+    pub(crate) served: u64,
+    #[serde(default)]
+    pub(crate) first: Option<Rank>,
 }
 
 impl Held {
-    pub(crate) fn add(&mut self, other: Self) {
+    /// What of it the queue of a node has told.
+    pub(crate) fn told(&self) -> Told {
+        Told { running: at_most(self.running), served: self.served, first: self.first }
+    }
+
+    /// Counts what another node has, too.
+    fn add(&mut self, other: &Self) {
         self.running += other.running;
         self.waiting += other.waiting;
         self.hourly += other.hourly;
@@ -165,24 +177,25 @@ impl Ledger {
         Ok(())
     }
 
-    /// What other nodes count now.
-    pub(crate) fn set_elsewhere(&mut self, elsewhere: HashMap<UsageOf, Held>) {
-        self.elsewhere = elsewhere;
+    /// What other nodes count now, one after the other.
+    pub(crate) fn set_elsewhere(&mut self, told: &[(UsageOf, Held)]) {
+        self.elsewhere.clear();
+        for (of, held) in told {
+            self.elsewhere.entry(of.clone()).or_default().add(held);
+        }
     }
 
-    /// What is counted here, for the other nodes; those who have nothing are left out.
-    pub(crate) fn held(
-        &mut self,
-        now: Timestamp,
-        running: impl Fn(&UsageOf) -> usize,
-    ) -> HashMap<UsageOf, Held> {
+    /// What is counted here, for the other nodes, with what the queue has of each; those who have nothing are left out.
+    pub(crate) fn held(&mut self, now: Timestamp, queued: impl Fn(&UsageOf) -> Told) -> Vec<(UsageOf, Held)> {
         let server = Held { hourly: self.server.own_hours.count(now), ..Held::default() };
         let owners = self.owners.iter_mut().map(|(owner, account)| (UsageOf::User(owner.clone()), account));
         let processes =
             self.processes.iter_mut().map(|(process, account)| (UsageOf::Process(process.clone()), account));
         let of_each = owners.chain(processes).map(|(of, account)| {
             let hourly = account.own_hours.count(now);
-            let held = Held { running: running(&of) as u64, waiting: account.waiting as u64, hourly };
+            let Told { running, served, first } = queued(&of);
+            let (running, waiting) = (running as u64, account.waiting as u64);
+            let held = Held { running, waiting, hourly, served, first };
             (of, held)
         });
         std::iter::once((UsageOf::Server, server))

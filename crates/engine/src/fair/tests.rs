@@ -221,9 +221,19 @@ fn high_goes_before_low_and_a_full_process_leaves_the_slots_to_others() {
 
 #[test]
 fn runs_at_other_nodes_count_for_their_owner_and_process_and_take_no_slot() {
-    let elsewhere = |owners: &[(u8, usize)], processes: &[(u8, usize)]| Elsewhere {
-        owners: owners.iter().copied().collect(),
-        processes: processes.iter().copied().collect(),
+    let elsewhere = |owners: &[(u8, usize)], processes: &[(u8, usize)]| {
+        let mut elsewhere = Elsewhere::default();
+        for (owner, running) in owners {
+            elsewhere.owners.entry(*owner).or_default().add(Told { running: *running, ..Told::default() });
+        }
+        for (process, running) in processes {
+            elsewhere
+                .processes
+                .entry(*process)
+                .or_default()
+                .add(Told { running: *running, ..Told::default() });
+        }
+        elsewhere
     };
     let mut queue = Queue::new(10).with_process_runs_max(3);
     let place = |owner, process, sequence| Place { owner, process, priority: Priority::Normal, sequence };
@@ -244,4 +254,138 @@ fn runs_at_other_nodes_count_for_their_owner_and_process_and_take_no_slot() {
     assert_eq!((queue.pop(), queue.pop()), (Some(3), None), "three of a process run here at once");
     queue.ended(&1, &1);
     assert_eq!((queue.pop(), queue.running()), (Some(4), 3));
+}
+
+/// What all of these but one have.
+fn elsewhere(nodes: &[Queue], here: usize) -> Elsewhere<u8, u8> {
+    let mut elsewhere = Elsewhere::default();
+    for (_, node) in nodes.iter().enumerate().filter(|(node, _)| *node != here) {
+        for owner in node.owners.keys() {
+            elsewhere.owners.entry(*owner).or_default().add(node.told_of_owner(owner));
+        }
+        for process in node.gates.keys() {
+            elsewhere.processes.entry(*process).or_default().add(node.told_of_process(process));
+        }
+    }
+    elsewhere
+}
+
+/// Until everybody knows what the others make of what they know: what runs, then what owners would begin, then what processes would.
+fn tell(nodes: &mut [Queue]) {
+    for _ in 0..3 {
+        for here in 0..nodes.len() {
+            let elsewhere = elsewhere(nodes, here);
+            nodes[here].set_elsewhere(elsewhere);
+        }
+    }
+}
+
+/// What begins, in its order, and where.
+fn begin(nodes: &mut [Queue]) -> Vec<(i64, usize)> {
+    let mut began = Vec::new();
+    tell(nodes);
+    while let Some(next) = nodes.iter_mut().enumerate().find_map(|(at, node)| node.pop().map(|job| (job, at)))
+    {
+        began.push(next);
+        tell(nodes);
+    }
+    began
+}
+
+#[test]
+fn queues_that_know_of_each_other_decide_as_one() {
+    const NODES: usize = 3;
+    for seed in 0..20 {
+        let mut random = Random(seed);
+        let slots = Slots { owner: 1 + random.below(3) as usize, process: 1 + random.below(4) as usize };
+        let (mut nodes, mut one) = ([(); NODES].map(|()| Queue::new(1000)), Queue::new(1000));
+        let (mut running, mut places) = (Vec::new(), HashMap::new());
+        for sequence in 0..400 {
+            if random.below(2) == 0 || running.is_empty() {
+                let priority = [Priority::High, Priority::Normal, Priority::Low][random.below(3) as usize];
+                let place = Place { owner: random.below(5) as u8, process: 0, priority, sequence };
+                nodes[random.below(NODES as u64) as usize].push(place.clone(), slots, sequence);
+                one.push(place.clone(), slots, sequence);
+                places.insert(sequence, place);
+            } else {
+                let at = random.below(running.len() as u64) as usize;
+                let (ended, node): (i64, usize) = running.swap_remove(at);
+                let Place { owner, process, .. } = &places[&ended];
+                nodes[node].ended(owner, process);
+                one.ended(owner, process);
+            }
+            let began = begin(&mut nodes);
+            let by_one: Vec<i64> = std::iter::from_fn(|| one.pop()).collect();
+            assert_eq!(began.iter().map(|(job, _)| *job).collect::<Vec<_>>(), by_one, "seed {seed}");
+            running.extend(began);
+        }
+    }
+}
+
+#[test]
+fn queues_that_know_of_each_other_keep_limits_and_leave_no_place_idle() {
+    for seed in 0..20 {
+        let mut random = Random(seed);
+        let slots = Slots { owner: 1 + random.below(3) as usize, process: 1 + random.below(3) as usize };
+        let mut nodes = [(); 3].map(|()| Queue::new(3).with_process_runs_max(2));
+        let mut waiting: Vec<(Place<u8, u8>, usize)> = Vec::new();
+        let mut running = waiting.clone();
+        for sequence in 0..400 {
+            if random.below(2) == 0 || running.is_empty() {
+                let (owner, process) = (random.below(5) as u8, random.below(4) as u8);
+                let place = Place { owner, process, priority: Priority::Normal, sequence };
+                let at = random.below(3) as usize;
+                nodes[at].push(place.clone(), slots, sequence);
+                waiting.push((place, at));
+            } else {
+                let (ended, at) = running.swap_remove(random.below(running.len() as u64) as usize);
+                nodes[at].ended(&ended.owner, &ended.process);
+            }
+            for (began, _) in begin(&mut nodes) {
+                let at = waiting.iter().position(|(place, _)| place.sequence == began).unwrap();
+                running.push(waiting.swap_remove(at));
+            }
+            let of = |owner| running.iter().filter(|(place, _)| place.owner == owner).count();
+            let of_process = |process| running.iter().filter(|(place, _)| place.process == process).count();
+            assert!((0..5).all(|owner| of(owner) <= slots.owner), "seed {seed}");
+            assert!((0..4).all(|process| of_process(process) <= slots.process), "seed {seed}");
+            for (place, at) in &waiting {
+                let may = of(place.owner) < slots.owner
+                    && of_process(place.process) < slots.process
+                    && nodes[*at].running() < 3
+                    && nodes[*at].running_process(&place.process) < 2;
+                assert!(!may, "seed {seed}: {place:?} could have begun");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_place_that_nobody_elsewhere_takes_is_taken_in_the_end() {
+    let slots = Slots { owner: 9, process: 1 };
+    let place = |owner, sequence| Place { owner, process: 0, priority: Priority::Normal, sequence };
+    let mut nodes = [(); 2].map(|()| Queue::new(10));
+    for sequence in [1, 2, 3] {
+        nodes[0].push(place(0, sequence), slots, sequence);
+    }
+    assert_eq!(nodes[0].pop(), Some(1));
+    nodes[1].push(place(1, 4), slots, 4);
+    tell(&mut nodes);
+    // The other one stands still from now on.
+    for next in [2, 3] {
+        nodes[0].ended(&0, &0);
+        for _ in 0..LEFT_LOOKS_MAX {
+            assert_eq!(nodes[0].pop(), None, "the place is the other one's");
+            assert!(nodes[0].is_contended());
+            let elsewhere = elsewhere(&nodes, 0);
+            nodes[0].set_elsewhere(elsewhere);
+        }
+        assert_eq!((nodes[0].pop(), nodes[0].pop()), (Some(next), None));
+    }
+    nodes[0].ended(&0, &0);
+    tell(&mut nodes);
+    assert_eq!((nodes[1].pop(), nodes[1].pop()), (Some(4), None));
+    nodes[1].ended(&1, &0);
+    tell(&mut nodes);
+    assert!(nodes.iter().all(|node| !node.is_contended()), "nobody waits any more");
 }

@@ -1,9 +1,9 @@
 //! Accounts of all nodes: each tells the others what users and processes have there, so that limits hold for all nodes together.
 //!
-//! What a node counts is up to two seconds old for the others. A burst that comes through several nodes meanwhile may so get more than its
-//! limit, never more than the limit at each node.
+//! What a node counts is up to two seconds old for the others, half a second where they wait for each other. A burst that comes through
+//! several nodes meanwhile may so get more than its limit, never more than the limit at each node.
 
-use super::{BEAT, Nodes};
+use super::{BEAT, LOOK, Nodes};
 use crate::clock;
 use crate::engine::Inner;
 use crate::ledger::{Held, UsageOf};
@@ -11,7 +11,6 @@ use crate::store::postgres::session::Session;
 use crate::store::row::{from_json, to_json};
 use crate::store::sql::Row;
 use anabranch_model::Error;
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -29,7 +28,7 @@ const FORGET: &str = "DELETE FROM accounts WHERE node NOT IN (SELECT node FROM n
 /// Who has how much: as a list, because names are no keys of JSON objects where nobody has none.
 type Told = Vec<(UsageOf, Held)>;
 
-/// Tells and asks every second until this node leaves or is lost.
+/// Tells and asks every second, more often where nodes wait for each other, until this node leaves or is lost.
 pub(crate) async fn share(engine: Weak<Inner>, nodes: Arc<Nodes>) {
     let (mut session, mut told, mut failing) = (nodes.session(), String::new(), false);
     // At the start it has been counted.
@@ -41,6 +40,8 @@ pub(crate) async fn share(engine: Weak<Inner>, nodes: Arc<Nodes>) {
             shared = shared.and(engine.recount(nodes.node).await);
             counted = Instant::now();
         }
+        // Seconds between the end of a run and the begin of the next are long where runs are short.
+        let pause = if engine.dispatcher.is_contended() { LOOK } else { BEAT };
         drop(engine);
         if let Err(error) = &shared
             && !failing
@@ -49,7 +50,7 @@ pub(crate) async fn share(engine: Weak<Inner>, nodes: Arc<Nodes>) {
         }
         failing = shared.is_err();
         tokio::select! {
-            () = tokio::time::sleep(BEAT) => {}
+            () = tokio::time::sleep(pause) => {}
             () = nodes.left.cancelled() => return,
             () = nodes.lost.cancelled() => return,
         }
@@ -58,17 +59,14 @@ pub(crate) async fn share(engine: Weak<Inner>, nodes: Arc<Nodes>) {
 
 impl Inner {
     async fn share_accounts(self: &Arc<Self>, session: &mut Session, told: &mut String) -> Result<(), Error> {
-        let held = to_json(&worth_telling(self.dispatcher.held(clock::now()).into_iter().collect()))?;
+        let held = to_json(&worth_telling(self.dispatcher.held(clock::now())))?;
         if held != *told {
             session.execute(TELL, &[session.node().into(), held.as_str().into()]).await?;
             *told = held;
         }
         let read = |row: Row<'_>| from_json::<Told>(0, row.text(0)?);
-        let mut elsewhere: HashMap<UsageOf, Held> = HashMap::new();
-        for (of, held) in session.query(OTHERS, &[session.node().into()], read).await?.into_iter().flatten() {
-            elsewhere.entry(of).or_default().add(held);
-        }
-        self.dispatcher.set_elsewhere(elsewhere);
+        let told = session.query(OTHERS, &[session.node().into()], read).await?;
+        self.dispatcher.set_elsewhere(told.into_iter().flatten().collect());
         self.pump();
         Ok(())
     }

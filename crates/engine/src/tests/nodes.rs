@@ -256,6 +256,52 @@ async fn limits_of_a_user_hold_for_all_nodes_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn users_take_turns_for_a_process_whichever_node_they_ask() {
+    let cluster = Cluster::new();
+    let quota = Quota { parallel_jobs_max: Some(1), ..Quota::default() };
+    let quotas = Quotas { processes: [("gated".to_owned(), quota)].into(), ..Quotas::default() };
+    let a = cluster.node_by(cluster.store("a"), quotas.clone()).await;
+    let b = cluster.node_by(cluster.store("b"), quotas).await;
+    let places = Arc::new(tokio::sync::Semaphore::new(0));
+    let began = Arc::new(std::sync::Mutex::new(Vec::new()));
+    for (node, engine) in [("a", &a), ("b", &b)] {
+        let (places, began) = (Arc::clone(&places), Arc::clone(&began));
+        engine.registry().publish(scripted("gated", OnRestart::Fail, move |execution| {
+            let (places, began) = (Arc::clone(&places), Arc::clone(&began));
+            async move {
+                began.lock().unwrap().push(node);
+                execution.sink.started(None);
+                places.acquire().await.unwrap().forget();
+                execution.sink.write("text", text("done")).await
+            }
+        }));
+    }
+    let [anna, ben] = ["anna", "ben"]
+        .map(|name| Submitter { owner: Some(UserName::new(name).unwrap()), ..Submitter::default() });
+    let mut of_anna = Vec::new();
+    for _ in 0..6 {
+        of_anna.push(a.submit(asynchronous("gated"), &anna).await.unwrap().id());
+    }
+    until(|| began.lock().unwrap().len() == 1).await;
+    let process = UsageOf::Process(ProcessId::new("gated").unwrap());
+    let knows_waiting = |engine: &Engine, jobs| {
+        engine.usage().iter().any(|usage| usage.of == process && usage.queued == jobs && usage.running == 1)
+    };
+    until(|| knows_waiting(&b, 5)).await;
+    let of_ben = b.submit(asynchronous("gated"), &ben).await.unwrap().id();
+    until(|| knows_waiting(&a, 6)).await;
+    places.add_permits(1);
+    until(|| began.lock().unwrap().len() == 2).await;
+    assert_eq!(*began.lock().unwrap(), ["a", "b"], "five jobs of anna waited longer");
+    // Once more there is nobody to wait for.
+    places.add_permits(6);
+    assert_eq!(end(&b, of_ben).await.job.state, JobState::Finished(Outcome::Succeeded));
+    for job in of_anna {
+        assert_eq!(end(&a, job).await.job.state, JobState::Finished(Outcome::Succeeded));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_another_node_removes_is_not_counted_any_more() {
     let cluster = Cluster::new();
     let (a, b) = (cluster.node("a").await, cluster.node("b").await);
