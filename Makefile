@@ -5,7 +5,10 @@ E2E = $(ALL) $(patsubst e2e/tests/%.rs,--test %,$(wildcard e2e/tests/*.rs))
 # How the binary is built that is driven from outside; `ci` takes a quarter of the time.
 export PROFILE ?= release
 BIN = $(CURDIR)/target/$(PROFILE)/anabranch
-.PHONY: run test e2e chaos conformance probes lint rules crs algorithms ci bench fuzz
+.PHONY: agent run test e2e chaos conformance probes lint rules crs algorithms ci bench fuzz
+
+agent: ## target/agent/anabranch-agent, the program for machines that only compute: small, so that it takes little memory
+	cargo build --profile agent --package anabranch-server --bin anabranch-agent
 
 run: ## the main job on real input: a GDAL tool on an agent, through three clients
 	scripts/run-example.sh
@@ -17,7 +20,7 @@ test: ## all tests of the workspace
 
 e2e: ## the binary from outside: protocols, agents, kill -9, shutdown
 	scripts/install-tools.sh e2e
-	cargo build --profile $(PROFILE) --bin anabranch
+	cargo build --profile $(PROFILE) --bin anabranch --bin anabranch-agent
 	ANABRANCH_BIN=$(BIN) cargo test $(E2E)
 
 chaos: ## jobs by every interface while server and agents are killed, stopped and cut off; CHAOS_S seconds, ANABRANCH_SEED repeats one

@@ -178,9 +178,10 @@ class Anabranch(Process):
         super().__init__(arguments, os.path.join(folder, "server.log"))
         self.start_s = self.wait_for(ready, self.base)
 
-    def agent(self, name, services):
-        """An agent, ready when it has been started; its processes appear a little later."""
-        arguments = [binary(), "agent", "--data", os.path.join(self.folder, "data"), "--services", services, "--name", name]
+    def agent(self, name, services, alone=False):
+        """An agent, ready when it has been started; its processes appear a little later. `alone` takes the program that is nothing else."""
+        program = [agent_binary()] if alone else [binary(), "agent"]
+        arguments = [*program, "--data", os.path.join(self.folder, "data"), "--services", services, "--name", name]
         return Process(arguments, os.path.join(self.folder, f"agent-{name}.log"))
 
     def jobs_recorded(self):
@@ -198,9 +199,17 @@ class Anabranch(Process):
 
 
 def binary():
-    path = os.environ.get("ANABRANCH_BIN") or os.path.join(client.HERE, "..", "target", "release", "anabranch")
+    return _program("ANABRANCH_BIN", "release/anabranch", "cargo build --release --bin anabranch")
+
+
+def agent_binary():
+    return _program("ANABRANCH_AGENT_BIN", "agent/anabranch-agent", "make agent")
+
+
+def _program(variable, built, how):
+    path = os.environ.get(variable) or os.path.join(client.HERE, "..", "target", built)
     if not os.access(path, os.X_OK):
-        raise SystemExit(f"{path} is missing: cargo build --release -p anabranch-server")
+        raise SystemExit(f"{path} is missing: {how}")
     return path
 
 

@@ -7,7 +7,7 @@
 #   benches/run.sh xmpp                beside Prosody and ejabberd, which scripts/install-tools.sh e2e installs, so only when named
 #   benches/run.sh dispatch            10,000 simulated agents; five minutes, so only when named
 #
-# ANABRANCH_BIN=FILE measures that binary instead of building one.
+# ANABRANCH_BIN=FILE and ANABRANCH_AGENT_BIN=FILE measure these binaries instead of building them.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -28,9 +28,17 @@ if ! cmp -s requirements.txt .venv/requirements.txt; then
     cp requirements.txt .venv/requirements.txt
 fi
 if [ -z "${ANABRANCH_BIN:-}" ]; then
-    cargo build --release --package anabranch-server
+    cargo build --release --package anabranch-server --bin anabranch
     export ANABRANCH_BIN="${CARGO_TARGET_DIR:-$PWD/../target}/release/anabranch"
 fi
+
+# All of it once more, as it is optimised for this program: only for what measures it.
+case " $* " in *' wires '*)
+    if [ -z "${ANABRANCH_AGENT_BIN:-}" ]; then
+        make -C .. agent
+        export ANABRANCH_AGENT_BIN="${CARGO_TARGET_DIR:-$PWD/../target}/agent/anabranch-agent"
+    fi ;;
+esac
 
 case " $* " in *' algorithms '*)
     cargo build --release --package anabranch-algorithms --example run_algorithm ;;

@@ -89,7 +89,8 @@ def run(server, process):
 
 rows, details = [], {}
 with peer.Anabranch(os.path.join(folder, "ours")) as server:
-    with server.agent("native", services("Native")) as native, wps_remote_agent(server) as stock:
+    offered = services("Native")
+    with server.agent("native", offered, alone=True) as native, wps_remote_agent(server) as stock:
         for name, agent, form in (("Native", native, "our own form"), ("Stock", stock, "WPS Remote's form")):
             server.wait_for_process(f"default:Second{name}")
             server.wait_for_process(f"default:Nothing{name}")
@@ -103,14 +104,22 @@ with peer.Anabranch(os.path.join(folder, "ours")) as server:
         server.wait_for_process("default:Other47")
         time.sleep(3)
         idle = native.rss_mb()
-        rows.append(("agent with 50 services, idle, RSS MiB", idle, None, None, "< 12", idle < 12))
+        # The megabytes of `ps` and of data sheets, not MiB: the stricter reading.
+        idle_mb = idle * 1024 ** 2 / 1e6
+        rows.append(("anabranch-agent with 50 services, idle, RSS MB", idle_mb, None, None, "< 12", idle_mb < 12))
         before = native.cpu_s()
         path, body, headers = client.execution("default:NothingNative", {}, respond_async=True)
         many = client.submit_all(server.base, [client.raw_request(server.base, "POST", path, body, headers)] * MORE, 4)
         time.sleep(3)  # until the agent has forgotten them
         cpu_ms = (native.cpu_s() - before) / MORE * 1e3
         rows.append((f"the agent's processor time a run, supervisor and /bin/sh included, mean of {MORE}, ms", cpu_ms, None, None, "< 5", cpu_ms < 5))
+        after_mb = native.rss_mb() * 1024 ** 2 / 1e6
+        rows.append(("its RSS after these runs, MB", after_mb, None, None, "", None))
         rows.append(("not successful", MORE - many["states"].get("successful", 0), None, None, "0", many["states"].get("successful", 0) == MORE))
+    with server.agent("whole", offered) as whole:
+        server.wait_for_process("default:Other47")
+        time.sleep(3)
+        rows.append(("the same as anabranch agent, idle, RSS MB", whole.rss_mb() * 1024 ** 2 / 1e6, None, None, "", None))
 
 shell = client.spawn_ms("/bin/true")
 ok = client.report("wire forms, and what an agent takes", rows, [f"starting /bin/true and waiting for its end takes {shell:.1f} ms",

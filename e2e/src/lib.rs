@@ -1,7 +1,7 @@
 //! The binary from outside: starts it in a folder of its own on free loopback ports, talks to it as its users do, stops or kills it
 //! by pid, and looks into its log.
 //!
-//! The binary is `$ANABRANCH_BIN`, or `anabranch` beside the folder of the test programs.
+//! The binary is `$ANABRANCH_BIN`, or `anabranch` beside the folder of the test programs; `anabranch-agent` lies beside it.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // all of it is test code
 
@@ -40,6 +40,13 @@ pub fn binary() -> PathBuf {
     }
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join("anabranch");
+    assert!(path.exists(), "{} is not there: build it first (make e2e)", path.display());
+    path
+}
+
+/// The program that is an agent alone.
+pub fn agent_binary() -> PathBuf {
+    let path = binary().with_file_name("anabranch-agent");
     assert!(path.exists(), "{} is not there: build it first (make e2e)", path.display());
     path
 }
@@ -310,14 +317,27 @@ impl Agent {
 
     /// With other arguments than `--data`.
     pub fn start_with(name: &str, services: &[(&str, &str)], arguments: &[String]) -> Self {
+        let folder = Self::folder_with(services);
+        let child = Self::spawn(name, folder.path(), &folder.path().join("services"), arguments);
+        Self { child, folder }
+    }
+
+    /// As the program that is an agent alone.
+    pub fn start_alone(name: &str, services: &[(&str, &str)], arguments: &[String]) -> Self {
+        let folder = Self::folder_with(services);
+        let started = command(agent_binary());
+        let child = Self::spawn_by(started, name, folder.path(), &folder.path().join("services"), arguments);
+        Self { child, folder }
+    }
+
+    fn folder_with(services: &[(&str, &str)]) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let files = folder.path().join("services");
         std::fs::create_dir(&files).unwrap();
         for (file, text) in services {
             std::fs::write(files.join(file), text).unwrap();
         }
-        let child = Self::spawn(name, folder.path(), &files, arguments);
-        Self { child, folder }
+        folder
     }
 
     /// With a program before it that starts it in other circumstances.
@@ -327,12 +347,7 @@ impl Agent {
         services: &[(&str, &str)],
         arguments: &[String],
     ) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let files = folder.path().join("services");
-        std::fs::create_dir(&files).unwrap();
-        for (file, text) in services {
-            std::fs::write(files.join(file), text).unwrap();
-        }
+        let folder = Self::folder_with(services);
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let mut all = before.iter();
         let mut started = command(all.next().unwrap());
@@ -340,7 +355,7 @@ impl Agent {
             .args(all)
             .arg(binary())
             .args(["agent", "--name", name, "--capacity", "4", "--services"])
-            .arg(files);
+            .arg(folder.path().join("services"));
         if !arguments.iter().any(|argument| argument == "--work") {
             started.arg("--work").arg(folder.path().join("runs"));
         }
@@ -357,9 +372,21 @@ impl Agent {
     }
 
     fn spawn(name: &str, folder: &Path, services: &Path, arguments: &[String]) -> Child {
+        let mut started = command(binary());
+        started.arg("agent");
+        Self::spawn_by(started, name, folder, services, arguments)
+    }
+
+    fn spawn_by(
+        mut started: Command,
+        name: &str,
+        folder: &Path,
+        services: &Path,
+        arguments: &[String],
+    ) -> Child {
         let log = std::fs::File::create(folder.join("log")).unwrap();
-        command(binary())
-            .args(["agent", "--name", name, "--capacity", "4", "--services"])
+        started
+            .args(["--name", name, "--capacity", "4", "--services"])
             .arg(services)
             .arg("--work")
             .arg(folder.join("runs"))

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use e2e::link::Link;
-use e2e::{Agent, DEADLINE, Server, binary, command, eventually, processes_with, script_service};
+use e2e::{
+    Agent, DEADLINE, Server, agent_binary, binary, command, eventually, processes_with, script_service,
+};
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 fn empty() -> Value {
@@ -248,4 +251,54 @@ async fn lists_of_processes_are_never_old() {
     server.published("default:First", false).await;
     assert_eq!(names("default:First").await, [false; 6]);
     assert_eq!(names("default:Second").await, [true; 6]);
+}
+
+#[tokio::test]
+async fn the_agent_alone_runs_dismisses_and_dies_as_the_agent_does() {
+    let marker = format!("sleep 1{:09}", std::process::id());
+    let big = script_service("Big", "printf %s \"$1\" | tr x y", "");
+    let long = script_service("Long", &format!("{marker} & {marker}"), "");
+    let server = Server::start().await;
+    let arguments = ["--data".into(), server.data_folder().display().to_string()];
+    let services = [("big.toml", big.as_str()), ("long.toml", long.as_str())];
+    let mut agent = Agent::start_alone("alone", &services, &arguments);
+    for process in ["default:Big", "default:Long"] {
+        server.published(process, true).await;
+    }
+
+    // Too large for messages: input and output go by HTTP.
+    let text = "x".repeat(100_000);
+    let job = server.submit("default:Big", &json!({ "inputs": { "text": [text] } })).await;
+    let status = server.job_in(&job, &["successful", "failed"], DEADLINE).await;
+    assert_eq!(status["status"], "successful", "{status} {}", agent.log());
+    let said = server.get(&format!("/jobs/{job}/results")).await.text();
+    assert_eq!((said.len(), said.trim_start_matches('y')), (100_000, ""));
+
+    let job = server.submit("default:Long", &empty()).await;
+    eventually("it runs", DEADLINE, async || (processes_with(&marker).len() >= 2).then_some(())).await;
+    server.delete(&format!("/jobs/{job}")).await;
+    server.job_in(&job, &["dismissed"], DEADLINE).await;
+    assert_eq!(processes_with(&marker), Vec::<i32>::new());
+
+    assert!(agent.stop().await.success(), "{}", agent.log());
+    server.published("default:Long", false).await;
+    let mut agent = Agent::start_alone("alone", &services, &arguments);
+    server.published("default:Long", true).await;
+    server.submit("default:Long", &empty()).await;
+    eventually("it runs", DEADLINE, async || (processes_with(&marker).len() >= 2).then_some(())).await;
+    agent.kill().await;
+    eventually("nothing is left", DEADLINE, async || processes_with(&marker).is_empty().then_some(())).await;
+}
+
+/// What a page, the job store and SQLite are known by. Each is in the whole program, so that a text that has changed is seen.
+#[tokio::test]
+async fn the_agent_alone_holds_nothing_of_the_server() {
+    for text in ["<!doctype html>", "CREATE TABLE jobs", "database disk image is malformed"] {
+        let holds = async |program: PathBuf| {
+            let looked = command("grep").args(["-qaF", text]).arg(program).status().await.unwrap();
+            looked.code().filter(|code| *code < 2).expect("grep can read it") == 0
+        };
+        assert!(holds(binary()).await, "{text:?} is in no program any more: take another one");
+        assert!(!holds(agent_binary()).await, "{text:?} is in anabranch-agent");
+    }
 }

@@ -62,12 +62,15 @@ async fn a_wrong_password_or_certificate_stops_the_agent_at_once() {
     let mut other_pin = line.clone();
     other_pin.replace_range(pin_at..pin_at + 2, if &line[pin_at..pin_at + 2] == "00" { "11" } else { "00" });
     for (what, line) in [("password", line.replace(secret, "wrong")), ("certificate", other_pin)] {
-        let started = Instant::now();
-        let mut agent = Agent::start_with("a1", &[("hello.toml", &service)], &["--join".into(), line]);
-        let status = agent.ended(Duration::from_secs(10)).await;
-        assert_eq!(status.code(), Some(4), "{what}: {}", agent.log());
-        assert!(started.elapsed() < Duration::from_secs(10));
-        assert!(agent.log().contains("refused"), "{what}: {}", agent.log());
+        let arguments = ["--join".into(), line];
+        for start in [Agent::start_with, Agent::start_alone] {
+            let started = Instant::now();
+            let mut agent = start("a1", &[("hello.toml", &service)], &arguments);
+            let status = agent.ended(Duration::from_secs(10)).await;
+            assert_eq!(status.code(), Some(4), "{what}: {}", agent.log());
+            assert!(started.elapsed() < Duration::from_secs(10));
+            assert!(agent.log().contains("refused"), "{what}: {}", agent.log());
+        }
     }
 }
 

@@ -12,6 +12,21 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// Announces the service files of a folder and runs them for a server: the same as `anabranch agent`.
+#[derive(Parser)]
+#[command(name = "anabranch-agent", version, after_help = AGENT_AFTER_HELP, max_term_width = 110)]
+pub(crate) struct AgentCli {
+    #[command(flatten)]
+    pub(crate) agent: Agent,
+}
+
+const AGENT_AFTER_HELP: &str = "\
+Exit codes: 0 success; 1 the agent can't start; 2 wrong usage; 4 login refused (wrong password, certificate, account or room);
+130 ended by a second signal.
+Signals: SIGINT and SIGTERM end it in order (a second one at once). SIGUSR1 drains it (it takes no new runs, and finishes those it has);
+SIGUSR2 lets them in again.
+Log level: ANABRANCH_LOG (error, warn, info, debug, or a filter such as anabranch_remote=debug); ANABRANCH_LOG_FORMAT=json.";
+
 const AFTER_HELP: &str = "\
 Exit codes: 0 success; 1 the job, check or command failed, or serve or agent can't start; 2 wrong usage; 3 the server can't be
 reached; 4 login refused (wrong password, certificate, account or role); 75 serve: the other nodes have taken this one for dead;
