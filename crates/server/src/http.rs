@@ -13,6 +13,7 @@ mod door;
 mod events;
 mod execute_form;
 mod execution;
+mod file_body;
 mod form;
 mod health;
 mod jobs;

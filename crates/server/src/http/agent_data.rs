@@ -1,5 +1,6 @@
 //! What agents fetch and upload, by the URLs of [`crate::data_plane`].
 
+use super::file_body;
 use crate::app::App;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, State};
@@ -9,7 +10,6 @@ use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use tokio::io::AsyncWriteExt as _;
 use tokio_stream::StreamExt as _;
-use tokio_util::io::ReaderStream;
 
 /// `GET /agent-data/{run}/{token}/inputs/{input}/{index}`
 pub(crate) async fn input(
@@ -19,14 +19,9 @@ pub(crate) async fn input(
     let Some(run) = app.data_plane.authorize(&run, &token) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let opened = match tokio::fs::File::open(app.data_plane.offer_path(run, &input, index)).await {
-        Ok(file) => file.metadata().await.map(|metadata| (file, metadata.len())),
-        Err(error) => Err(error),
-    };
-    match opened {
-        Ok((file, bytes)) => {
-            let mut response =
-                Body::from_stream(ReaderStream::with_capacity(file, 256 * 1024)).into_response();
+    match file_body::whole(&app.data_plane.offer_path(run, &input, index)).await {
+        Ok((body, bytes)) => {
+            let mut response = body.into_response();
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
             response
         }

@@ -3,6 +3,7 @@
 use super::answer::{self, Asked};
 use super::body;
 use super::conditional::Validators;
+use super::file_body;
 use super::negotiate::{Form, accepts_any};
 use super::pages::{OutputRow, ResultsPage};
 use super::range::{Part, Range};
@@ -23,13 +24,9 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio_util::io::ReaderStream;
 
 /// Answers up to this size are written in memory; larger ones as the client reads them.
 const IN_MEMORY_BYTES_MAX: u64 = 256 * 1024;
-/// Bytes of a stored file that are read at a time.
-const FILE_BLOCK_BYTES: usize = 256 * 1024;
 
 /// `GET /jobs/{job}/results`
 pub(crate) async fn results(
@@ -483,7 +480,7 @@ pub(crate) async fn stored(value: &ComplexValue, part: Option<Part>) -> Result<R
             let at = |position| usize::try_from(position).unwrap_or(bytes.len()).min(bytes.len());
             Body::from(bytes.slice(at(first)..at(first + length)))
         }
-        Data::File(file) => file_body(&file.path, first, length)
+        Data::File(file) => file_body::part(&file.path, first, length)
             .await
             .map_err(|error| Error::internal(format!("a stored result can't be read: {error}")))?,
     };
@@ -492,12 +489,6 @@ pub(crate) async fn stored(value: &ComplexValue, part: Option<Part>) -> Result<R
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     guard_stored(&mut response, media_type);
     Ok(response)
-}
-
-async fn file_body(path: &std::path::Path, first: u64, length: u64) -> io::Result<Body> {
-    let mut file = tokio::fs::File::open(path).await?;
-    file.seek(io::SeekFrom::Start(first)).await?;
-    Ok(Body::from_stream(ReaderStream::with_capacity(file.take(length), FILE_BLOCK_BYTES)))
 }
 
 /// Of an output as it is.
