@@ -52,7 +52,7 @@ impl Folders {
         self.root.join("jobs.postgres")
     }
 
-    /// Where front ends put request bodies; emptied when the engine is opened.
+    /// Where front ends put request bodies, and runs leave what is to be removed; emptied when the engine is opened.
     pub(crate) fn spool(&self) -> PathBuf {
         self.root.join(self.own("spool"))
     }
@@ -120,6 +120,15 @@ impl Folders {
                 let _ = fs::remove_file(file);
             }
         }
+    }
+
+    /// Takes a folder of a run out of its job at once; where it is now it is to be removed, else the next start does it. Blocking.
+    pub(crate) fn set_aside(&self, folder: &Path) -> PathBuf {
+        let aside = self.spool().join(JobId::random().to_string());
+        if fs::rename(folder, &aside).is_err() {
+            remove_folder(folder);
+        }
+        aside
     }
 
     /// Removes what a job left outside the database. Blocking.

@@ -13,6 +13,7 @@ use anabranch_model::{
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -41,13 +42,19 @@ impl Inner {
             let span = tracing::error_span!(parent: &live.span(), "run", otel.status_code = field::Empty);
             let run = async move {
                 let began = Instant::now();
-                let ended = attempt(&engine, &live).await;
+                let mut leavings = Vec::new();
+                let ended = attempt(&engine, &live, &mut leavings).await;
                 if matches!(ended, Ended::With(Err(_), _)) {
                     // What it is called where runs are traced.
                     Span::current().record("otel.status_code", "ERROR");
                 }
                 settle(&engine, &live, ended).await;
                 engine.account(&live);
+                // In the place of a run: what is still to be removed where the disk is slow can't grow.
+                if !leavings.is_empty() {
+                    // Lost work here is swept by the next start.
+                    let _ = blocking(move || leavings.iter().for_each(|it| folders::remove_folder(it))).await;
+                }
                 engine.dispatcher.ended(&live, began.elapsed());
                 engine.pump();
             };
@@ -56,7 +63,8 @@ impl Inner {
     }
 }
 
-async fn attempt(engine: &Arc<Inner>, live: &Arc<Live>) -> Ended {
+/// `leavings` gets the folders that are to be removed once the end has been told.
+async fn attempt(engine: &Arc<Inner>, live: &Arc<Live>, leavings: &mut Vec<PathBuf>) -> Ended {
     let Ok(process) = engine.registry.get(&live.request.request.process) else {
         return Ended::NoProcess;
     };
@@ -77,7 +85,7 @@ async fn attempt(engine: &Arc<Inner>, live: &Arc<Live>) -> Ended {
     };
     tokio::select! {
         biased;
-        result = execute(engine, live, process, &description, on_restart) => Ended::With(result, description),
+        result = execute(engine, live, process, &description, on_restart, leavings) => Ended::With(result, description),
         () = detached => Ended::Detached,
     }
 }
@@ -88,6 +96,7 @@ async fn execute(
     process: Arc<dyn Process>,
     description: &Arc<ProcessDescription>,
     on_restart: OnRestart,
+    leavings: &mut Vec<PathBuf>,
 ) -> Result<(), Error> {
     let resume = live.take_resume() && process.may_live_on(live.id, live.attempt());
     let cancel = match on_restart {
@@ -142,8 +151,10 @@ async fn execute(
     let result = attempt.cpu_exceeded().map_or(result, |limit| Err(Error::over(limit)));
     let scratch = attempt.scratch_made();
     if scratch.is_some() || fetched.is_some() {
-        blocking(move || scratch.iter().chain(&fetched).for_each(|folder| folders::remove_folder(folder)))
-            .await?;
+        let folders = engine.folders.clone();
+        let set_aside =
+            move || scratch.iter().chain(&fetched).map(|folder| folders.set_aside(folder)).collect();
+        *leavings = blocking(set_aside).await?;
     }
     result.and_then(|()| complete(live))
 }

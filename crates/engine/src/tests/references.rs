@@ -94,6 +94,10 @@ async fn references_are_read_in_order_and_removed_after() {
     soon(job.finished()).await;
     assert_eq!(job.results().unwrap().outputs[0].chunks, [text("/literal 200000 inline /body")]);
     assert!(!folder.path().join("jobs").join(job.id().to_string()).join("fetched").exists());
+    // It is removed after the end has been told.
+    drop(job);
+    engine.shutdown(DEADLINE).await;
+    assert!(crate::folders::entries(&folder.path().join("spool")).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
