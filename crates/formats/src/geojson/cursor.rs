@@ -139,26 +139,69 @@ impl<'a> Cursor<'a> {
 
     /// Steps over an array of two or more numbers without white space, as most positions are written, and gives the first
     /// two. `None` means nothing: it may be there in another form.
-    #[inline]
+    #[inline(always)]
     pub(super) fn plain_position(&mut self) -> Option<([f64; 2], Range<usize>)> {
-        self.peek();
-        let start = self.at;
-        if *self.bytes.get(start)? != b'[' {
+        let (point, end) = match self.position_in_degrees() {
+            Some(position) => position,
+            None => self.any_plain_position()?,
+        };
+        let start = std::mem::replace(&mut self.at, end);
+        Some((point, start..end))
+    }
+
+    /// The position that begins here, with the offset behind it.
+    #[inline(always)]
+    fn position_in_degrees(&self) -> Option<([f64; 2], usize)> {
+        if *self.bytes.get(self.at)? != b'[' {
             return None;
         }
-        let (x, comma) = number::read_plain(self.bytes, start + 1)?;
+        let (x, comma) = number::read_degrees(self.bytes, self.at + 1)?;
         if *self.bytes.get(comma)? != b',' {
             return None;
         }
-        let (y, mut close) = number::read_plain(self.bytes, comma + 1)?;
-        while *self.bytes.get(close)? == b',' {
-            (_, close) = number::read_plain(self.bytes, close + 1)?;
-        }
-        if *self.bytes.get(close)? != b']' {
+        let (y, close) = number::read_degrees(self.bytes, comma + 1)?;
+        self.end_of_position(close).map(|end| ([x, y], end))
+    }
+
+    /// The same for all plain numbers. Not inlined: the usual position is read faster where nothing else is in the way.
+    #[inline(never)]
+    fn any_plain_position(&mut self) -> Option<([f64; 2], usize)> {
+        self.peek();
+        if *self.bytes.get(self.at)? != b'[' {
             return None;
         }
-        self.at = close + 1;
-        Some(([x, y], start..self.at))
+        let (x, comma) = number::read_plain(self.bytes, self.at + 1)?;
+        if *self.bytes.get(comma)? != b',' {
+            return None;
+        }
+        let (y, close) = number::read_plain(self.bytes, comma + 1)?;
+        self.end_of_position(close).map(|end| ([x, y], end))
+    }
+
+    /// Behind the bracket that closes a position; the number before `at` was its second.
+    #[inline(always)]
+    fn end_of_position(&self, at: usize) -> Option<usize> {
+        match self.bytes.get(at)? {
+            b']' => Some(at + 1),
+            b',' => self.behind_further_numbers(at),
+            _ => None,
+        }
+    }
+
+    #[inline(never)]
+    fn behind_further_numbers(&self, mut at: usize) -> Option<usize> {
+        while *self.bytes.get(at)? == b',' {
+            (_, at) = number::read_plain(self.bytes, at + 1)?;
+        }
+        (*self.bytes.get(at)? == b']').then_some(at + 1)
+    }
+
+    /// Steps over the comma to the next array, where nothing else is between them.
+    #[inline]
+    pub(super) fn take_to_array(&mut self) -> bool {
+        let is_there = self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(b",["));
+        self.at += usize::from(is_there);
+        is_there
     }
 
     /// Steps over an array, calling `element` at the start of each; gives the range of the whole.

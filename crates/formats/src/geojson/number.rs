@@ -100,6 +100,35 @@ pub(super) fn read_plain(bytes: &[u8], at: usize) -> Option<(f64, usize)> {
     Some((if negative { -magnitude } else { magnitude }, end))
 }
 
+/// As [`read_plain`], for numbers as most degrees are written: up to 3 digits, a point and up to 7 decimals. Such a number is exact without
+/// being asked, and there is one way through here.
+#[inline(always)]
+pub(super) fn read_degrees(bytes: &[u8], at: usize) -> Option<(f64, usize)> {
+    let negative = *bytes.get(at)? == b'-';
+    let whole_at = at + usize::from(negative);
+    let characters = eight_bytes(bytes, whole_at)?;
+    let digit = |place: usize| (characters >> (8 * place) & 0xff) ^ u64::from(b'0');
+    let (whole, whole_digits) = match (digit(0), digit(1), digit(2), digit(3)) {
+        (10.., ..) => return None,
+        (a, 10.., ..) => (a, 1),
+        (0, ..) => return None,
+        (a, b, 10.., _) => (10 * a + b, 2),
+        (a, b, c, 10..) => (100 * a + 10 * b + c, 3),
+        _ => return None,
+    };
+    if characters >> (8 * whole_digits) & 0xff != u64::from(b'.') {
+        return None;
+    }
+    let decimals_at = whole_at + whole_digits + 1;
+    let (decimals, count) = up_to_eight_digits(eight_bytes(bytes, decimals_at)?);
+    if !(1..8).contains(&count) {
+        return None;
+    }
+    #[allow(clippy::cast_precision_loss)] // 10 digits
+    let magnitude = (whole * INTEGER_POWERS_OF_TEN[count] + decimals) as f64 / POWERS_OF_TEN[count];
+    Some((if negative { -magnitude } else { magnitude }, decimals_at + count))
+}
+
 /// Up to 15 decimals and the offset behind them.
 #[inline(always)]
 fn plain_decimals(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
@@ -201,12 +230,18 @@ mod tests {
             let decimals = (state % 24) as usize;
             texts.push(format!("{}.{:0decimals$}1", state >> (state % 60), state % 1_000_000));
         }
-        let mut plain_count = 0;
+        let (mut plain_count, mut degrees_count) = (0, 0);
         for text in texts {
             let (value, end) = read(text.as_bytes(), 0).unwrap();
             assert_eq!(end, text.len(), "{text}");
             assert_eq!(value.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
             let padded = format!("{text},          ");
+            if let Some((degrees, end)) =
+                read_degrees(padded.as_bytes(), 0).filter(|(_, end)| *end == text.len())
+            {
+                assert_eq!((degrees.to_bits(), end), (value.to_bits(), text.len()), "{text}");
+                degrees_count += 1;
+            }
             if let Some((plain, end)) = read_plain(padded.as_bytes(), 0).filter(|(_, end)| *end == text.len())
             {
                 assert_eq!((plain.to_bits(), end), (value.to_bits(), text.len()), "{text}");
@@ -214,6 +249,7 @@ mod tests {
             }
         }
         assert!(plain_count > 2_000, "{plain_count} numbers were plain");
+        assert!(degrees_count > 200, "{degrees_count} numbers were degrees");
     }
 
     #[test]

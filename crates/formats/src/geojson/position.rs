@@ -35,10 +35,15 @@ impl Positions {
         self.points.clear();
         self.spans.clear();
         cursor.list(|cursor| {
-            let (point, range) = read_position(cursor)?;
-            self.points.push(point);
-            self.spans.push(span(range)?);
-            Ok(())
+            loop {
+                let (point, range) = read_position(cursor)?;
+                self.points.push(point);
+                self.spans.push(span(range)?);
+                // White space between positions is rare, and looking for it takes time.
+                if !cursor.take_to_array() {
+                    return Ok(());
+                }
+            }
         })
     }
 
@@ -122,6 +127,32 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_any_form_are_read_in_any_place() {
+        let forms = [
+            "0",
+            "-7",
+            "0.5",
+            "-12.345678",
+            "123.4567891",
+            "1234.5",
+            "1.5e1",
+            "-0.25E-2",
+            "9.123456789012345",
+        ];
+        for x in forms {
+            for y in forms {
+                for text in [format!("[{x},{y}]"), format!("[{x},{y},{x}]"), format!("[{x}, {y} ,{x},{y}]")] {
+                    let point = [x, y].map(|number| number.parse::<f64>().unwrap());
+                    for list in [format!("[{text}]"), format!("[{text},{text}, {text}\n,{text}]")] {
+                        let expected = vec![point; list.matches('[').count() - 1];
+                        assert_eq!(read(&list).unwrap(), expected, "{list}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn flaws_name_the_place() {
         for (text, at) in [
             ("[[1]]", 3),
@@ -134,6 +165,11 @@ mod tests {
             ("[[1,[2]]]", 4),
             ("[1,2]", 1),
             ("[[1,null]]", 4),
+            ("[[1.25,2.25],]          ", 13),
+            ("[[1.25,2.25,]]          ", 12),
+            ("[[1.25,2.25}]           ", 11),
+            ("[[1.25,02.25]]          ", 7),
+            ("[[1.25]]                ", 6),
         ] {
             assert_eq!(read(text).unwrap_err().at, at, "{text}");
         }
