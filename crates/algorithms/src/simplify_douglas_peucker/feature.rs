@@ -187,24 +187,17 @@ impl Lines<'_> {
             .simplifier
             .select(points, self.tolerance, &mut self.work)
             .map_err(|stopped| Trouble::Stopped(stopped, points.len()))?;
-        let mut kept = 1;
+        let spans = self.positions.spans();
+        let (mut kept, mut before) = (0, 0);
         let mut extent = Extent::default();
-        for (point, _) in points.iter().zip(keep).filter(|(_, keep)| **keep) {
-            extent.add(*point);
-        }
-        // Vertices that go one after the other go as one range.
-        let mut going_from = None;
-        for (neighbours, keep) in self.positions.spans().windows(2).zip(&keep[1..]) {
-            let [before, here] = [neighbours[0].end as usize, neighbours[1].end as usize];
-            debug_assert!(before < here);
-            if !keep {
-                going_from.get_or_insert(before);
-                continue;
-            }
+        for (here, (point, _)) in points.iter().zip(keep).enumerate().filter(|(_, (_, keep))| **keep) {
             kept += 1;
-            if let Some(from) = going_from.take() {
-                self.removed.push(from..before);
+            extent.add(*point);
+            // Vertices that go one after the other go as one range.
+            if here > before + 1 {
+                self.removed.push(spans[before].end as usize..spans[here - 1].end as usize);
             }
+            before = here;
         }
         Ok((kept, extent))
     }
