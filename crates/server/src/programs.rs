@@ -43,13 +43,16 @@ pub fn anabranch_agent() -> ExitCode {
     let cli = AgentCli::parse();
     // On this thread alone, without the scheduler for several: 0.6 of the 12 megabytes that it may take.
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-    end(runtime.map(|runtime| {
-        runtime.block_on(async {
-            log::start(&log::Config::default(), Identity::new())?;
-            agent::agent(&cli.agent).await?;
-            Ok(ExitCode::SUCCESS)
-        })
-    }))
+    end(
+        "anabranch-agent",
+        runtime.map(|runtime| {
+            runtime.block_on(async {
+                log::start(&log::Config::default(), Identity::new())?;
+                agent::agent(&cli.agent).await?;
+                Ok(ExitCode::SUCCESS)
+            })
+        }),
+    )
 }
 
 /// The supervisor of a run is this very program and must begin at once, before anything else is set up. So is the driver of a run on
@@ -72,13 +75,13 @@ fn on_threads(threads: usize, work: impl Future<Output = anyhow::Result<ExitCode
         .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build();
-    end(runtime.map(|runtime| runtime.block_on(work)))
+    end("anabranch", runtime.map(|runtime| runtime.block_on(work)))
 }
 
 /// How a program ended, if it began at all.
-fn end(result: io::Result<anyhow::Result<ExitCode>>) -> ExitCode {
+fn end(program: &str, result: io::Result<anyhow::Result<ExitCode>>) -> ExitCode {
     result.map_err(anyhow::Error::from).flatten().unwrap_or_else(|error| {
-        terminal::note(format_args!("anabranch: {error:#}"));
+        terminal::note(format_args!("{program}: {error:#}"));
         exit_code(&error)
     })
 }

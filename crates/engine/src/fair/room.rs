@@ -2,7 +2,8 @@
 
 use super::{Rank, Told};
 
-/// How often a place is seen free that is left to other queues, before it is taken here nevertheless: they may stand still, or be gone.
+/// How often a place is seen free that is left to other queues, before it is taken here nevertheless: they may stand still, or be gone. Nodes
+/// that wait for each other look four times a second, so these are two seconds.
 pub(super) const LEFT_LOOKS_MAX: u8 = 8;
 
 /// What other queues have of an owner or a process.

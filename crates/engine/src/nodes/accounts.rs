@@ -26,7 +26,7 @@ const OTHERS: &str = "SELECT held FROM accounts JOIN nodes USING (node) WHERE de
 const FORGET: &str = "DELETE FROM accounts WHERE node NOT IN (SELECT node FROM nodes WHERE dead=0)";
 
 /// Who has how much: as a list, because names are no keys of JSON objects where nobody has none.
-type Told = Vec<(UsageOf, Held)>;
+type HeldByEach = Vec<(UsageOf, Held)>;
 
 /// Tells and asks every second, more often where nodes wait for each other, until this node leaves or is lost.
 pub(crate) async fn share(engine: Weak<Inner>, nodes: Arc<Nodes>) {
@@ -64,7 +64,7 @@ impl Inner {
             session.execute(TELL, &[session.node().into(), held.as_str().into()]).await?;
             *told = held;
         }
-        let read = |row: Row<'_>| from_json::<Told>(0, row.text(0)?);
+        let read = |row: Row<'_>| from_json::<HeldByEach>(0, row.text(0)?);
         let told = session.query(OTHERS, &[session.node().into()], read).await?;
         self.dispatcher.set_elsewhere(told.into_iter().flatten().collect());
         self.pump();
@@ -84,7 +84,7 @@ impl Inner {
 }
 
 /// In an order that changes only with what is told.
-fn worth_telling(mut held: Told) -> Told {
+fn worth_telling(mut held: HeldByEach) -> HeldByEach {
     if held.len() > TOLD_MAX {
         held.sort_unstable_by_key(|(_, held)| {
             std::cmp::Reverse((held.running + held.waiting > 0, held.hourly))
@@ -108,6 +108,6 @@ mod tests {
         let told = worth_telling((0..=TOLD_MAX).map(idle).chain([busy.clone()]).collect());
         assert_eq!(told.len(), TOLD_MAX);
         assert!(told.contains(&busy) && told.contains(&idle(TOLD_MAX)) && !told.contains(&idle(1)));
-        assert_eq!(serde_json::from_str::<Told>(&to_json(&told).unwrap()).unwrap(), told);
+        assert_eq!(serde_json::from_str::<HeldByEach>(&to_json(&told).unwrap()).unwrap(), told);
     }
 }
