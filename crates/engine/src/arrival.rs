@@ -85,7 +85,14 @@ impl Arrival {
 impl ArrivingData for Arrival {
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         self.runtime.block_on(self.wait_for(|_exists| true)).map_err(io::Error::other)?;
-        Ok(Box::new(Follower { file: File::open(&self.path)?, read: 0, arrival: self.clone() }))
+        match File::open(&self.path) {
+            Ok(file) => Ok(Box::new(Follower { file, read: 0, arrival: self.clone() })),
+            Err(error) => {
+                // A fetch that fails removes its file before it says so: why it is gone, is what the process must hear.
+                self.runtime.block_on(self.wait_for(|_more| false)).map_err(io::Error::other)?;
+                Err(error)
+            }
+        }
     }
 
     fn complete(&self) -> BoxFuture<'_, Result<Data, Error>> {
@@ -126,5 +133,32 @@ fn ended_with(error: io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => error,
         Err(error) => Error::internal(format!("what is fetched can't be read: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_is_gone_before_it_is_opened_says_why() {
+        let (removed, fails) = oneshot::channel::<()>();
+        let why = Error::DataNotAccessible { input: "data".into(), reason: "it broke off".into() };
+        let told = why.clone();
+        let fetch = |teller: Teller| async move {
+            // What whoever opens still sees of a file that has just been removed.
+            teller.there(5000);
+            let _ = fails.await;
+            Err(told)
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let (arrival, _fetching) = begin(&folder.path().join("arriving"), fetch);
+        let opener = arrival.clone();
+        let opened = tokio::task::spawn_blocking(move || opener.open().map(drop));
+        arrival.wait_for(|bytes| bytes == 5000).await.unwrap();
+        removed.send(()).unwrap();
+        let refused = opened.await.unwrap().unwrap_err();
+        assert_eq!(refused.downcast::<Error>().unwrap(), why);
     }
 }

@@ -198,10 +198,11 @@ fn early(bytes_max: Option<u64>) -> Arc<dyn Process> {
             reader.read_exact(&mut first)?;
             Ok::<_, std::io::Error>((reader, first))
         };
-        let (mut reader, first) = tokio::task::spawn_blocking(read).await.unwrap().unwrap();
+        let told = |error: std::io::Error| error.downcast::<Error>().unwrap();
+        let (mut reader, first) = tokio::task::spawn_blocking(read).await.unwrap().map_err(told)?;
         execution.sink.write("data", bytes(first)).await?;
         let rest = tokio::task::spawn_blocking(move || reader.read_to_end(&mut Vec::new())).await.unwrap();
-        let rest = rest.map_err(|error| error.downcast::<Error>().unwrap())?;
+        let rest = rest.map_err(told)?;
         execution.sink.write("text", text(&(4000 + rest).to_string())).await
     });
     Arc::new(Early(Arc::new(description), script))
