@@ -1,15 +1,17 @@
 //! Cuts data that is all there, or features of data that is arriving.
 
+mod buffers;
 mod features;
 mod tiles;
 
+use crate::Context;
 use crate::parameters::{self, NUMBER_OF_CHUNKS, refused};
-use crate::settings::Settings;
 use crate::source::{Piece, PieceData, Source};
 use crate::stream::Stream;
 use crate::tile::TilePlace;
 use anabranch_formats::{Spread, chunk_sizes};
 use anabranch_model::{Arriving, BoxFuture, ComplexValue, Cut as Kind, Error};
+pub(crate) use buffers::Buffers;
 use features::{Features, Plan, count_features};
 use std::path::Path;
 use std::sync::Arc;
@@ -36,21 +38,22 @@ struct Cut {
 ///
 /// # Errors
 /// What is wrong with the parameters of the cutting, or with the beginning of the data.
-pub(crate) async fn open(stream: &mut Stream, settings: &Settings) -> Result<Box<dyn Source>, Error> {
+pub(crate) async fn open(stream: &mut Stream, context: &Context) -> Result<Box<dyn Source>, Error> {
     if let Some(Arriving { input, format, data }) = stream.take_arriving() {
-        let sink = Arc::clone(stream.sink());
+        let (sink, buffers) = (Arc::clone(stream.sink()), context.buffers.clone());
         let opened = move || {
             let reader = data.open().map_err(|error| features::unread(&input, error))?;
-            Ok(Box::new(Features::new(input, &format, reader, Plan::Growing, sink)) as Box<dyn Cutter>)
+            let cutter = Features::new(input, &format, reader, Plan::Growing, sink, buffers);
+            Ok(Box::new(cutter) as Box<dyn Cutter>)
         };
         return cutting(opened).await;
     }
     let mut inputs = stream.cut_inputs()?;
     let (kind, overlap) = (stream.chunking.cut, stream.chunking.overlap);
-    let legacy_cut = settings.legacy_cut;
+    let legacy_cut = context.settings.legacy_cut;
     let (count, tiles) =
         (parameters::count(stream.inputs(), NUMBER_OF_CHUNKS)?, parameters::tiles(stream.inputs())?);
-    let sink = Arc::clone(stream.sink());
+    let (sink, buffers) = (Arc::clone(stream.sink()), context.buffers.clone());
     let opened = move || -> Result<Box<dyn Cutter>, Error> {
         match kind {
             Kind::Features => {
@@ -71,7 +74,7 @@ pub(crate) async fn open(stream: &mut Stream, settings: &Settings) -> Result<Box
                     None => Plan::Growing,
                 };
                 let reader = features::open(&id, &value.data)?;
-                Ok(Box::new(Features::new(id, &value.format, reader, plan, sink)))
+                Ok(Box::new(Features::new(id, &value.format, reader, plan, sink, buffers)))
             }
             Kind::Tiles => Ok(Box::new(Tiles::new(inputs, tiles, overlap, sink)?)),
         }

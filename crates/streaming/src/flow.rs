@@ -130,13 +130,16 @@ pub(crate) async fn flow(
 /// Asks the source again and again, in a task of its own: what it waits for is not forgotten while chunks are stored.
 async fn pump(mut source: Box<dyn Source>, pieces: mpsc::Sender<Result<(Piece, Option<u64>), Error>>) {
     loop {
+        // Nothing is cut that has no place yet: a piece in the hand would be one more in memory.
+        let Ok(place) = pieces.reserve().await else { return };
         let next = match source.next().await {
             Ok(Some(piece)) => Ok((piece, source.total())),
             Ok(None) => return,
             Err(error) => Err(error),
         };
         let is_over = next.is_err();
-        if pieces.send(next).await.is_err() || is_over {
+        place.send(next);
+        if is_over {
             return;
         }
     }

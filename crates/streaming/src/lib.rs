@@ -47,13 +47,14 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) egress: Egress,
     pub(crate) own: Arc<dyn OwnPlaylists>,
+    pub(crate) buffers: cut::Buffers,
 }
 
 impl Streaming {
     /// Playlists and chunks of others are fetched through `egress`, those of this server are taken from `own`.
     #[must_use]
     pub fn new(settings: Settings, egress: Egress, own: Arc<dyn OwnPlaylists>) -> Self {
-        Self(Arc::new(Context { settings, egress, own }))
+        Self(Arc::new(Context { settings, egress, own, buffers: cut::Buffers::default() }))
     }
 
     /// The streaming processes of a process; none where it does not say how it can be run piece by piece, or says it of something that can't

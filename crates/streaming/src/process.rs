@@ -66,7 +66,7 @@ impl Process for StreamingProcess {
             let mut stream = Stream::begin(&self.context, &self.base, execution)?;
             // First what the client can mend, then the work that all chunks share.
             let source = match self.pieces {
-                Pieces::Cut => cut::open(&mut stream, &self.context.settings).await?,
+                Pieces::Cut => cut::open(&mut stream, &self.context).await?,
                 Pieces::Followed => follow::open(&self.context, &stream).await?,
             };
             stream.run(source).await

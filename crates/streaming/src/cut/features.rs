@@ -1,5 +1,6 @@
 //! Cuts GeoJSON into collections of whole features, in document order and byte for byte.
 
+use super::buffers::{Buffer, Buffers};
 use super::{Cut, Cutter};
 use anabranch_formats::geojson::{self, Piece, Place, Splitter};
 use anabranch_model::description::media_type_essence;
@@ -14,14 +15,12 @@ use std::sync::Arc;
 /// The first chunk where no number of chunks is asked for, in bytes: read, run and shown within a few milliseconds.
 const FIRST_CHUNK_BYTES: usize = 64 << 10;
 
-/// Chunks double up to here, in bytes: some ten milliseconds of work for a fast process, some seconds for a slow one.
-const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// Chunks double up to here, in bytes: some ten milliseconds of work for a fast process, beside which what each costs (to be made safe on the disk
+/// above all) is little; some seconds for a slow one.
+pub(super) const CHUNK_BYTES_MAX: usize = 2 << 20;
 
 /// Chunks up to here stay in memory, in bytes; larger ones, which come from small numbers of chunks, are files.
 const MEMORY_BYTES_MAX: usize = 16 << 20;
-
-/// Room for the feature that makes a chunk full, in bytes: a line of some thousand positions. Larger ones make their chunk grow.
-const LAST_FEATURE_BYTES: usize = 64 << 10;
 
 /// Features between two looks at whether the stream was ended.
 const FEATURES_BETWEEN_LOOKS: u64 = 10_000;
@@ -70,6 +69,7 @@ pub(super) struct Features {
     /// All that stands before the first feature, until that is there.
     before: Option<Vec<u8>>,
     chunks: u64,
+    buffers: Buffers,
 }
 
 impl Features {
@@ -80,27 +80,18 @@ impl Features {
         reader: Box<dyn Read + Send>,
         plan: Plan,
         sink: Arc<dyn OutputSink>,
+        buffers: Buffers,
     ) -> Self {
         let splitter = Splitter::new(reader);
         // Where coordinates may be in any system, they may be so in the chunks.
         let is_in_any_crs = media_type_essence(&format.media_type) == Format::GEOJSON_2008;
         let format = Format::new(if is_in_any_crs { Format::GEOJSON_2008 } else { Format::GEOJSON });
-        Self { id, format, splitter, plan, sink, head: Vec::new(), before: Some(Vec::new()), chunks: 0 }
+        let (head, before, chunks) = (Vec::new(), Some(Vec::new()), 0);
+        Self { id, format, splitter, plan, sink, head, before, chunks, buffers }
     }
 }
 
 impl Plan {
-    /// How large chunk number `chunk`, from 0, is going to be where that is known, in bytes.
-    fn bytes_about(&self, chunk: u64) -> usize {
-        match self {
-            Self::Counts(_) => 0,
-            Self::Growing => {
-                let doublings = u32::try_from(chunk.min(20)).unwrap_or(20);
-                (FIRST_CHUNK_BYTES << doublings).min(CHUNK_BYTES_MAX)
-            }
-        }
-    }
-
     /// Chunk number `chunk`, from 0, has all it is to have.
     fn is_full(&self, chunk: u64, features: u64, bytes: usize) -> bool {
         match self {
@@ -108,7 +99,10 @@ impl Plan {
                 let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
                 sizes.get(chunk).is_none_or(|size| features >= *size)
             }
-            Self::Growing => bytes >= self.bytes_about(chunk),
+            Self::Growing => {
+                let doublings = u32::try_from(chunk.min(20)).unwrap_or(20);
+                bytes >= (FIRST_CHUNK_BYTES << doublings).min(CHUNK_BYTES_MAX)
+            }
         }
     }
 }
@@ -116,7 +110,7 @@ impl Plan {
 impl Cutter for Features {
     fn next(&mut self) -> Result<Option<Cut>, Error> {
         let path = self.sink.scratch().join(format!("cut-{}", self.chunks + 1));
-        let mut chunk = ChunkWriter::new(path, self.plan.bytes_about(self.chunks));
+        let mut chunk = ChunkWriter::new(path, self.buffers.take());
         let mut features = 0;
         while let Some(piece) = self.splitter.next().map_err(|error| unreadable(&self.id, error))? {
             let feature = match (piece, &mut self.before) {
@@ -206,23 +200,22 @@ fn unreadable(id: &str, error: geojson::Error) -> Error {
 struct ChunkWriter {
     path: PathBuf,
     file: Option<File>,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     bytes: usize,
 }
 
 impl ChunkWriter {
-    /// `bytes_about` is how large it is going to be, or 0. A buffer that grows takes twice what it holds.
-    fn new(path: PathBuf, bytes_about: usize) -> Self {
-        let capacity = if bytes_about > 0 { bytes_about + LAST_FEATURE_BYTES } else { 0 };
-        Self { path, file: None, buffer: Vec::with_capacity(capacity), bytes: 0 }
+    /// `buffer` is empty.
+    fn new(path: PathBuf, buffer: Buffer) -> Self {
+        Self { path, file: None, buffer, bytes: 0 }
     }
 
     fn write(&mut self, parts: &[&[u8]]) -> Result<(), Error> {
         for part in parts {
             self.bytes += part.len();
-            self.buffer.extend_from_slice(part);
+            self.buffer.bytes.extend_from_slice(part);
         }
-        if self.buffer.len() > MEMORY_BYTES_MAX { self.flush() } else { Ok(()) }
+        if self.buffer.bytes.len() > MEMORY_BYTES_MAX { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), Error> {
@@ -231,14 +224,14 @@ impl ChunkWriter {
             Some(file) => file,
             empty @ None => empty.insert(File::create(&self.path).map_err(lost)?),
         };
-        file.write_all(&self.buffer).map_err(lost)?;
-        self.buffer.clear();
+        file.write_all(&self.buffer.bytes).map_err(lost)?;
+        self.buffer.bytes.clear();
         Ok(())
     }
 
     fn finish(mut self) -> Result<Data, Error> {
         if self.file.is_none() {
-            return Ok(Data::Bytes(self.buffer.into()));
+            return Ok(Data::Bytes(self.buffer.lend()));
         }
         self.flush()?;
         Data::file(&self.path).map_err(|error| super::lost(&self.path, &error))
