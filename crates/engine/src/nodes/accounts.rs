@@ -74,10 +74,10 @@ impl Inner {
     /// Counts what all nodes keep, of which this is one: any of them removes what any has accepted.
     pub(crate) async fn recount(&self, node: i64) -> Result<(), Error> {
         let stored = self.store.readers.stored_by_all(node).await?;
-        // An end that is written meanwhile is counted the next time.
+        // An end that is written in this moment is right the next time. One that is shown is among what is stored.
         let living = self.board.living();
-        let living =
-            living.iter().map(|live| (live.owner.clone(), live.process().clone(), live.stored_bytes()));
+        let living = living.iter().filter(|live| !live.view().job.is_finished());
+        let living = living.map(|live| (live.owner.clone(), live.process().clone(), live.stored_bytes()));
         self.dispatcher.recount(stored.into_iter().chain(living));
         Ok(())
     }
