@@ -87,11 +87,12 @@ impl ArrivingData for Arrival {
         self.runtime.block_on(self.wait_for(|_exists| true)).map_err(io::Error::other)?;
         match File::open(&self.path) {
             Ok(file) => Ok(Box::new(Follower { file, read: 0, arrival: self.clone() })),
-            Err(error) => {
-                // A fetch that fails removes its file before it says so: why it is gone, is what the process must hear.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // A fetch that fails removes its file before it says so: why it is gone is what the process must hear.
                 self.runtime.block_on(self.wait_for(|_more| false)).map_err(io::Error::other)?;
                 Err(error)
             }
+            Err(error) => Err(error),
         }
     }
 

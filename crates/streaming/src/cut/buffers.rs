@@ -13,8 +13,8 @@ const LAST_FEATURE_BYTES: usize = 64 << 10;
 /// How much a buffer holds before it grows, in bytes. Those that have grown are not kept.
 const BUFFER_BYTES: usize = CHUNK_BYTES_MAX + LAST_FEATURE_BYTES;
 
-/// Buffers that are kept when no chunk is in them: what one stream has under way on a machine of two processors.
-const SPARE_MAX: usize = 5;
+/// Buffers that are kept when no chunk is in them: what one stream has under way on a machine of two processors, three runs and what is cut meanwhile.
+const SPARE_MAX: usize = 4;
 
 /// Chunks up to here are copied out of their buffer, in bytes: whoever keeps such a one, as the result of a process that changes nothing, would keep
 /// all of it.
